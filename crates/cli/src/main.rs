@@ -1,0 +1,2 @@
+//! The `proctor` binary.
+fn main() {}

@@ -1,0 +1,3 @@
+//! One position: average entry, net size, PnL, return.
+
+pub mod fees;

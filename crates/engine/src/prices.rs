@@ -1,0 +1,3 @@
+//! Latest quotes per source; fill price; freshness.
+
+pub mod slippage;

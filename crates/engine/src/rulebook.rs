@@ -1,0 +1,455 @@
+//! Programmes and constants as data: unit, source, version, effective time.
+//!
+//! A rulebook is a TOML document. Every number in it says its unit and the paragraph it comes from,
+//! and numbers that changed over time are listed by the moment from which they hold, so that an
+//! old order is judged by the rules of its day. The document itself is an input of the log; an
+//! account keeps the version it enrolled under.
+
+use std::collections::BTreeMap;
+
+use proctor_types::{AssetClass, Digest, DurationMs, TradePair, UtcMs};
+use serde::Deserialize;
+
+use crate::ledgers::LedgerRules;
+use crate::positions::fees::FeeRules;
+use crate::prices::slippage::SlippageRules;
+
+/// The rulebook of the reference programme, compiled in: what a node uses when told nothing else.
+pub const VANTA: &str = include_str!("../../../rulebooks/vanta.toml");
+
+/// One number of the rulebook with its unit and where it comes from.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constant<T> {
+    /// The number.
+    pub value: T,
+    /// Its unit, checked against the one the rule computes in.
+    pub unit: String,
+    /// The paragraph that states it.
+    pub source: String,
+}
+
+/// A value that holds from a moment on, until the next era begins.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Era<T> {
+    /// First moment of the era, inclusive.
+    pub from_ms: UtcMs,
+    /// What holds in it.
+    #[serde(flatten)]
+    pub value: T,
+}
+
+/// A value that changed over time.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule<T> {
+    /// The unit of the value.
+    pub unit: String,
+    /// The paragraph that states it.
+    pub source: String,
+    /// The eras, oldest first; nothing holds before the first.
+    pub eras: Vec<Era<T>>,
+}
+
+impl<T> Schedule<T> {
+    /// Returns what holds at `at`, or `None` before the first era.
+    #[must_use]
+    pub fn at(&self, at: UtcMs) -> Option<&T> {
+        self.eras.iter().rev().find(|era| era.from_ms <= at).map(|era| &era.value)
+    }
+}
+
+/// Everything the engine knows about a programme.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rulebook {
+    /// The programme's name.
+    pub name: String,
+    /// Counts up with every change of the document.
+    pub version: u32,
+    /// The documents that its `source` fields quote.
+    pub sources: String,
+    /// Where the reference implementation and the right behaviour differ.
+    pub switches: Switches,
+    /// Order acceptance.
+    pub orders: OrderRules,
+    /// Freshness and choice of prices.
+    pub prices: PriceRules,
+    /// Account sizes.
+    pub accounts: AccountRules,
+    /// Which pairs may be traded.
+    pub pairs: PairRules,
+    /// Size limits.
+    pub leverage: LeverageRules,
+    /// Slippage models.
+    pub slippage: SlippageRules,
+    /// Spread and carry fees.
+    pub fees: FeeRules,
+    /// Performance ledgers.
+    pub ledger: LedgerRules,
+    /// Eliminations.
+    pub elimination: EliminationRules,
+}
+
+/// The parity switches: the first variant of each is the right behaviour and the default of
+/// `vanta.toml`; the second reproduces the reference, for golden vectors and comparisons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switches {
+    /// How the intervals of the carry fee are cut (trading 3.9, M-1).
+    pub carry_mode: CarryMode,
+    /// Which size the slippage of a closing order is computed on (S-1).
+    pub flat_slippage_mode: FlatSlippageMode,
+    /// What a forced flat without a price does to the position's return (M-3).
+    pub priceless_flat: PricelessFlat,
+    /// What remains in the size fields of a liquidated position (M-6).
+    pub liquidated_size: LiquidatedSize,
+    /// Whether the value of a position in a closed market follows its fees (P-7).
+    pub closed_market_value: ClosedMarketValue,
+    /// Whether a drawdown of exactly the limit is a breach (P-15, S-12).
+    pub drawdown_limit: DrawdownLimit,
+    /// Whether the account floor also raises a recorded size below it (trading 2.5, T-10).
+    pub account_floor: AccountFloor,
+}
+
+impl Switches {
+    /// Every switch as the reference implementation behaves: what golden vectors are run with.
+    pub const PARITY: Self = Self {
+        carry_mode: CarryMode::Legacy,
+        flat_slippage_mode: FlatSlippageMode::SignalSize,
+        priceless_flat: PricelessFlat::LastOrder,
+        liquidated_size: LiquidatedSize::AsWas,
+        closed_market_value: ClosedMarketValue::Frozen,
+        drawdown_limit: DrawdownLimit::Percent,
+        account_floor: AccountFloor::WhenUnknown,
+    };
+}
+
+/// See [`Switches::carry_mode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CarryMode {
+    /// Intervals end at the published boundaries; Wednesday counts three times, weekends not.
+    Calendar,
+    /// The reference's floating intervals of eight hours.
+    Legacy,
+}
+
+/// See [`Switches::flat_slippage_mode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlatSlippageMode {
+    /// The size that is closed.
+    ClosingSize,
+    /// The size field that came with the order.
+    SignalSize,
+}
+
+/// See [`Switches::priceless_flat`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PricelessFlat {
+    /// The return of the last mark stands.
+    KeepMark,
+    /// The return falls back to that of the last priced order.
+    LastOrder,
+}
+
+/// See [`Switches::liquidated_size`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LiquidatedSize {
+    /// Zero, as in any closed position.
+    Zeroed,
+    /// What it was before the liquidation.
+    AsWas,
+}
+
+/// See [`Switches::closed_market_value`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClosedMarketValue {
+    /// The last price stands, fees go on.
+    FeesApply,
+    /// The last value stands, though the stored fee products move.
+    Frozen,
+}
+
+/// See [`Switches::drawdown_limit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrawdownLimit {
+    /// `value / peak <= 1 - limit` is a breach.
+    Ratio,
+    /// `(1 - value / peak) * 100 >= limit` on doubles, so that a ratio of 0.9 passes.
+    Percent,
+}
+
+/// See [`Switches::account_floor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountFloor {
+    /// The floor is the least size any order sees.
+    Always,
+    /// The floor is used only when nothing was recorded.
+    WhenUnknown,
+}
+
+/// Order acceptance (trading 2.6, 2.7).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderRules {
+    /// Time between two accepted orders of one trader on one pair.
+    pub cooldown: Constant<DurationMs>,
+    /// Orders in a position after which it is closed and a new one begun.
+    pub orders_per_position_max: Constant<u32>,
+    /// Largest leverage of one order.
+    pub order_leverage_max: Constant<f64>,
+    /// Smallest leverage of one order, after clamping.
+    pub order_leverage_min: Constant<f64>,
+    /// From when on a trader must have chosen the order's asset class.
+    pub asset_class_required_from: Constant<UtcMs>,
+    /// How many of a trader's order ids are remembered to refuse duplicates.
+    pub ids_remembered: Constant<u32>,
+}
+
+/// Freshness of prices (trading 7.4).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceRules {
+    /// Age up to which a feed event may price an order. A bar is valid for its own span.
+    pub event_fresh: Constant<DurationMs>,
+    /// Spread between bid and ask, as a fraction of the bid, above which a quote is discarded.
+    pub spread_max: Constant<f64>,
+}
+
+/// Account sizes (trading 2.5).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountRules {
+    /// Size of an account for which none, or a smaller one, is recorded.
+    pub floor: Constant<f64>,
+}
+
+/// Which pairs may be traded (trading 1.2).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairRules {
+    /// The paragraph that states the lists.
+    pub source: String,
+    /// Pairs whose orders are refused, except those that close a position (T-4).
+    pub blocked: Vec<TradePair>,
+    /// Pairs without price data.
+    pub unsupported: Vec<TradePair>,
+}
+
+/// Least and greatest size of a position.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct LeverageBounds {
+    /// Least absolute leverage of an open position.
+    pub min: f64,
+    /// Greatest absolute leverage; zero means that no exposure may be added.
+    pub max: f64,
+}
+
+/// Bounds of an era; absent when the class could not be traded in it at all.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct LeverageEra {
+    /// The bounds, or `None` when orders of the era are refused.
+    pub bounds: Option<LeverageBounds>,
+}
+
+/// The total leverage that a trader may hold in an era; `None` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct PortfolioCap {
+    /// Sum of |net leverage| x multiplier.
+    pub cap: Option<f64>,
+}
+
+/// Size limits (trading 1.1, 1.3).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeverageRules {
+    /// Bounds per asset class by order time.
+    pub class: BTreeMap<AssetClass, Schedule<LeverageEra>>,
+    /// Bounds of single pairs that differ from their class.
+    #[serde(default)]
+    pub pair: BTreeMap<TradePair, Schedule<LeverageEra>>,
+    /// Weight of a class in portfolio leverage.
+    pub portfolio_multiplier: BTreeMap<AssetClass, Constant<f64>>,
+    /// Greatest portfolio leverage by order time.
+    pub portfolio_cap: Schedule<PortfolioCap>,
+}
+
+/// Eliminations (trading 8.9).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EliminationRules {
+    /// Loss from the peak, as a fraction of it, at which an account ends.
+    pub drawdown_max: Constant<f64>,
+}
+
+/// Why a document is not a rulebook.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RulebookError {
+    /// Not TOML, a missing or unknown field, or a value of the wrong type.
+    #[error("{0}")]
+    Syntax(String),
+    /// A field's value breaks a rule; holds the field's path and what is wrong.
+    #[error("{field}: {problem}")]
+    Field {
+        /// Path of the field in the document.
+        field: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+}
+
+impl Rulebook {
+    /// Returns the rulebook written in `text`.
+    ///
+    /// # Errors
+    /// [`RulebookError`] names the line or the field that is wrong.
+    pub fn parse(text: &str) -> Result<Self, RulebookError> {
+        let rulebook: Self = toml::from_str(text)
+            .map_err(|e| RulebookError::Syntax(e.to_string().trim_end().into()))?;
+        rulebook.check()?;
+        Ok(rulebook)
+    }
+
+    /// Returns the hash that identifies the document written in `text`: any changed byte counts.
+    #[must_use]
+    pub fn hash(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    /// Returns the bounds for a position in `pair` at `at`, or `None` when it cannot be traded then.
+    #[must_use]
+    pub fn leverage_bounds(&self, pair: TradePair, at: UtcMs) -> Option<LeverageBounds> {
+        let schedule =
+            self.leverage.pair.get(&pair).or_else(|| self.leverage.class.get(&pair.class()))?;
+        schedule.at(at)?.bounds
+    }
+
+    /// Returns the weight of `pair` in portfolio leverage.
+    #[must_use]
+    pub fn portfolio_multiplier(&self, pair: TradePair) -> f64 {
+        self.leverage.portfolio_multiplier.get(&pair.class()).map_or(1.0, |m| m.value)
+    }
+
+    /// Returns the greatest portfolio leverage at `at`, infinite when there is no limit.
+    #[must_use]
+    pub fn portfolio_cap(&self, at: UtcMs) -> f64 {
+        self.leverage.portfolio_cap.at(at).and_then(|era| era.cap).unwrap_or(f64::INFINITY)
+    }
+
+    fn check(&self) -> Result<(), RulebookError> {
+        let o = &self.orders;
+        unit("orders.cooldown", &o.cooldown, "ms")?;
+        at_least("orders.cooldown", o.cooldown.value.0, 0)?;
+        unit("orders.orders_per_position_max", &o.orders_per_position_max, "orders")?;
+        at_least("orders.orders_per_position_max", i64::from(o.orders_per_position_max.value), 2)?;
+        unit("orders.order_leverage_max", &o.order_leverage_max, "x account size")?;
+        positive("orders.order_leverage_max", o.order_leverage_max.value)?;
+        unit("orders.order_leverage_min", &o.order_leverage_min, "x account size")?;
+        positive("orders.order_leverage_min", o.order_leverage_min.value)?;
+        unit(
+            "orders.asset_class_required_from",
+            &o.asset_class_required_from,
+            "ms since 1970 UTC",
+        )?;
+        unit("orders.ids_remembered", &o.ids_remembered, "ids per trader")?;
+        at_least("orders.ids_remembered", i64::from(o.ids_remembered.value), 1)?;
+        unit("prices.event_fresh", &self.prices.event_fresh, "ms")?;
+        at_least("prices.event_fresh", self.prices.event_fresh.value.0, 1)?;
+        unit("prices.spread_max", &self.prices.spread_max, "fraction of bid")?;
+        positive("prices.spread_max", self.prices.spread_max.value)?;
+        unit("accounts.floor", &self.accounts.floor, "USD")?;
+        positive("accounts.floor", self.accounts.floor.value)?;
+        unit("elimination.drawdown_max", &self.elimination.drawdown_max, "fraction of peak")?;
+        let drawdown = self.elimination.drawdown_max.value;
+        if !(drawdown > 0.0 && drawdown < 1.0) {
+            return Err(field("elimination.drawdown_max", "must lie between 0 and 1"));
+        }
+        for class in AssetClass::ALL {
+            let name = format!("leverage.class.{class}");
+            let schedule =
+                self.leverage.class.get(&class).ok_or_else(|| field(&name, "is missing"))?;
+            check_bounds(&name, schedule)?;
+            let name = format!("leverage.portfolio_multiplier.{class}");
+            let multiplier = self
+                .leverage
+                .portfolio_multiplier
+                .get(&class)
+                .ok_or_else(|| field(&name, "is missing"))?;
+            positive(&name, multiplier.value)?;
+        }
+        for (pair, schedule) in &self.leverage.pair {
+            check_bounds(&format!("leverage.pair.{pair}"), schedule)?;
+        }
+        eras("leverage.portfolio_cap", &self.leverage.portfolio_cap)?;
+        self.slippage.check()?;
+        self.fees.check()?;
+        self.ledger.check()
+    }
+}
+
+fn check_bounds(name: &str, schedule: &Schedule<LeverageEra>) -> Result<(), RulebookError> {
+    eras(name, schedule)?;
+    for bounds in schedule.eras.iter().filter_map(|era| era.value.bounds) {
+        positive(&format!("{name}.min"), bounds.min)?;
+        if !(bounds.max >= 0.0 && bounds.max.is_finite()) {
+            return Err(field(&format!("{name}.max"), "must be a finite number, zero or more"));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the error that `name` has `problem`.
+pub(crate) fn field(name: &str, problem: &str) -> RulebookError {
+    RulebookError::Field { field: name.into(), problem: problem.into() }
+}
+
+/// Tests that `constant` is stated in the unit the rule computes in.
+pub(crate) fn unit<T>(
+    name: &str,
+    constant: &Constant<T>,
+    expected: &str,
+) -> Result<(), RulebookError> {
+    if constant.unit == expected {
+        Ok(())
+    } else {
+        let problem = format!("unit is {:?}, the rule computes in {expected:?}", constant.unit);
+        Err(field(name, &problem))
+    }
+}
+
+/// Tests that `value` is finite and above zero.
+pub(crate) fn positive(name: &str, value: f64) -> Result<(), RulebookError> {
+    if value.is_finite() && value > 0.0 {
+        Ok(())
+    } else {
+        Err(field(name, &format!("{value} must be a finite number above 0")))
+    }
+}
+
+/// Tests that `value` is `least` or more.
+pub(crate) fn at_least(name: &str, value: i64, least: i64) -> Result<(), RulebookError> {
+    if value >= least {
+        Ok(())
+    } else {
+        Err(field(name, &format!("{value} must be {least} or more")))
+    }
+}
+
+/// Tests that a schedule has eras in increasing order of time.
+pub(crate) fn eras<T>(name: &str, schedule: &Schedule<T>) -> Result<(), RulebookError> {
+    if schedule.eras.is_empty() {
+        return Err(field(name, "has no eras"));
+    }
+    if schedule.eras.windows(2).all(|pair| pair[0].from_ms < pair[1].from_ms) {
+        Ok(())
+    } else {
+        Err(field(name, "eras must be listed by increasing from_ms"))
+    }
+}

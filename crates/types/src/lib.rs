@@ -1,0 +1,24 @@
+//! The vocabulary of Proctor: every other crate speaks it.
+//!
+//! Plain values with units in their types. Nothing here reads a clock, does I/O or keeps state;
+//! bytes and text from outside become these types once, and are trusted from then on.
+
+#![forbid(unsafe_code)]
+
+pub mod amount;
+pub mod commit;
+pub mod float;
+pub mod id;
+pub mod market_hours;
+pub mod order;
+pub mod quote;
+pub mod time;
+pub mod trade_pair;
+
+pub use amount::{Leverage, NotFinite, Price, Quantity, Usd};
+pub use commit::{Digest, Stamp};
+pub use id::{InvalidId, OrderId, PairName, PositionId, SourceName, TraderId};
+pub use order::{ExecutionType, OrderRequest, Side, SizeFields};
+pub use quote::Quote;
+pub use time::{DurationMs, UtcMs};
+pub use trade_pair::{AssetClass, TradePair};

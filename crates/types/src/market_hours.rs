@@ -1,0 +1,1 @@
+//! Sessions and holidays: `is_open(pair, at)`.

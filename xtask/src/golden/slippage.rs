@@ -1,0 +1,9 @@
+//! Cases of kind `slippage`.
+
+use anyhow::Result;
+use serde_json::Value;
+
+/// Returns what our engine says for `input`, in the shape of the reference's output.
+pub(crate) fn run(_input: &Value) -> Result<Value> {
+    anyhow::bail!("not written yet")
+}

@@ -1,0 +1,42 @@
+//! Repository tasks: golden runs, checks, everything CI does.
+#![allow(clippy::print_stdout, reason = "a task talks to its terminal")]
+
+mod golden;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "xtask", about = "Tasks of the Proctor repository")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run files of golden cases through the engine and compare field by field.
+    Golden {
+        /// Which kind of cases the files hold.
+        kind: golden::Kind,
+        /// JSON lines, plain or gzip.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Golden { kind, files } => golden::run(kind, &files),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
