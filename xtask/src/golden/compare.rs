@@ -85,11 +85,10 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 fn close(theirs: f64, mine: f64) -> bool {
-    if theirs.is_nan() || mine.is_nan() {
-        return theirs.is_nan() && mine.is_nan();
+    if !(theirs.is_finite() && mine.is_finite()) {
+        return theirs == mine || (theirs.is_nan() && mine.is_nan());
     }
-    // Infinities are equal or nothing is near them.
-    theirs == mine || (theirs - mine).abs() <= TOLERANCE * theirs.abs().max(mine.abs())
+    (theirs - mine).abs() <= TOLERANCE * theirs.abs().max(mine.abs())
 }
 
 fn report(path: &str, expected: &Value, ours: &Value, found: &mut Vec<Difference>) {
