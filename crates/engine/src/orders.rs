@@ -1,1 +1,3 @@
 //! The order acceptance gate.
+
+pub mod sizing;

@@ -1,3 +1,4 @@
-//! One position: average entry, net size, PnL, return.
+//! One position: average entry, net size, PnL, return, fees.
 
 pub mod fees;
+pub mod position;
