@@ -20,5 +20,5 @@ pub use commit::{Digest, Stamp};
 pub use id::{InvalidId, OrderId, PairName, PositionId, SourceName, TraderId};
 pub use order::{ExecutionType, OrderRequest, Side, SizeFields};
 pub use quote::Quote;
-pub use time::{DurationMs, UtcMs};
+pub use time::{CivilDate, DurationMs, UtcMs};
 pub use trade_pair::{AssetClass, TradePair};
