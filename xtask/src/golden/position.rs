@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use proctor_engine::Rulebook;
 use proctor_engine::orders::sizing;
+use proctor_engine::positions::fees::legacy;
 use proctor_engine::positions::position::{ForcedFlatPrice, Marked, Order, OrderSource, Position};
 use proctor_engine::prices::conversion::{self, Rates};
 use proctor_engine::prices::slippage::{SlippageRequest, slippage};
@@ -216,7 +217,7 @@ fn flat_price(input: &Input, opened: Side) -> ForcedFlatPrice {
 fn marked(rulebook: &Rulebook, input: &Input, mut position: Position, mark: &MarkInput) -> Value {
     let at = UtcMs(mark.t_ms);
     let fees = position.fees_at(rulebook, at);
-    let Some(opened) = opening_side(&position) else {
+    if position.orders().is_empty() && charges_an_interval(rulebook, &position, at) {
         return json!({
             "after_order": mark.after_order,
             "error": "no orders in position",
@@ -224,16 +225,16 @@ fn marked(rulebook: &Rulebook, input: &Input, mut position: Position, mark: &Mar
             "spread_fee": fees.spread,
             "t_ms": mark.t_ms,
         });
-    };
-    let error = if position.is_closed() {
+    }
+    let mut error = Value::Null;
+    if position.is_closed() {
         position.refresh_fees(rulebook, at);
-        Value::Null
-    } else {
-        match position.mark(rulebook, mark.price, at, flat_price(input, opened)) {
-            Marked::Valued | Marked::Liquidated => Value::Null,
-            Marked::Idle | Marked::Unusable => json!("the mark cannot be used"),
+    } else if let Some(opened) = opening_side(&position) {
+        let forced = flat_price(input, opened);
+        if position.mark(rulebook, mark.price, at, forced) == Marked::Unusable {
+            error = json!("the mark cannot be used");
         }
-    };
+    }
     json!({
         "after_order": mark.after_order,
         "t_ms": mark.t_ms,
@@ -254,10 +255,21 @@ fn marked(rulebook: &Rulebook, input: &Input, mut position: Position, mark: &Mar
     })
 }
 
+/// Returns true when a carry interval with a fee has ended since the position was made.
+///
+/// A position without orders is valued as 1 by the reference until then, and is an error after it.
+fn charges_an_interval(rulebook: &Rulebook, position: &Position, at: UtcMs) -> bool {
+    let opened = position.opened_at();
+    let from = rulebook.fees.carry_from.value.max(opened);
+    let step = legacy::Step { at: opened, side: Side::Long, leverage: 1.0 };
+    let rules = rulebook.fees.carry_of(position.pair().class());
+    legacy::carry(rules, from, std::iter::once(step), at).0 < 1.0
+}
+
 fn order_json(position: &Position, order: &Order) -> Value {
     // The flat that a liquidation adds never gets a value or a quantity in the reference.
-    let unsized_ = order.id == position.id().forced_flat_order();
-    let size = |number: f64| if unsized_ { Value::Null } else { json!(number) };
+    let no_size = order.id == position.id().forced_flat_order();
+    let size = |number: f64| if no_size { Value::Null } else { json!(number) };
     json!({
         "processed_ms": order.at,
         "order_type": order.side,
