@@ -4,6 +4,7 @@
 //! on purpose. A fault names the file and says what to do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -161,8 +162,9 @@ impl House {
         if built != row.uses {
             faults.push(format!(
                 "ARCHITECTURE.md and crates/{name}/Cargo.toml differ for `{name}`: the table says \
-                 {:?}, the manifest {built:?}; change the one that is wrong",
-                row.uses
+                 {}, the manifest {}; change the one that is wrong",
+                list(&row.uses),
+                list(&built)
             ));
         }
         let wanted: BTreeSet<String> = &(&built | &row.uses) | &internal(&dependencies.tested);
@@ -173,15 +175,16 @@ impl House {
             ));
         }
         if row.is_synchronous() {
-            let runtimes: Vec<&String> = (dependencies.built.iter())
+            let runtimes: BTreeSet<&String> = (dependencies.built.iter())
                 .chain(&dependencies.tested)
                 .filter(|name| is_runtime(name))
                 .collect();
             if !runtimes.is_empty() {
                 faults.push(format!(
-                    "`{name}` is {} but its manifest names {runtimes:?}: \
+                    "`{name}` is {} but its manifest names {}: \
                      move what needs a runtime to a crate whose kind allows one",
-                    row.kind
+                    row.kind,
+                    list(&runtimes)
                 ));
             }
         }
@@ -229,9 +232,10 @@ impl House {
                 .collect();
             if !words.is_empty() {
                 faults.push(format!(
-                    "{} says `Pure:` but names {words:?}: pass the value in as an argument, \
+                    "{} says `Pure:` but names {}: pass the value in as an argument, \
                      or drop the claim",
-                    file.display()
+                    file.display(),
+                    list(&words)
                 ));
             }
         }
@@ -465,8 +469,7 @@ impl House {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let path = folder.join(&name);
                 if entry.path().is_dir() {
-                    let foreign = ["target", "data", ".git"].contains(&name.as_str());
-                    if !foreign {
+                    if ![".git", "data", "target"].map(Path::new).contains(&path.as_path()) {
                         folders.push(path);
                     }
                 } else if is_written_here(&path) {
@@ -504,6 +507,12 @@ fn before_tests(text: &str) -> &str {
 /// Returns the targets of the links of a Markdown document.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+/// Returns `names` as one writes them in the crate table.
+fn list<T: Display>(names: &BTreeSet<T>) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    if quoted.is_empty() { "-".to_owned() } else { quoted.join(", ") }
 }
 
 fn is_runtime(package: &str) -> bool {
