@@ -1,6 +1,6 @@
 //! Cargo as a child process: at the root of the repository, without a standard input.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 pub(crate) fn root() -> Result<PathBuf> {
     // Asked at run time: a target folder shared by two clones may hold the binary of the other.
     let xtask = std::env::var_os("CARGO_MANIFEST_DIR").context("start it as `cargo xtask`")?;
-    Ok(PathBuf::from(xtask).join(".."))
+    PathBuf::from(xtask).parent().map(Path::to_owned).context("xtask/ lies in the repository")
 }
 
 /// Returns the cargo command `line`, split at spaces, with the variables `environment`.

@@ -69,8 +69,11 @@ fn golden_runs() -> Result<bool> {
 
 /// Returns where reference data lies: `PROCTOR_SHARED`, else `shared` beside the repository.
 fn shared() -> Result<PathBuf> {
-    let beside = cargo::root()?.join("../shared");
-    Ok(std::env::var_os("PROCTOR_SHARED").map_or(beside, PathBuf::from))
+    if let Some(folder) = std::env::var_os("PROCTOR_SHARED") {
+        return Ok(PathBuf::from(folder));
+    }
+    let root = cargo::root()?;
+    Ok(root.parent().context("the repository lies in a folder")?.join("shared"))
 }
 
 fn licences() -> Result<bool> {
