@@ -293,9 +293,7 @@ impl Position {
         let at = at.clamp(UtcMs(0), TIME_MAX);
         let at = self.state.closed_at.map_or(at, |closed| closed.min(at));
         let mut state = self.state;
-        if !self.orders.is_empty() {
-            state.renew_carry(self.context(rulebook), at, None);
-        }
+        state.renew_carry(self.context(rulebook), at, None);
         let State { spread_fee, carry_fee, next_carry_at, .. } = state;
         Fees { spread: spread_fee, carry: carry_fee, next_carry_at }
     }

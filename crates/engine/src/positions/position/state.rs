@@ -57,6 +57,7 @@ pub(super) struct Fill {
     pub(super) at: UtcMs,
     pub(super) unrealized_pnl: f64,
     pub(super) current_return: f64,
+    pub(super) carry_fee: f64,
 }
 
 impl State {
@@ -104,6 +105,11 @@ impl State {
             order.leverage = -self.net_leverage;
             order.quantity = -self.net_quantity;
             order.value = -self.net_value;
+            if context.orders.is_empty() {
+                // The published price of the first order goes by its sign as filled.
+                self.initial_entry_price =
+                    order.fill_price(context.rulebook.fees.slippage_from.value);
+            }
         }
         self.walk(context, order);
         if order.is_priceless() {
@@ -223,8 +229,8 @@ impl State {
         self.current_return = self.value(context.account_size, self.unrealized_pnl);
         self.renew_carry(context, order.at, Some(order));
         self.return_at_close = self.current_return * self.total_fee(context, order.at);
-        let Self { unrealized_pnl, current_return, .. } = *self;
-        self.last_fill = Some(Fill { at: order.at, unrealized_pnl, current_return });
+        let Self { unrealized_pnl, current_return, carry_fee, .. } = *self;
+        self.last_fill = Some(Fill { at: order.at, unrealized_pnl, current_return, carry_fee });
     }
 
     /// Returns the unrealized profit in dollars and the return at `price`.
@@ -271,7 +277,10 @@ impl State {
                 if let Some(fill) = self.last_fill {
                     self.unrealized_pnl = fill.unrealized_pnl;
                     self.current_return = fill.current_return;
-                    self.renew_carry(context, fill.at, Some(order));
+                    match context.rulebook.switches.carry_mode {
+                        CarryMode::Calendar => self.carry_fee = fill.carry_fee,
+                        CarryMode::Legacy => self.renew_carry(context, fill.at, Some(order)),
+                    }
                     self.return_at_close = self.current_return * self.total_fee(context, fill.at);
                 }
                 self.renew_carry(context, order.at, Some(order));
