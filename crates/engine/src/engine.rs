@@ -252,6 +252,13 @@ impl Engine {
         self.state.digest
     }
 
+    /// Returns the account of `trader` as it stands, if there is one.
+    #[must_use]
+    pub fn account(&self, trader: &TraderId) -> Option<&Account> {
+        let place = *self.index.by_trader.get(trader)?;
+        self.state.accounts.get(place).map(Arc::as_ref)
+    }
+
     /// Returns an immutable picture of the state for readers.
     #[must_use]
     pub fn view(&self) -> View {

@@ -96,6 +96,8 @@ pub enum Event {
         order: Order,
         /// Whether the size was reduced to the limits.
         clamped: bool,
+        /// Whether this order closed the position.
+        closes: bool,
         /// The position after it.
         after: PositionFacts,
     },
@@ -130,8 +132,6 @@ pub enum Event {
 pub struct PositionFacts {
     /// Number of orders.
     pub orders: u32,
-    /// Whether the position is closed now.
-    pub closed: bool,
     /// Signed multiple of the account size.
     pub net_leverage: f64,
     /// Signed lots.

@@ -192,13 +192,15 @@ impl Step {
         clamped: bool,
     ) {
         let after = PositionFacts::of(position);
-        for order in &position.orders()[first_new_order..] {
+        let last = position.orders().len() - 1;
+        for (place, order) in position.orders().iter().enumerate().skip(first_new_order) {
             self.events.push(Event::Filled {
                 trader: trader.clone(),
                 position: position.id().clone(),
                 pair: position.pair(),
                 order: order.clone(),
                 clamped,
+                closes: position.is_closed() && place == last,
                 after,
             });
         }
@@ -211,7 +213,6 @@ impl PositionFacts {
     pub fn of(position: &Position) -> Self {
         Self {
             orders: u32::try_from(position.orders().len()).unwrap_or(u32::MAX),
-            closed: position.is_closed(),
             net_leverage: position.net_leverage(),
             net_quantity: position.net_quantity(),
             average_entry_price: position.average_entry_price(),

@@ -147,7 +147,9 @@ impl Replay<'_> {
     fn begin_ledger(&self, ledger: &mut Ledger) -> Result<(), Refused> {
         let nothing = Totals::NONE;
         let sample = nothing.sample(ledger.initialized_at(), nothing.value, nothing.status);
-        ledger.update(&self.rulebook.ledger, &sample).map_err(|error| Refused(error.to_string()))?;
+        ledger
+            .update(&self.rulebook.ledger, &sample)
+            .map_err(|error| Refused(error.to_string()))?;
         Ok(())
     }
 
@@ -304,13 +306,7 @@ impl Replay<'_> {
     }
 
     /// Values one open position at `at`.
-    fn value(
-        &self,
-        ledgers: &mut Ledgers,
-        held: &mut Held,
-        at: UtcMs,
-        fees: f64,
-    ) -> MarketStatus {
+    fn value(&self, ledgers: &mut Ledgers, held: &mut Held, at: UtcMs, fees: f64) -> MarketStatus {
         let pair = held.position.pair();
         if !market_hours::is_open(pair, at) {
             // The value stands still although the fee products move (P-7).
@@ -344,7 +340,8 @@ impl Replay<'_> {
             let corrected = span.after.iter().find(|after| {
                 let pair = after.position.pair();
                 // The portfolio is corrected by the first such pair only (P-6).
-                (*key == PORTFOLIO || *key == Some(pair)) && span.keys.contains(&Some(pair))
+                (*key == PORTFOLIO || *key == Some(pair))
+                    && span.keys.contains(&Some(pair))
                     && dense(book, pair).is_some()
             });
             let value = match corrected {
@@ -374,8 +371,8 @@ impl Replay<'_> {
         status: MarketStatus,
     ) -> Result<(), Refused> {
         let just_closed = span.after.iter().any(|held| !held.is_open());
-        let concerned =
-            span.after.is_empty() || span.after.iter().any(|held| key == Some(held.position.pair()));
+        let concerned = span.after.is_empty()
+            || span.after.iter().any(|held| key == Some(held.position.pair()));
         let ledger = ledgers.of_mut(key)?;
         let still = ledger.current().filter(|cell| {
             totals.status == MarketStatus::NoOpenPositions
@@ -386,7 +383,9 @@ impl Replay<'_> {
         });
         let value = still.map_or(value, |cell| cell.value);
         let sample = totals.sample(at, value, status);
-        ledger.update(&self.rulebook.ledger, &sample).map_err(|error| Refused(error.to_string()))?;
+        ledger
+            .update(&self.rulebook.ledger, &sample)
+            .map_err(|error| Refused(error.to_string()))?;
         Ok(())
     }
 
