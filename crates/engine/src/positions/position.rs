@@ -325,10 +325,14 @@ impl Position {
 
     fn forced_flat_order(&self, at: UtcMs, price: ForcedFlatPrice, source: OrderSource) -> Order {
         let (price, rates) = price.numbers();
-        let source = match source {
-            OrderSource::EliminationFlat if price > 0.0 => OrderSource::PriceFilledEliminationFlat,
-            OrderSource::PriceFilledEliminationFlat if price == 0.0 => OrderSource::EliminationFlat,
-            other => other,
+        let eliminated = matches!(
+            source,
+            OrderSource::EliminationFlat | OrderSource::PriceFilledEliminationFlat
+        );
+        let source = match (eliminated, price > 0.0) {
+            (false, _) => source,
+            (true, true) => OrderSource::PriceFilledEliminationFlat,
+            (true, false) => OrderSource::EliminationFlat,
         };
         Order {
             id: self.id.forced_flat_order(),
