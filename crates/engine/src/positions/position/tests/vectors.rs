@@ -383,3 +383,109 @@ fn what_comes_too_late_too_early_or_without_a_price_is_refused() {
     let again = position.add(&rulebook(), flat, 0.0, MISSING);
     assert_eq!(again, Err(PositionRefusal::Closed { at: UtcMs(T0 + 1_000) }));
 }
+
+#[test]
+fn quantity_closes_a_short_just_as_well() {
+    let orders = [(0, Side::Short, 0.5, 100.0), (60, Side::Long, 0.3, 50.0)];
+    let closed = run(&rulebook(), "BTCUSD", &orders);
+    assert!(closed.is_closed());
+    assert_eq!(closed.orders()[1].quantity, 500.0);
+    assert_eq!((closed.realized_pnl(), closed.current_return()), (25_000.0, 1.25));
+}
+
+#[test]
+fn a_size_that_cancels_the_value_exactly_closes_whatever_its_quantity() {
+    let btcusd = pair("BTCUSD");
+    let mut position = run(&rulebook(), "BTCUSD", &[(0, Side::Long, 0.5, 100.0)]);
+    let at = UtcMs(T0 + 1_000);
+    let order = sized_order(btcusd, at, Side::Short, Stated::Value(50_000.0), 125.0);
+    let added = position.add(&rulebook(), order, 5.0, MISSING).expect("accepted");
+    assert!(added.closed && added.clamped);
+    assert_eq!(position.orders()[1].side, Side::Flat);
+    assert_eq!(position.current_return(), 1.125);
+}
+
+#[test]
+fn over_a_limit_a_position_may_shrink_but_not_below_the_minimum() {
+    let add = |side, leverage, portfolio| {
+        let mut position = run(&rulebook(), "BTCUSD", &[(0, Side::Long, 0.5, 100.0)]);
+        let order = order(pair("BTCUSD"), 60, side, leverage, 100.0);
+        position.add(&rulebook(), order, portfolio, MISSING).map(|added| added.clamped)
+    };
+    assert_eq!(add(Side::Short, 0.3, 20.0), Ok(false));
+    let tiny = add(Side::Short, 0.495, 20.0);
+    assert!(matches!(tiny, Err(PositionRefusal::BelowMinimum { .. })), "{tiny:?}");
+    let tiny = add(Side::Short, 0.495, 5.0);
+    assert!(matches!(tiny, Err(PositionRefusal::BelowMinimum { .. })), "{tiny:?}");
+    let more = add(Side::Long, 0.1, 20.0);
+    assert_eq!(more, Err(PositionRefusal::PortfolioFull { leverage: 20.0, cap: 10.0 }));
+    let more = add(Side::Long, 0.1, 5.0);
+    assert_eq!(more, Err(PositionRefusal::PositionFull { leverage: 0.5, min: 0.01, max: 0.5 }));
+}
+
+#[test]
+fn numbers_that_cannot_be_are_named() {
+    let good = || order(pair("BTCUSD"), 0, Side::Long, 0.1, 100.0);
+    for (field, order) in [
+        ("leverage", Order { leverage: f64::NAN, ..good() }),
+        ("leverage", Order { leverage: -0.1, ..good() }),
+        ("quantity", Order { side: Side::Short, leverage: -0.1, value: -1.0, ..good() }),
+        ("value", Order { value: f64::INFINITY, ..good() }),
+        ("price", Order { price: -1.0, ..good() }),
+        ("bid", Order { bid: f64::NEG_INFINITY, ..good() }),
+        ("slippage", Order { slippage: 1.0, ..good() }),
+        ("quote_usd_rate", Order { quote_usd_rate: -1.0, ..good() }),
+    ] {
+        let refusal = position("BTCUSD").add(&rulebook(), order, 0.0, MISSING);
+        assert!(
+            matches!(refusal, Err(PositionRefusal::Number { field: named, .. }) if named == field),
+            "{field}: {refusal:?}"
+        );
+    }
+    let refusal = position("BTCUSD").add(&rulebook(), good(), f64::NAN, MISSING);
+    assert!(matches!(refusal, Err(PositionRefusal::Number { field: "portfolio_leverage", .. })));
+}
+
+#[test]
+fn a_pair_that_the_day_has_no_bounds_for_is_not_traded() {
+    let at = UtcMs(1_725_935_767_705);
+    let order = sized_order(pair("NDX"), at, Side::Long, Stated::Leverage(1.0), 19_528.0);
+    let refusal = position("NDX").add(&rulebook(), order, 0.0, MISSING);
+    assert_eq!(refusal, Err(PositionRefusal::NotTradeable { pair: pair("NDX"), at }));
+}
+
+#[test]
+fn a_mark_that_shows_a_total_loss_closes_the_position_then() {
+    for (rulebook, net_leverage) in [(rulebook(), 0.0), (parity(), 10.0)] {
+        let btcusd = pair("BTCUSD");
+        let mut position = position("BTCUSD");
+        let order = sized_order(btcusd, UtcMs(1_000), Side::Long, Stated::Leverage(10.0), 100.0);
+        position.add(&rulebook, order, 0.0, MISSING).expect("accepted");
+        assert_eq!(position.mark(&rulebook, 90.1, UtcMs(2_000), MISSING), Marked::Valued);
+        assert_eq!(position.mark(&rulebook, 90.0, UtcMs(3_000), MISSING), Marked::Liquidated);
+        assert_eq!(position.closed_at(), Some(UtcMs(3_000)));
+        assert_eq!(position.orders()[1].source, OrderSource::EliminationFlat);
+        assert_eq!((position.return_at_close(), position.net_leverage()), (0.0, net_leverage));
+        assert_eq!(position.cumulative_leverage(), 20.0);
+        assert_eq!(position.mark(&rulebook, 200.0, UtcMs(4_000), MISSING), Marked::Idle);
+        position.refresh_fees(&rulebook, UtcMs(5_000));
+        assert_eq!((position.return_at_close(), position.orders().len()), (0.0, 2));
+    }
+}
+
+#[test]
+fn codes_and_sources_are_inverse() {
+    for code in 0..=10 {
+        assert_eq!(OrderSource::from_code(code).map(OrderSource::code), Some(code));
+    }
+    assert_eq!(OrderSource::from_code(11), None);
+}
+
+#[test]
+fn an_account_without_a_size_gets_the_floor_with_its_first_order() {
+    let btcusd = pair("BTCUSD");
+    let name = PositionId::new("abc123").expect("valid");
+    let mut position = Position::new(name, btcusd, Usd::default(), UtcMs(T0));
+    position.add(&rulebook(), order(btcusd, 0, Side::Long, 0.1, 100.0), 0.0, MISSING).expect("ok");
+    assert_eq!(position.account_size(), 5_000.0);
+}
