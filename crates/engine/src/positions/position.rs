@@ -353,6 +353,8 @@ impl Position {
 
     /// Closes a position that lost the whole account (trading 3.6); its return is zero already.
     fn liquidate(&mut self, rulebook: &Rulebook, at: UtcMs, price: ForcedFlatPrice) {
+        // A mark that came late must not put the last order before the others.
+        let at = self.orders.last().map_or(at, |last| last.at.max(at));
         let source = OrderSource::PriceFilledEliminationFlat;
         let order = self.forced_flat_order(at, price, source);
         let mut state = self.state;
