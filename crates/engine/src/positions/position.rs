@@ -186,8 +186,11 @@ impl Position {
             let field = "portfolio_leverage";
             return Err(PositionRefusal::Number { field, value: portfolio_leverage });
         }
-        let account_size =
-            if self.account_size > 0.0 { self.account_size } else { rulebook.accounts.floor.value };
+        let account_size = if self.account_size > 0.0 {
+            self.account_size
+        } else {
+            rulebook.accounts.floor.value.get()
+        };
         let held = limits::Held {
             pair: self.pair,
             account_size,

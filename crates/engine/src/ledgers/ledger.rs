@@ -1,0 +1,334 @@
+//! One performance ledger: values in, half-day cells, peak and drawdown out.
+//!
+//! A ledger does not know what it measures, a portfolio or one pair, nor where prices come from: it
+//! is given a value and how it came about, at moments that never go back. Source: trading 8.1-8.4.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use proctor_types::{Digest, DurationMs, UtcMs, float};
+
+use super::cell::{Cell, Drawdown, Mark, ms};
+use super::history::{Closed, History};
+use super::{LedgerError, LedgerRules, MarketStatus, Sample};
+
+/// The performance history of a portfolio or of one pair of it.
+///
+/// A copy shares its complete cells with the original, so it costs about as much as one cell.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Ledger {
+    initialized_at: UtcMs,
+    /// The running peak: the greatest value in the retained cells, and 1 at least.
+    peak: Mark,
+    /// The worst fall in the complete cells that are retained.
+    closed_worst: Option<Drawdown>,
+    history: History,
+    current: Option<Current>,
+}
+
+/// The cell that is being filled.
+#[derive(Clone, Copy, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+struct Current {
+    cell: Cell,
+    worst: Drawdown,
+}
+
+impl Ledger {
+    /// Returns an empty ledger of something that began at `initialized_at`: its first order.
+    #[must_use]
+    pub fn new(initialized_at: UtcMs) -> Self {
+        Self {
+            initialized_at,
+            peak: Mark { at: initialized_at, value: 1.0 },
+            closed_worst: None,
+            history: History::new(),
+            current: None,
+        }
+    }
+
+    /// Returns when the trader, or the pair, had its first order.
+    #[must_use]
+    pub fn initialized_at(&self) -> UtcMs {
+        self.initialized_at
+    }
+
+    /// Returns the standing peak and when it was reached.
+    #[must_use]
+    pub fn peak(&self) -> Mark {
+        self.peak
+    }
+
+    /// Returns the time of the last update, or `None` before the first.
+    #[must_use]
+    pub fn last_update(&self) -> Option<UtcMs> {
+        self.current().map(|cell| cell.last_update)
+    }
+
+    /// Returns the cell that is being filled, or `None` before the first update.
+    #[must_use]
+    pub fn current(&self) -> Option<&Cell> {
+        self.current.as_ref().map(|current| &current.cell)
+    }
+
+    /// Returns the value at the last update, 1 before the first.
+    #[must_use]
+    pub fn value(&self) -> f64 {
+        self.current().map_or(1.0, |cell| cell.value)
+    }
+
+    /// Returns the retained cells, oldest first; the last one is being filled.
+    pub fn cells(&self) -> impl DoubleEndedIterator<Item = &Cell> {
+        self.closed().chain(self.current())
+    }
+
+    /// Returns the retained cells that are complete, oldest first.
+    pub fn closed(&self) -> impl DoubleEndedIterator<Item = &Cell> {
+        self.history.iter().map(|closed| &closed.cell)
+    }
+
+    /// Returns how many cells are retained, the one being filled included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.history.len() + usize::from(self.current.is_some())
+    }
+
+    /// Returns whether the ledger has not had any update.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the value at the last update in relation to the standing peak.
+    #[must_use]
+    pub fn drawdown(&self) -> f64 {
+        self.value() / self.peak.value
+    }
+
+    /// Returns the least value / peak over the retained cells, or `None` before the first update.
+    #[must_use]
+    pub fn worst_drawdown(&self) -> Option<f64> {
+        self.worst().map(|worst| worst.ratio())
+    }
+
+    /// Returns the worst fall within the retained cells with its beginning and end.
+    #[must_use]
+    pub fn worst(&self) -> Option<Drawdown> {
+        let current = self.current.as_ref().map(|current| current.worst);
+        match (self.closed_worst, current) {
+            (Some(closed), Some(current)) => Some(worse(closed, current)),
+            (closed, current) => closed.or(current),
+        }
+    }
+
+    /// Returns a hash chain over every cell that was ever completed: each is hashed once, when it
+    /// is, and a snapshot whose cells do not match it is refused.
+    #[must_use]
+    pub fn closed_digest(&self) -> Digest {
+        self.history.digest()
+    }
+
+    /// Returns the hash of the whole ledger; costs the same however many cells it has.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let len = u32::try_from(self.history.len()).expect("cells are counted in hundreds");
+        let own = (self.initialized_at, self.peak, self.closed_digest(), len, self.current);
+        let bytes = borsh::to_vec(&own).expect("numbers are finite: others are refused");
+        Digest::of(&bytes)
+    }
+
+    /// Tells the ledger what its subject is worth at `sample.at` (trading 8.3).
+    ///
+    /// Returns how many cells that completed. A sample exactly on a boundary completes the cell's
+    /// time but leaves it open, because more samples may follow at the same moment; the first one
+    /// after the boundary closes it.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the sample is older than the last one or has a number that is not
+    /// finite and, for the value and the fee products, above zero. The ledger is then unchanged.
+    pub fn update(
+        &mut self,
+        rules: &LedgerRules,
+        sample: &Sample,
+    ) -> Result<CellsClosed, LedgerError> {
+        self.check(sample)?;
+        Ok(self.apply(rules, sample))
+    }
+
+    /// Tests what [`update`](Self::update) refuses.
+    pub(super) fn check(&self, sample: &Sample) -> Result<(), LedgerError> {
+        if let Some(last) = self.last_update().filter(|last| *last > sample.at) {
+            return Err(LedgerError::TimeWentBack { last, at: sample.at });
+        }
+        sample.check()
+    }
+
+    /// Applies a checked sample.
+    pub(super) fn apply(&mut self, rules: &LedgerRules, sample: &Sample) -> CellsClosed {
+        let span = rules.cell.value;
+        let standing = Drawdown { peak: self.peak, trough: self.last_mark(sample.at) };
+        if sample.value > self.peak.value {
+            self.peak = Mark { at: sample.at, value: sample.value };
+        }
+        let trading = sample.status > MarketStatus::MarketNotOpen;
+        let current = self
+            .current
+            .get_or_insert_with(|| Current { cell: Cell::first(sample.at, span), worst: standing });
+        let elapsed = sample.at.since(current.cell.last_update).0;
+        let mut closed = CellsClosed(0);
+        // Strictly greater: a sample on the boundary still belongs to the cell that ends there.
+        if i64::from(current.cell.accum_ms) + elapsed > span.0 {
+            closed = self.roll(span, sample.at, trading, standing);
+        } else {
+            current.cell.accum_ms += ms(elapsed);
+            current.cell.open_ms += if trading { ms(elapsed) } else { 0 };
+        }
+        let now = Mark { at: sample.at, value: sample.value };
+        let fall = Drawdown { peak: self.peak, trough: now };
+        let current = self.current.as_mut().expect("inserted above, and rolling leaves one");
+        current.record(sample, fall);
+        closed
+    }
+
+    fn last_mark(&self, first: UtcMs) -> Mark {
+        let at = self.last_update().unwrap_or(first);
+        Mark { at, value: self.value() }
+    }
+
+    /// Completes the current cell, fills the time since with cells in which nothing happened and
+    /// opens the one that holds `at`.
+    fn roll(
+        &mut self,
+        span: DurationMs,
+        at: UtcMs,
+        trading: bool,
+        standing: Drawdown,
+    ) -> CellsClosed {
+        let Current { mut cell, worst } =
+            self.current.expect("only a cell that is being filled can overflow");
+        let mut boundary = cell.last_update.next_boundary(span);
+        cell.open_ms += if trading { ms(span.0 - i64::from(cell.accum_ms)) } else { 0 };
+        cell.last_update = boundary;
+        cell.accum_ms = ms(span.0);
+        self.close(Closed { cell, worst });
+        let mut closed = CellsClosed(1);
+        let ratio = standing.ratio();
+        while at.since(boundary) > span {
+            boundary = boundary.plus(span);
+            cell = Cell::carried(&cell, ratio, boundary);
+            self.close(Closed { cell, worst: standing });
+            closed.0 += 1;
+        }
+        let mut cell = Cell::carried(&cell, ratio, at);
+        cell.open_ms = if trading { cell.accum_ms } else { 0 };
+        self.current = Some(Current { cell, worst: standing });
+        closed
+    }
+
+    fn close(&mut self, closed: Closed) {
+        self.closed_worst =
+            Some(self.closed_worst.map_or(closed.worst, |worst| worse(worst, closed.worst)));
+        self.history.push(closed);
+    }
+
+    /// Forgets the oldest cells until the rest fit into the window, and with them the peaks and
+    /// falls that only they held (trading 8.4, P-5). Returns how many were forgotten.
+    pub fn purge(&mut self, rules: &LedgerRules) -> usize {
+        let forgotten = self.forget_before_window(rules);
+        if forgotten > 0 {
+            self.reset_peak();
+        }
+        forgotten
+    }
+
+    /// Forgets the oldest cells until the rest fit into the window, but not their peak: the
+    /// reference takes the peak anew only when its next update begins, and golden runs follow it.
+    pub fn forget_before_window(&mut self, rules: &LedgerRules) -> usize {
+        let mut forgotten = 0;
+        while self.covered(rules) > rules.window.value && self.history.pop_oldest().is_some() {
+            forgotten += 1;
+        }
+        if forgotten > 0 {
+            self.reset_closed_worst();
+        }
+        forgotten
+    }
+
+    /// Returns the time that the retained cells cover.
+    fn covered(&self, rules: &LedgerRules) -> DurationMs {
+        let complete = i64::try_from(self.history.len()).expect("cells are counted in hundreds");
+        let current = self.current().map_or(0, |cell| i64::from(cell.accum_ms));
+        DurationMs(complete * rules.cell.value.0 + current)
+    }
+
+    /// Takes the peak anew from the retained cells; it is 1 at least.
+    pub fn reset_peak(&mut self) {
+        let floor = Mark { at: self.initialized_at, value: 1.0 };
+        let greater = |best: Mark, mark: Mark| if mark.value > best.value { mark } else { best };
+        self.peak = self.cells().map(Cell::peak_mark).fold(floor, greater);
+    }
+
+    /// Removes every cell that reaches to `cutoff` or beyond, so that the time since can be
+    /// replayed (trading 8.4). Returns how many cells that were.
+    pub fn trim(&mut self, rules: &LedgerRules, cutoff: UtcMs) -> usize {
+        let ends_before = |cell: &&Cell| cell.start().plus(rules.cell.value) < cutoff;
+        let kept = self.cells().take_while(ends_before).count();
+        let removed = self.len() - kept;
+        if kept < self.len() {
+            // The youngest cell that stays takes the updates to come, complete as it is.
+            let youngest = kept.checked_sub(1).and_then(|index| self.history.get(index));
+            self.current =
+                youngest.map(|Closed { cell, worst }| Current { cell: *cell, worst: *worst });
+            self.history.truncate(kept.saturating_sub(1));
+            self.reset_closed_worst();
+            self.reset_peak();
+        }
+        removed
+    }
+
+    fn reset_closed_worst(&mut self) {
+        self.closed_worst = self.history.iter().map(|closed| closed.worst).reduce(worse);
+    }
+}
+
+/// How many cells an update completed; they are the last ones of [`Ledger::closed`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CellsClosed(pub usize);
+
+impl Current {
+    fn record(&mut self, sample: &Sample, fall: Drawdown) {
+        let Self { cell, worst } = self;
+        if fall.ratio() < cell.worst_drawdown {
+            cell.worst_drawdown = fall.ratio();
+            *worst = fall;
+        }
+        let change = log_change(cell.value, sample.value);
+        if change > 0.0 {
+            cell.gain += change;
+        } else {
+            cell.loss += change;
+        }
+        cell.n_updates += u32::from(change != 0.0);
+        cell.realized_pnl += sample.realized_pnl - cell.realized_pnl_total;
+        cell.unrealized_pnl += sample.unrealized_pnl - cell.unrealized_pnl_total;
+        cell.carry_fee_loss += log_change(cell.carry_fee, sample.carry_fee);
+        cell.spread_fee_loss += log_change(cell.spread_fee, sample.spread_fee);
+        cell.value = sample.value;
+        cell.realized_pnl_total = sample.realized_pnl;
+        cell.unrealized_pnl_total = sample.unrealized_pnl;
+        cell.spread_fee = sample.spread_fee;
+        cell.carry_fee = sample.carry_fee;
+        cell.last_update = sample.at;
+        if sample.value > cell.peak {
+            cell.peak = sample.value;
+            cell.peak_ms = cell.accum_ms;
+        }
+    }
+}
+
+/// Most samples change nothing, so the logarithm is spared where it would be zero.
+fn log_change(from: f64, to: f64) -> f64 {
+    if from == to { 0.0 } else { float::ln(to / from) }
+}
+
+/// Returns the deeper of two falls, the earlier one when they are equally deep.
+fn worse(earlier: Drawdown, later: Drawdown) -> Drawdown {
+    if later.ratio() < earlier.ratio() { later } else { earlier }
+}

@@ -1,0 +1,1 @@
+//! Behaviour of ledgers and bundles: the golden table, boundaries, and laws.
