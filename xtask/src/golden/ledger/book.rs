@@ -20,7 +20,8 @@ impl History {
 
     /// Returns the position as of `now`, or `None` when it had no order yet.
     pub(super) fn at(&self, now: UtcMs) -> Option<&Position> {
-        let reached = |state: &&Position| state.orders().last().is_some_and(|order| order.at <= now);
+        let reached =
+            |state: &&Position| state.orders().last().is_some_and(|order| order.at <= now);
         self.states.iter().rev().find(reached)
     }
 

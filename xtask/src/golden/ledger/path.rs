@@ -52,8 +52,9 @@ mod tests {
     fn a_gap_has_no_candle_from_its_beginning_up_to_its_end() {
         let gaps = vec![(2_000, 4_000)];
         let path = Path { t0: 0, step_ms: 1_000, prices: vec![1.0], gaps };
-        assert_eq!([1_000, 2_000, 3_000, 4_000].map(|t| path.close(t).is_some()), [
-            true, false, false, true
-        ]);
+        assert_eq!(
+            [1_000, 2_000, 3_000, 4_000].map(|t| path.close(t).is_some()),
+            [true, false, false, true]
+        );
     }
 }
