@@ -115,13 +115,22 @@ impl Sample {
         positive("value", self.value)?;
         positive("spread fee product", self.spread_fee)?;
         positive("carry fee product", self.carry_fee)?;
-        finite("realized pnl", self.realized_pnl)?;
-        finite("unrealized pnl", self.unrealized_pnl)
+        amount("realized pnl", self.realized_pnl)?;
+        amount("unrealized pnl", self.unrealized_pnl)
     }
 }
 
 fn finite(what: &'static str, number: f64) -> Result<(), LedgerError> {
     if number.is_finite() { Ok(()) } else { Err(LedgerError::NotFinite { what, number }) }
+}
+
+/// Tests that the differences of such amounts are finite too.
+fn amount(what: &'static str, number: f64) -> Result<(), LedgerError> {
+    if number.abs() <= f64::MAX / 8.0 {
+        Ok(())
+    } else {
+        Err(LedgerError::NotFinite { what, number })
+    }
 }
 
 fn positive(what: &'static str, number: f64) -> Result<(), LedgerError> {
@@ -140,8 +149,8 @@ pub enum LedgerError {
         /// Time of the sample.
         at: UtcMs,
     },
-    /// A number is NaN or infinite.
-    #[error("{what} is {number}, which is not a finite number")]
+    /// A number is NaN, infinite or so large that sums of it would be.
+    #[error("{what} is {number}, which is not a number to compute with")]
     NotFinite {
         /// Which number.
         what: &'static str,

@@ -7,6 +7,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{Digest, TradePair, UtcMs};
 
+use super::history::digest_of;
 use super::{
     Cell, CellsClosed, Ledger, LedgerError, LedgerRules, Mark, MarketStatus, Sample, finite,
 };
@@ -106,8 +107,7 @@ impl Bundle {
     #[must_use]
     pub fn digest(&self) -> Digest {
         let pairs: Vec<_> = self.pairs().map(|(pair, ledger)| (pair, ledger.digest())).collect();
-        let bytes = borsh::to_vec(&(self.portfolio.digest(), pairs)).expect("hashes, to memory");
-        Digest::of(&bytes)
+        digest_of(&(self.portfolio.digest(), pairs))
     }
 
     /// Tells the ledgers what the trader's pairs are worth at `at`.
@@ -193,7 +193,7 @@ impl Bundle {
 }
 
 impl PairSample {
-    fn sample(&self, at: UtcMs) -> Sample {
+    pub(super) fn sample(&self, at: UtcMs) -> Sample {
         Sample {
             at,
             value: self.value,

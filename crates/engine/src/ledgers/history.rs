@@ -62,9 +62,10 @@ impl History {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 
-    /// Returns the hash chain over all cells ever completed.
-    pub(super) fn digest(&self) -> Digest {
-        self.digest
+    /// Returns the hash chain over the cells that have left the window, and over all cells ever
+    /// completed: together they say which cells there are.
+    pub(super) fn digests(&self) -> (Digest, Digest) {
+        (self.base, self.digest)
     }
 
     pub(super) fn push(&mut self, closed: Closed) {
@@ -104,8 +105,13 @@ impl History {
 }
 
 fn chained(before: Digest, closed: &Closed) -> Digest {
-    let bytes = borsh::to_vec(&(before, closed))
-        .expect("a cell's numbers are finite because updates with others are refused");
+    digest_of(&(before, closed))
+}
+
+/// Returns the hash of ledger state.
+pub(super) fn digest_of(state: &impl BorshSerialize) -> Digest {
+    let bytes = borsh::to_vec(state)
+        .expect("a ledger has no number that is not finite: samples with others are refused");
     Digest::of(&bytes)
 }
 
@@ -142,6 +148,76 @@ impl BorshDeserialize for History {
         } else {
             let problem = format!("{len} ledger cells do not hash to their stored digest");
             Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledgers::Mark;
+    use proctor_types::UtcMs;
+
+    fn closed(number: i64) -> Closed {
+        let mark = Mark { at: UtcMs(number), value: 1.0 };
+        let cell = Cell { last_update: UtcMs(number), ..Cell::default() };
+        Closed { cell, worst: Drawdown { peak: mark, trough: mark } }
+    }
+
+    fn filled(numbers: std::ops::Range<i64>) -> History {
+        let mut history = History::new();
+        numbers.for_each(|number| history.push(closed(number)));
+        history
+    }
+
+    fn ends(history: &History) -> Vec<i64> {
+        history.iter().map(|closed| closed.cell.last_update.0).collect()
+    }
+
+    #[test]
+    fn cells_leave_in_the_order_they_came_across_blocks() {
+        let mut history = filled(0..40);
+        for oldest in 0..40 {
+            assert_eq!(ends(&history), (oldest..40).collect::<Vec<_>>());
+            assert_eq!(history.pop_oldest().map(|closed| closed.cell.last_update.0), Some(oldest));
+        }
+        assert_eq!((history.len(), history.pop_oldest()), (0, None));
+    }
+
+    #[test]
+    fn a_copy_shares_the_cells_and_does_not_see_later_ones() {
+        let mut history = filled(0..40);
+        let copy = history.clone();
+        assert!(
+            Arc::ptr_eq(&history.blocks, &copy.blocks) && Arc::ptr_eq(&history.tail, &copy.tail)
+        );
+        (40..60).for_each(|number| history.push(closed(number)));
+        history.pop_oldest();
+        assert_eq!(ends(&copy), (0..40).collect::<Vec<_>>());
+        assert_eq!(ends(&history), (1..60).collect::<Vec<_>>());
+        assert!(Arc::ptr_eq(&history.blocks[1], &copy.blocks[1]), "full blocks stay shared");
+    }
+
+    #[test]
+    fn truncation_undoes_what_came_after() {
+        let mut history = filled(0..40);
+        history.pop_oldest();
+        history.truncate(20);
+        let mut expected = filled(0..21);
+        expected.pop_oldest();
+        assert_eq!(history, expected);
+    }
+
+    #[test]
+    fn a_snapshot_with_any_changed_byte_is_refused() {
+        let mut history = filled(0..20);
+        history.pop_oldest();
+        let bytes = borsh::to_vec(&history).unwrap();
+        assert_eq!(History::try_from_slice(&bytes).unwrap(), history);
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1;
+            assert!(History::try_from_slice(&damaged).is_err(), "byte {place}");
         }
     }
 }

@@ -7,7 +7,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{Digest, DurationMs, UtcMs, float};
 
 use super::cell::{Cell, Drawdown, Mark, ms};
-use super::history::{Closed, History};
+use super::history::{Closed, History, digest_of};
 use super::{LedgerError, LedgerRules, MarketStatus, Sample};
 
 /// The performance history of a portfolio or of one pair of it.
@@ -122,16 +122,14 @@ impl Ledger {
     /// is, and a snapshot whose cells do not match it is refused.
     #[must_use]
     pub fn closed_digest(&self) -> Digest {
-        self.history.digest()
+        self.history.digests().1
     }
 
     /// Returns the hash of the whole ledger; costs the same however many cells it has.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let len = u32::try_from(self.history.len()).expect("cells are counted in hundreds");
-        let own = (self.initialized_at, self.peak, self.closed_digest(), len, self.current);
-        let bytes = borsh::to_vec(&own).expect("numbers are finite: others are refused");
-        Digest::of(&bytes)
+        let (base, closed) = self.history.digests();
+        digest_of(&(self.initialized_at, self.peak, base, closed, self.current))
     }
 
     /// Tells the ledger what its subject is worth at `sample.at` (trading 8.3).
@@ -163,63 +161,62 @@ impl Ledger {
     /// Applies a checked sample.
     pub(super) fn apply(&mut self, rules: &LedgerRules, sample: &Sample) -> CellsClosed {
         let span = rules.cell.value;
-        let standing = Drawdown { peak: self.peak, trough: self.last_mark(sample.at) };
-        if sample.value > self.peak.value {
-            self.peak = Mark { at: sample.at, value: sample.value };
-        }
         let trading = sample.status > MarketStatus::MarketNotOpen;
-        let current = self
-            .current
-            .get_or_insert_with(|| Current { cell: Cell::first(sample.at, span), worst: standing });
+        let peak = self.peak;
+        let current = self.current.get_or_insert_with(|| {
+            let trough = Mark { at: sample.at, value: 1.0 };
+            Current { cell: Cell::first(sample.at, span), worst: Drawdown { peak, trough } }
+        });
         let elapsed = sample.at.since(current.cell.last_update).0;
         let mut closed = CellsClosed(0);
         // Strictly greater: a sample on the boundary still belongs to the cell that ends there.
         if i64::from(current.cell.accum_ms) + elapsed > span.0 {
-            closed = self.roll(span, sample.at, trading, standing);
+            let full = *current;
+            closed = self.roll(span, sample.at, trading, full);
         } else {
             current.cell.accum_ms += ms(elapsed);
             current.cell.open_ms += if trading { ms(elapsed) } else { 0 };
         }
         let now = Mark { at: sample.at, value: sample.value };
+        if now.value > self.peak.value {
+            self.peak = now;
+        }
         let fall = Drawdown { peak: self.peak, trough: now };
-        let current = self.current.as_mut().expect("inserted above, and rolling leaves one");
-        current.record(sample, fall);
+        if let Some(current) = &mut self.current {
+            current.record(sample, fall);
+        }
         closed
     }
 
-    fn last_mark(&self, first: UtcMs) -> Mark {
-        let at = self.last_update().unwrap_or(first);
-        Mark { at, value: self.value() }
-    }
-
-    /// Completes the current cell, fills the time since with cells in which nothing happened and
+    /// Completes the cell `full`, fills the time since with cells in which nothing happened and
     /// opens the one that holds `at`.
-    fn roll(
-        &mut self,
-        span: DurationMs,
-        at: UtcMs,
-        trading: bool,
-        standing: Drawdown,
-    ) -> CellsClosed {
-        let Current { mut cell, worst } =
-            self.current.expect("only a cell that is being filled can overflow");
+    fn roll(&mut self, span: DurationMs, at: UtcMs, trading: bool, full: Current) -> CellsClosed {
+        let Current { mut cell, worst } = full;
         let mut boundary = cell.last_update.next_boundary(span);
         cell.open_ms += if trading { ms(span.0 - i64::from(cell.accum_ms)) } else { 0 };
         cell.last_update = boundary;
         cell.accum_ms = ms(span.0);
         self.close(Closed { cell, worst });
         let mut closed = CellsClosed(1);
-        let ratio = standing.ratio();
         while at.since(boundary) > span {
             boundary = boundary.plus(span);
-            cell = Cell::carried(&cell, ratio, boundary);
-            self.close(Closed { cell, worst: standing });
+            let void = self.carried(&cell, boundary);
+            cell = void.cell;
+            self.close(Closed { cell, worst: void.worst });
             closed.0 += 1;
         }
-        let mut cell = Cell::carried(&cell, ratio, at);
-        cell.open_ms = if trading { cell.accum_ms } else { 0 };
-        self.current = Some(Current { cell, worst: standing });
+        let mut current = self.carried(&cell, at);
+        current.cell.open_ms = if trading { current.cell.accum_ms } else { 0 };
+        self.current = Some(current);
         closed
+    }
+
+    /// Returns the cell that follows on `before` and reaches to `end`; it begins with the value and
+    /// the drawdown that stand.
+    fn carried(&self, before: &Cell, end: UtcMs) -> Current {
+        let trough = Mark { at: before.last_update, value: before.value };
+        let worst = Drawdown { peak: self.peak, trough };
+        Current { cell: Cell::carried(before, worst.ratio(), end), worst }
     }
 
     fn close(&mut self, closed: Closed) {
@@ -325,7 +322,11 @@ impl Current {
 
 /// Most samples change nothing, so the logarithm is spared where it would be zero.
 fn log_change(from: f64, to: f64) -> f64 {
-    if from == to { 0.0 } else { float::ln(to / from) }
+    if from == to {
+        return 0.0;
+    }
+    let ratio = to / from;
+    if ratio.is_normal() { float::ln(ratio) } else { float::ln(to) - float::ln(from) }
 }
 
 /// Returns the deeper of two falls, the earlier one when they are equally deep.

@@ -35,11 +35,11 @@ impl Totals {
         status: MarketStatus::NoOpenPositions,
     };
 
-    fn sample(self, at: UtcMs, value: f64, status: MarketStatus) -> Sample {
+    fn sample(self, at: UtcMs) -> Sample {
         Sample {
             at,
-            value,
-            status,
+            value: self.value,
+            status: self.status,
             spread_fee: self.spread_fee,
             carry_fee: self.carry_fee,
             realized_pnl: self.realized_pnl,
@@ -94,7 +94,7 @@ impl Replay<'_> {
         for key in &span.keys {
             let totals = Totals { status: bypass, ..shortcut[key] };
             let status = MarketStatus::MarketNotOpen;
-            self.update_ledger(ledgers, *key, &span, end, totals, totals.value, status)?;
+            self.update_ledger(ledgers, *key, &span, end, totals, status)?;
             ledgers.of_mut(*key)?.forget_before_window(&self.rulebook.ledger);
         }
         Ok(false)
@@ -145,8 +145,7 @@ impl Replay<'_> {
 
     /// Gives an empty ledger its first cell, at the moment it begins with.
     fn begin_ledger(&self, ledger: &mut Ledger) -> Result<(), Refused> {
-        let nothing = Totals::NONE;
-        let sample = nothing.sample(ledger.initialized_at(), nothing.value, nothing.status);
+        let sample = Totals::NONE.sample(ledger.initialized_at());
         ledger
             .update(&self.rulebook.ledger, &sample)
             .map_err(|error| Refused(error.to_string()))?;
@@ -198,7 +197,7 @@ impl Replay<'_> {
             if key.is_some_and(|pair| !open.contains(&pair)) {
                 let totals = closed[key];
                 let status = MarketStatus::NoOpenPositions;
-                self.update_ledger(ledgers, *key, span, span.start, totals, totals.value, status)?;
+                self.update_ledger(ledgers, *key, span, span.start, totals, status)?;
             }
         }
         let mut current = None;
@@ -213,7 +212,7 @@ impl Replay<'_> {
             for key in open.iter().flat_map(|pair| self.keys_of(*pair)).collect::<BTreeSet<_>>() {
                 self.check_gap(ledgers.of(key)?, at)?;
                 let now = totals[&key];
-                self.update_ledger(ledgers, key, span, at, now, now.value, now.status)?;
+                self.update_ledger(ledgers, key, span, at, now, now.status)?;
             }
             at = self.step(mode, at);
             current = Some(totals);
@@ -352,14 +351,15 @@ impl Replay<'_> {
                 }
                 None => totals.value,
             };
-            self.update_ledger(ledgers, *key, span, span.end, totals, value, totals.status)?;
+            let totals = Totals { value, ..totals };
+            self.update_ledger(ledgers, *key, span, span.end, totals, totals.status)?;
             ledgers.of_mut(*key)?.forget_before_window(&self.rulebook.ledger);
         }
         Ok(())
     }
 
-    /// Updates one ledger with `value`, or with its own where nothing can have changed.
-    #[allow(clippy::too_many_arguments, reason = "the call names what the reference's call names")]
+    /// Updates one ledger with `totals`, or with its own value where nothing can have changed; what
+    /// is stored as the market's status may differ from the status that decides this.
     fn update_ledger(
         &self,
         ledgers: &mut Ledgers,
@@ -367,7 +367,6 @@ impl Replay<'_> {
         span: &Span<'_>,
         at: UtcMs,
         totals: Totals,
-        value: f64,
         status: MarketStatus,
     ) -> Result<(), Refused> {
         let just_closed = span.after.iter().any(|held| !held.is_open());
@@ -381,8 +380,8 @@ impl Replay<'_> {
                 && totals.spread_fee == cell.spread_fee
                 && totals.carry_fee == cell.carry_fee
         });
-        let value = still.map_or(value, |cell| cell.value);
-        let sample = totals.sample(at, value, status);
+        let value = still.map_or(totals.value, |cell| cell.value);
+        let sample = Totals { value, status, ..totals }.sample(at);
         ledger
             .update(&self.rulebook.ledger, &sample)
             .map_err(|error| Refused(error.to_string()))?;
