@@ -16,6 +16,7 @@ use proctor_commit_log::{Head, Log, LogConfig, Storage, verify};
 
 type Failure = Box<dyn std::error::Error>;
 
+/// Bytes of a small record.
 const PAYLOAD_BYTES: usize = 100;
 const TURNS: usize = 40;
 const SYNCS_A_TURN: u32 = 50;
@@ -24,14 +25,16 @@ fn main() -> Result<(), Failure> {
     let parent = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
     let directory = tempfile::tempdir_in(parent)?;
     for records in [1, 16, 256] {
-        append(directory.path(), records)?;
+        append(directory.path(), records, PAYLOAD_BYTES)?;
     }
+    // As many bytes in one record: the way a commit of many inputs is logged.
+    append(directory.path(), 1, 256 * PAYLOAD_BYTES)?;
     scan(directory.path())
 }
 
 /// Appends and probes in turns, `records` for each sync.
-fn append(directory: &Path, records: usize) -> Result<(), Failure> {
-    let path = directory.join(format!("log-{records}"));
+fn append(directory: &Path, records: usize, bytes: usize) -> Result<(), Failure> {
+    let path = directory.join(format!("log-{records}-{bytes}"));
     let (mut log, _) = Log::open(Arc::new(FileStorage::create(&path)?), LogConfig::default())?;
     let mut probe = Probe::create(directory, 64 << 20)?;
     let (mut own, mut bare) = (Vec::new(), Vec::new());
@@ -39,9 +42,9 @@ fn append(directory: &Path, records: usize) -> Result<(), Failure> {
         // Who goes first changes, so that neither profits from its place.
         for who in [turn % 2, (turn + 1) % 2] {
             if who == 0 {
-                own.push(log_turn(&mut log, records)?);
+                own.push(log_turn(&mut log, records, &vec![0xAB; bytes])?);
             } else {
-                bare.push(probe.run(batch_bytes(records, PAYLOAD_BYTES), SYNCS_A_TURN)?);
+                bare.push(probe.run(batch_bytes(records, bytes), SYNCS_A_TURN)?);
             }
         }
     }
@@ -50,7 +53,7 @@ fn append(directory: &Path, records: usize) -> Result<(), Failure> {
     let (own, bare) = (rate(&own), rate(&bare));
     writeln!(
         io::stdout(),
-        "{records:>4} records a sync: log {own:>6.0}/s, bare fdatasync {bare:>6.0}/s, \
+        "{records:>3} x {bytes:>5} bytes a sync: log {own:>6.0}/s, bare fdatasync {bare:>6.0}/s, \
          time ratio {:.3} (median of {TURNS} turns), {:.0} records/s",
         median(ratios.collect()),
         own * f64::from(u32::try_from(records)?),
@@ -58,12 +61,11 @@ fn append(directory: &Path, records: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-fn log_turn(log: &mut Log, records: usize) -> Result<Duration, Failure> {
-    let payload = [0xAB; PAYLOAD_BYTES];
+fn log_turn(log: &mut Log, records: usize, payload: &[u8]) -> Result<Duration, Failure> {
     let start = Instant::now();
     for _ in 0..SYNCS_A_TURN {
         for _ in 0..records {
-            log.append(&payload)?;
+            log.append(payload)?;
         }
         log.sync()?;
     }

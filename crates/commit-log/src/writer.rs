@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{IoFailure, LogError};
 use crate::reader::{self, Reader};
-use crate::record::{Appended, FRAME_HEADER_BYTES, Frame, Head, MAX_PAYLOAD_BYTES, chain_hash};
+use crate::record::{Appended, FRAME_HEADER_BYTES, Head, MAX_PAYLOAD_BYTES, encode_frame};
 use crate::recovery::{self, Recovery};
 use crate::sector::{self, CONTENT, Kind};
 use crate::segment::{SECTOR_BYTES, Segment};
@@ -114,8 +114,7 @@ impl Log {
             return Err(LogError::BatchFull { bytes, max: MAX_BATCH_BYTES });
         }
         let (index, parent) = (self.head.index + 1, self.head.hash);
-        Frame { index, parent, payload }.encode(&mut self.pending);
-        let hash = chain_hash(index, &parent, payload);
+        let hash = encode_frame(&mut self.pending, index, &parent, payload);
         self.head = Head { index, hash };
         Ok(Appended { index, hash })
     }
