@@ -171,17 +171,30 @@ impl Log {
         Ok(Reader::open_at(self.storage.clone(), self.config.base, index)?.until(last))
     }
 
-    /// Makes everything durable and marks the end with a seal, so that the next start can tell
-    /// exactly whether anything at the end is missing. Returns the last record.
+    /// Makes everything durable and marks the end with a seal, one sector and one fdatasync, so that
+    /// the next start can tell exactly whether any record is missing. Does nothing if the end is
+    /// marked already. An owner without work may call this to protect the last records at rest.
     ///
     /// # Errors
     ///
-    /// As [`Log::sync`]. A log that is not closed is opened all the same.
-    pub fn close(mut self) -> Result<Head, LogError> {
+    /// As [`Log::sync`].
+    pub fn seal(&mut self) -> Result<(), LogError> {
         self.sync()?;
         if !self.sealed {
             self.write_seal().map_err(|failure| self.fail(failure))?;
+            self.sealed = true;
         }
+        Ok(())
+    }
+
+    /// Seals the log and returns its last record. A log that is dropped without this is opened all
+    /// the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::sync`].
+    pub fn close(mut self) -> Result<Head, LogError> {
+        self.seal()?;
         Ok(self.durable)
     }
 

@@ -35,7 +35,7 @@ fn a_disk_that_is_full_at_any_byte_loses_nothing_acknowledged() {
 fn the_error_says_that_the_disk_is_full() {
     let disk = FaultyDisk::new();
     disk.limit_room(2_000);
-    let (mut log, _) = Log::open(Arc::new(disk.clone()), tiny()).unwrap();
+    let (mut log, _) = Log::open(Arc::new(disk), tiny()).unwrap();
     log.append(&payload(1, 2_000)).unwrap();
     let LogError::Io(failure) = log.sync().unwrap_err() else { panic!("not the storage's error") };
     assert_eq!(failure.source.kind(), io::ErrorKind::StorageFull);

@@ -1,5 +1,7 @@
 //! A batch that a crash left incomplete is cut and reported, never anything before it.
 
+use std::iter::once;
+use std::ops::Range;
 use std::sync::Arc;
 
 use proctor_commit_log::storage::memory::MemoryStorage;
@@ -20,21 +22,20 @@ fn two_batches() -> Arc<MemoryStorage> {
 }
 
 /// The same, with these sectors (or parts of them) blanked.
-fn with_blank(ranges: &[std::ops::Range<usize>]) -> Arc<MemoryStorage> {
+fn with_blank(ranges: impl IntoIterator<Item = Range<usize>>) -> Arc<MemoryStorage> {
     let mut files = two_batches().files();
     let bytes = files.get_mut(FILE).unwrap();
-    ranges.iter().for_each(|range| bytes[range.clone()].fill(0));
+    ranges.into_iter().for_each(|range| bytes[range].fill(0));
     Arc::new(MemoryStorage::with_files(files))
 }
 
 #[test]
 fn every_incomplete_choice_of_the_last_batchs_sectors_is_cut_and_reported() {
     for lost in 1..16u32 {
-        let blank: Vec<_> = (0..4)
+        let blank = (0..4)
             .filter(|sector| lost >> sector & 1 == 1)
-            .map(|sector| (2 + sector) * 512..(3 + sector) * 512)
-            .collect();
-        let storage = with_blank(&blank);
+            .map(|sector| (2 + sector) * 512..(3 + sector) * 512);
+        let storage = with_blank(blank);
         let sectors =
             (0..4).rev().find(|sector| lost >> sector & 1 == 0).map_or(0, |last| last + 1);
         let torn = (sectors > 0).then(|| TornTail {
@@ -60,7 +61,7 @@ fn a_write_that_stopped_at_any_byte_is_cut() {
         if stopped % 512 == 511 {
             continue; // One byte short of a sector: see the next test.
         }
-        let (_, recovery) = Log::open(with_blank(&[stopped..6 * 512]), config()).unwrap();
+        let (_, recovery) = Log::open(with_blank(once(stopped..6 * 512)), config()).unwrap();
         assert_eq!(recovery.head.index, 1, "stopped at byte {stopped}");
         assert!(recovery.cut.is_some(), "stopped at byte {stopped}");
     }
@@ -72,13 +73,13 @@ fn a_write_that_stopped_at_any_byte_is_cut() {
 fn a_write_that_stopped_one_byte_short_of_a_sector_is_refused_rather_than_cut() {
     for sector in 2..6 {
         let stopped = sector * 512 + 511;
-        assert!(Log::open(with_blank(&[stopped..6 * 512]), config()).is_err());
+        assert!(Log::open(with_blank(once(stopped..6 * 512)), config()).is_err());
     }
 }
 
 #[test]
 fn a_reader_reports_a_torn_tail_and_leaves_it() {
-    let storage = with_blank(&[3 * 512..4 * 512]);
+    let storage = with_blank(once(3 * 512..4 * 512));
     let before = storage.files();
     let mut reader = Reader::open(storage.clone()).unwrap();
     assert_eq!(reader.end(), None);
@@ -97,7 +98,7 @@ fn a_file_that_ends_within_a_blank_sector_is_no_damage() {
     let mut files = two_batches().files();
     files.get_mut(FILE).unwrap().resize(20 * 512 + 77, 0);
     let storage = Arc::new(MemoryStorage::with_files(files));
-    let (mut log, recovery) = Log::open(storage.clone(), config()).unwrap();
+    let (mut log, recovery) = Log::open(storage, config()).unwrap();
     assert_eq!((recovery.head.index, recovery.cut), (2, None));
     log.append(&payload(3, 9_000)).unwrap();
     log.sync().unwrap();

@@ -72,9 +72,10 @@ fn a_log_begun_from_a_snapshot_starts_after_it_and_from_nowhere_else() {
     drop(log);
     assert_eq!(Log::open(storage.clone(), config).unwrap().1.head.index, 49);
     assert_eq!(verify(storage.clone(), base).unwrap().records, 8);
-    let kind = |base| match verify(storage.clone(), base).unwrap_err() {
-        LogError::Damaged(damage) => damage.kind,
-        other => panic!("{other}"),
+    let kind = |base| {
+        let error = verify(storage.clone(), base).unwrap_err();
+        let LogError::Damaged(damage) = error else { panic!("{error}") };
+        damage.kind
     };
     assert_eq!(kind(Head::GENESIS), DamageKind::SegmentOrder { expected: 1, found: 42 });
     let other = Head { hash: Digest::of(b"another record 41"), ..base };
@@ -139,4 +140,20 @@ fn a_real_directory_keeps_a_log_and_reading_it_writes_nothing() {
     let verified = verify(read_only, Head::GENESIS).unwrap();
     assert_eq!((verified.records, verified.payload_bytes, verified.end.sealed), (40, 28_000, true));
     assert_eq!(modified(), before);
+}
+
+#[test]
+fn a_log_goes_on_after_a_seal_and_stands_still_at_a_second_one() {
+    let storage = Arc::new(MemoryStorage::new());
+    let (mut log, _) = Log::open(storage.clone(), tiny()).unwrap();
+    for index in 1..=8 {
+        log.append(&payload(index, 200)).unwrap();
+        log.seal().unwrap();
+        assert_eq!(log.durable().index, index);
+        let files = storage.files();
+        log.seal().unwrap();
+        assert_eq!(storage.files(), files);
+    }
+    let verified = verify(storage, Head::GENESIS).unwrap();
+    assert_eq!((verified.records, verified.end.sealed), (8, true));
 }
