@@ -1,8 +1,10 @@
 //! The directory lock: one process at a time for each data directory.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::storage::files::create_directory;
 
 /// Name of the lock's file.
 const FILE_NAME: &str = "LOCK";
@@ -43,7 +45,7 @@ impl DirLock {
     /// [`LockError::InUse`] or [`LockError::Io`].
     pub fn acquire(path: &Path) -> Result<Self, LockError> {
         let io = |source| LockError::Io { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(io)?;
+        create_directory(path).map_err(io)?;
         let file = File::options()
             .write(true)
             .create(true)
@@ -85,7 +87,7 @@ mod tests {
     fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("file");
-        fs::write(&path, b"").unwrap();
+        std::fs::write(&path, b"").unwrap();
         assert!(matches!(DirLock::acquire(&path), Err(LockError::Io { .. })));
     }
 }

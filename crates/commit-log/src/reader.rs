@@ -1,14 +1,15 @@
 //! Reading: records in order, each one checked, without changing anything on disk.
 //!
 //! A reader needs memory for one batch, not for the log. It may run beside the writer, also in
-//! another process; it then sees a batch that is being written as a torn tail, and records that
-//! are complete but not yet durable. Who must not see those reads up to an index that the writer
-//! has announced ([`Reader::until`]).
+//! another process. Then it must not look at the batch that is being written just now, which may
+//! be there but not durable, or there in part, and even look damaged: whoever follows a writer
+//! reads up to an index that the writer has announced as durable ([`Reader::until`]), and goes on
+//! from there when the next is announced ([`Reader::extend`]).
 
 use std::sync::Arc;
 
 use crate::error::{DamageKind, IoFailure, LogError};
-use crate::record::{Frame, Head, Record, chain_hash, digest_at, u64_at};
+use crate::record::{Frame, Head, Record, digest_at, u64_at};
 use crate::segment::{self, SECTOR_BYTES, SegmentName};
 use crate::storage::{Access, Storage};
 
@@ -112,6 +113,17 @@ impl Reader {
         Self { until: index, ..self }
     }
 
+    /// Goes on to record `index`, if the reader was at its end: sees what has been written since.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Io`] if the directory cannot be listed or the file not measured. A reader that
+    /// has returned an error stays at its end.
+    pub fn extend(&mut self, index: u64) -> Result<(), LogError> {
+        self.until = self.until.max(index);
+        self.scanner.refresh()
+    }
+
     /// Returns the last record read so far.
     #[must_use]
     pub fn head(&self) -> Head {
@@ -130,7 +142,7 @@ impl Reader {
                 return Ok(None);
             };
             if frame.index >= self.from {
-                let Frame { index, parent, payload } = frame;
+                let Frame { index, parent, payload, .. } = frame;
                 return Ok(Some(Record { index, parent, hash, payload: payload.to_vec() }));
             }
         }
@@ -228,6 +240,16 @@ impl Scanner {
     pub(crate) fn into_end(self) -> End {
         let (head, segments, sealed) = (self.head, self.segments.len(), self.sealed);
         self.end.unwrap_or(End { head, segments, sealed, torn: None })
+    }
+
+    /// Forgets that the log ended here, and what was read ahead.
+    fn refresh(&mut self) -> Result<(), LogError> {
+        self.segments = segment::list(&*self.storage)?;
+        (self.end, self.tear) = (None, None);
+        match &mut self.cursor {
+            Some(cursor) => cursor.refresh(),
+            None => self.open_next().map(drop),
+        }
     }
 
     /// Opens the next segment, which must begin where the log is.
@@ -341,7 +363,7 @@ fn follow<'a>(frame: Frame<'a>, head: &Head) -> Result<CheckedFrame<'a>, DamageK
     if frame.parent != head.hash {
         return Err(DamageKind::FrameParent { expected: head.hash, found: frame.parent });
     }
-    let hash = chain_hash(frame.index, &frame.parent, frame.payload);
+    let hash = frame.hash();
     Ok(CheckedFrame { frame, hash })
 }
 

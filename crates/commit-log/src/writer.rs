@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{IoFailure, LogError};
 use crate::reader::{self, Reader};
-use crate::record::{Appended, FRAME_HEADER_BYTES, Frame, Head, MAX_PAYLOAD_BYTES, chain_hash};
+use crate::record::{Appended, FRAME_HEADER_BYTES, Head, MAX_PAYLOAD_BYTES, encode_frame};
 use crate::recovery::{self, Recovery};
 use crate::sector::{self, CONTENT, Kind};
 use crate::segment::{SECTOR_BYTES, Segment};
@@ -114,8 +114,7 @@ impl Log {
             return Err(LogError::BatchFull { bytes, max: MAX_BATCH_BYTES });
         }
         let (index, parent) = (self.head.index + 1, self.head.hash);
-        Frame { index, parent, payload }.encode(&mut self.pending);
-        let hash = chain_hash(index, &parent, payload);
+        let hash = encode_frame(&mut self.pending, index, &parent, payload);
         self.head = Head { index, hash };
         Ok(Appended { index, hash })
     }
@@ -172,17 +171,30 @@ impl Log {
         Ok(Reader::open_at(self.storage.clone(), self.config.base, index)?.until(last))
     }
 
-    /// Makes everything durable and marks the end with a seal, so that the next start can tell
-    /// exactly whether anything at the end is missing. Returns the last record.
+    /// Makes everything durable and marks the end with a seal, one sector and one fdatasync, so that
+    /// the next start can tell exactly whether any record is missing. Does nothing if the end is
+    /// marked already. An owner without work may call this to protect the last records at rest.
     ///
     /// # Errors
     ///
-    /// As [`Log::sync`]. A log that is not closed is opened all the same.
-    pub fn close(mut self) -> Result<Head, LogError> {
+    /// As [`Log::sync`].
+    pub fn seal(&mut self) -> Result<(), LogError> {
         self.sync()?;
         if !self.sealed {
             self.write_seal().map_err(|failure| self.fail(failure))?;
+            self.sealed = true;
         }
+        Ok(())
+    }
+
+    /// Seals the log and returns its last record. A log that is dropped without this is opened all
+    /// the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::sync`].
+    pub fn close(mut self) -> Result<Head, LogError> {
+        self.seal()?;
         Ok(self.durable)
     }
 

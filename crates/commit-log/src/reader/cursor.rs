@@ -56,20 +56,25 @@ impl Cursor {
         name: SegmentName,
     ) -> Result<(Self, Digest), LogError> {
         let file = open_file(storage, &name)?;
-        let bytes = file.len().map_err(IoFailure::of("measure", &name.file))?;
-        let Ok(sectors) = u32::try_from(bytes / SECTOR_BYTES) else {
-            return Err(name.damage(0, name.first_index, DamageKind::FileTooLong { bytes }));
-        };
         let index = name.first_index;
-        let mut cursor =
-            Self { name, file, sectors, next: 1, chunk: Vec::new(), chunk_first: 0, index };
-        cursor.check_odd_end(bytes)?;
+        let chunk = Vec::new();
+        let mut cursor = Self { name, file, sectors: 0, next: 1, chunk, chunk_first: 0, index };
+        cursor.refresh()?;
         let name = cursor.name.clone();
         let Some(header) = cursor.sector(0)? else {
             return Err(name.damage(0, index, DamageKind::NoHeader));
         };
         let parent = segment::decode_header(&name, header)?;
         Ok((cursor, parent))
+    }
+
+    /// Measures the file anew and forgets what was read of it.
+    pub(crate) fn refresh(&mut self) -> Result<(), LogError> {
+        let bytes = self.file.len().map_err(IoFailure::of("measure", &self.name.file))?;
+        self.sectors = u32::try_from(bytes / SECTOR_BYTES)
+            .map_err(|_| self.damage(0, DamageKind::FileTooLong { bytes }))?;
+        self.chunk.clear();
+        self.check_odd_end(bytes)
     }
 
     /// Bytes after the last whole sector are zeros of a file that was being lengthened.

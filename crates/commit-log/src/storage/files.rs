@@ -20,13 +20,7 @@ impl FileStorage {
     ///
     /// What the operating system says.
     pub fn create(path: &Path) -> io::Result<Self> {
-        if !path.is_dir() {
-            fs::create_dir_all(path)?;
-            // A directory is an entry of its parent: without this it could vanish with all in it.
-            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                File::open(parent)?.sync_all()?;
-            }
-        }
+        create_directory(path)?;
         Self::open(path)
     }
 
@@ -47,6 +41,22 @@ impl FileStorage {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Creates a directory, and its parents, so that they survive a crash.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    create_directory(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        other => other?,
+    }
+    // A directory is an entry of its parent: without this it could vanish with all in it.
+    File::open(parent)?.sync_all()
 }
 
 impl Storage for FileStorage {
@@ -100,5 +110,42 @@ impl StorageFile for File {
 
     fn sync_data(&self) -> io::Result<()> {
         File::sync_data(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_written_read_renamed_listed_and_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let storage = FileStorage::create(&parent.path().join("a/b")).unwrap();
+        let file = storage.create("one").unwrap();
+        file.write_at(3, b"xyz").unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(file.len().unwrap(), 6);
+        storage.rename("one", "two").unwrap();
+        storage.sync_dir().unwrap();
+        assert_eq!(storage.list().unwrap(), ["two"]);
+        let mut bytes = [1; 6];
+        storage.open("two", Access::Read).unwrap().read_at(0, &mut bytes).unwrap();
+        assert_eq!(bytes, *b"\0\0\0xyz");
+        let end = storage.open("two", Access::Read).unwrap().read_at(1, &mut bytes).unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(storage.open("two", Access::Read).unwrap().write_at(0, b"no").is_err());
+        storage.remove("two").unwrap();
+        let gone = storage.open("two", Access::Write).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn opening_does_not_create() {
+        let parent = tempfile::tempdir().unwrap();
+        let missing = FileStorage::open(&parent.path().join("missing")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        fs::write(parent.path().join("file"), b"").unwrap();
+        let file = FileStorage::create(&parent.path().join("file")).unwrap_err();
+        assert!(matches!(file.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory));
     }
 }
