@@ -1,0 +1,143 @@
+//! Orders from a flat CSV: one order a line, columns found by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    ORDERS_MAX, OrdersError, Place, RawOrder, RecordFault, RecordedOrder, pair, position,
+    refuse_repeated_orders, trader,
+};
+use crate::import::rows::{Column, Header, Row, excerpt};
+use crate::import::text::{FileError, TextFile};
+
+/// The most sets that are told apart; more means that the column is something else.
+const SETS_MAX: usize = 64;
+
+struct Columns {
+    trader: Column,
+    order: Column,
+    pair: Column,
+    side: Column,
+    leverage: Column,
+    price: Column,
+    at: Column,
+    set: Option<Column>,
+    position: Option<Column>,
+    bid: Option<Column>,
+    ask: Option<Column>,
+    slippage: Option<Column>,
+    source_code: Option<Column>,
+    price_sources: Option<Column>,
+}
+
+impl Columns {
+    fn find(header: &Header, text: &TextFile) -> Result<Self, FileError> {
+        Ok(Self {
+            trader: header.require(text, "hotkey")?,
+            order: header.require(text, "order_uuid")?,
+            pair: header.require(text, "trade_pair")?,
+            side: header.require(text, "order_type")?,
+            leverage: header.require(text, "leverage")?,
+            price: header.require(text, "price")?,
+            at: header.require(text, "processed_ms")?,
+            set: header.find(text, "set")?,
+            position: header.find(text, "position_uuid")?,
+            bid: header.find(text, "bid")?,
+            ask: header.find(text, "ask")?,
+            slippage: header.find(text, "slippage")?,
+            source_code: header.find(text, "src")?,
+            price_sources: header.find(text, "n_price_sources")?,
+        })
+    }
+
+    fn order(&self, row: &Row<'_>, line: u64) -> Result<RecordedOrder, RecordFault> {
+        // An optional column may be missing, and its field empty: both mean zero.
+        let optional = |column: Option<Column>| match column {
+            Some(column) if !row.text(column).is_empty() => row.number(column),
+            Some(_) | None => Ok(0.0),
+        };
+        let filled = |column: Option<Column>| column.filter(|c| !row.text(*c).is_empty());
+        RawOrder {
+            trader: trader("hotkey", row.filled(self.trader)?)?,
+            order: row.filled(self.order)?,
+            pair: pair(row.filled(self.pair)?)?,
+            side: row.filled(self.side)?,
+            leverage: row.number(self.leverage)?,
+            price: row.number(self.price)?,
+            bid: optional(self.bid)?,
+            ask: optional(self.ask)?,
+            slippage: optional(self.slippage)?,
+            at: row.moment(self.at)?,
+            source_code: filled(self.source_code).map_or(Ok(0), |c| row.whole(c))?,
+            price_sources: filled(self.price_sources).map_or(Ok(0), |c| row.whole(c))?,
+            position: filled(self.position).map(|c| position(row.text(c))).transpose()?,
+            place: Place::Line(line),
+        }
+        .check()
+    }
+}
+
+/// Reads the orders of `set`, or all when none is given and no order is in two sets.
+pub(super) fn read(
+    text: &mut TextFile,
+    set: Option<&str>,
+) -> Result<Vec<RecordedOrder>, OrdersError> {
+    let file = text.path().to_owned();
+    let header = Header::read(text)?;
+    let columns = Columns::find(&header, text)?;
+    if let (Some(set), None) = (set, columns.set) {
+        return Err(OrdersError::NoSets { file, set: set.to_owned() });
+    }
+    let mut line = text.line();
+    let (mut orders, mut order_sets, mut sets) = (Vec::new(), Vec::new(), BTreeSet::new());
+    while let Some(bytes) = text.next_line()? {
+        line += 1;
+        let broken = |fault: RecordFault| OrdersError::Record {
+            file: file.clone(),
+            place: Place::Line(line),
+            fault: Box::new(fault),
+        };
+        let Some(row) = header.row(bytes).map_err(|e| broken(e.into()))? else { continue };
+        let row_set = columns.set.map_or("", |column| row.text(column));
+        if !sets.contains(row_set) && sets.len() < SETS_MAX {
+            sets.insert(excerpt(row_set));
+        }
+        // Rows of other sets are not judged: they are not part of this replay.
+        if set.is_some_and(|set| set != row_set) {
+            continue;
+        }
+        if orders.len() == ORDERS_MAX {
+            return Err(OrdersError::TooMany { file });
+        }
+        orders.push(columns.order(&row, line).map_err(broken)?);
+        order_sets.push(excerpt(row_set));
+    }
+    if sets.is_empty() {
+        return Err(FileError::NoRows { file }.into());
+    }
+    let sets: Vec<_> = sets.into_iter().collect();
+    match set {
+        Some(set) if orders.is_empty() => {
+            return Err(OrdersError::UnknownSet { file, set: set.to_owned(), sets });
+        }
+        Some(_) => {}
+        None => {
+            if let Some(order) = order_in_two_sets(&orders, &order_sets) {
+                let order = order.request.id.clone();
+                return Err(OrdersError::SeveralSets { file, sets, order });
+            }
+        }
+    }
+    refuse_repeated_orders(&file, &orders)?;
+    Ok(orders)
+}
+
+fn order_in_two_sets<'a>(
+    orders: &'a [RecordedOrder],
+    sets: &[String],
+) -> Option<&'a RecordedOrder> {
+    let mut set_of = BTreeMap::new();
+    orders.iter().zip(sets).find_map(|(order, set)| {
+        let first = set_of.entry((&order.request.trader, &order.request.id)).or_insert(set);
+        (*first != set).then_some(order)
+    })
+}
