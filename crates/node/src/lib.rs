@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! What a node does: run recorded or simulated history into a data directory, verify it, explain it.
 //!
 //! Wiring only: the rules are the engine's, durability is the log's and order the sequencer's. This
@@ -7,15 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod data_dir;
+pub mod import;
+pub mod report;
 pub mod run;
 pub mod simulation;
 pub mod tally;
 pub mod verify;
-=======
-//! The node around the engine: what it reads in, what it runs and what it reports.
-
-#![forbid(unsafe_code)]
-
-pub mod import;
-pub mod report;
->>>>>>> io
