@@ -184,10 +184,10 @@ impl Bundle {
     }
 
     /// Removes every cell that reaches to `cutoff` or beyond from all ledgers (trading 8.4).
-    pub fn trim(&mut self, rules: &LedgerRules, cutoff: UtcMs) {
-        self.portfolio.trim(rules, cutoff);
+    pub fn trim(&mut self, cutoff: UtcMs) {
+        self.portfolio.trim(cutoff);
         for (_, ledger) in &mut self.pairs {
-            ledger.trim(rules, cutoff);
+            ledger.trim(cutoff);
         }
     }
 }

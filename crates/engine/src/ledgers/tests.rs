@@ -139,12 +139,12 @@ fn time_without_updates_is_filled_with_cells_in_which_nothing_happened_8_3() {
 #[test]
 fn trimming_keeps_the_cells_that_end_before_the_cut_off_8_4() {
     let mut ledger = golden(4);
-    assert_eq!(ledger.trim(&rules(), at(34 * HOUR_MS)), 3);
+    assert_eq!(ledger.trim(at(34 * HOUR_MS)), 3);
     assert_eq!(ledger.len(), 2);
     assert_eq!(ledger.peak(), Mark { at: at(6 * HOUR_MS), value: 1.02 });
     assert_eq!(ledger.last_update(), Some(at(24 * HOUR_MS)));
-    assert_eq!(ledger.trim(&rules(), at(34 * HOUR_MS)), 0, "nothing more to trim");
-    ledger.trim(&rules(), at(0));
+    assert_eq!(ledger.trim(at(34 * HOUR_MS)), 0, "nothing more to trim");
+    ledger.trim(at(0));
     assert_eq!((ledger.len(), ledger.peak().value, ledger.worst()), (0, 1.0, None));
 }
 
@@ -382,6 +382,17 @@ fn a_digest_tells_ledgers_apart_that_differ_anywhere() {
         assert_eq!(digests.iter().filter(|other| *other == digest).count(), 1, "ledger {index}");
     }
     assert_eq!(golden(4).digest(), golden(4).digest());
+}
+
+#[test]
+fn a_ledger_keeps_the_cells_it_began_with_whatever_later_rules_say() {
+    let mut shorter = rules();
+    shorter.cell.value = DurationMs(6 * HOUR_MS);
+    let mut ledger = ledger(&[(0, 1.0), (10 * HOUR_MS, 1.1)]);
+    ledger.update(&shorter, &sample(40 * HOUR_MS, 1.1)).unwrap();
+    let ends: Vec<_> =
+        ledger.cells().map(|cell| (cell.last_update.0 - MIDNIGHT) / HOUR_MS).collect();
+    assert_eq!(ends, [12, 24, 36, 40]);
 }
 
 #[test]
