@@ -1,7 +1,10 @@
 //! Repository tasks: golden runs, checks, everything CI does.
 #![allow(clippy::print_stdout, reason = "a task talks to its terminal")]
 
+mod cargo;
+mod ci;
 mod golden;
+mod tally;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +20,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Is my change fine? Formatting, lints, documentation and the architecture test.
+    Check,
+    /// Everything CI does, in the same order: `check`, golden runs, licences, all tests.
+    Ci,
+    /// Rewrite what is generated: the code map of ARCHITECTURE.md. The diff is the review.
+    Update,
     /// Run files of golden cases through the engine and compare field by field.
     Golden {
         /// Which kind of cases the files hold.
@@ -29,6 +38,9 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
+        Task::Check => ci::check(),
+        Task::Ci => ci::run(),
+        Task::Update => ci::update(),
         Task::Golden { kind, files } => golden::run(kind, &files),
     };
     match outcome {

@@ -1,2 +1,49 @@
-//! The `proctor` binary.
-fn main() {}
+//! The `proctor` binary: arguments, exit codes, output.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this crate is the terminal's side")]
+
+mod commands;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "proctor", version, about = "A validator node for proprietary-trading programmes")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a simulated market and its traders through the whole node.
+    Demo(commands::demo::Args),
+    /// Check a data directory: hash chain, every result, every stored digest.
+    Verify(commands::verify::Args),
+}
+
+/// How a command ends when it did not fail.
+enum Verdict {
+    /// What was asked for is true or done.
+    Good,
+    /// The answer is no: a log that does not verify, a command with findings.
+    Bad,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo(args) => commands::demo::run(&args),
+        Command::Verify(args) => commands::verify::run(&args),
+    };
+    match outcome {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Bad) => ExitCode::FAILURE,
+        Err(error) => {
+            // One line: what happened, to what, and what to do.
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

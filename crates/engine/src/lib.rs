@@ -6,10 +6,24 @@
 
 #![forbid(unsafe_code)]
 
+pub mod account;
+pub mod accounts;
+pub mod eliminations;
+pub mod engine;
+pub mod event;
+pub mod input;
 pub mod ledgers;
 pub mod orders;
 pub mod positions;
 pub mod prices;
+pub mod rejection;
+pub mod roster;
 pub mod rulebook;
+pub mod state;
 
+pub use engine::{Engine, OutOfOrder, Outcome};
+pub use event::Event;
+pub use input::{Commit, Input};
+pub use rejection::Rejection;
 pub use rulebook::Rulebook;
+pub use state::{State, View};

@@ -1,4 +1,5 @@
 //! One position: average entry, net size, PnL, return, fees.
 
+pub mod book;
 pub mod fees;
 pub mod position;

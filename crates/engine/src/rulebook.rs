@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use proctor_types::{AssetClass, Digest, DurationMs, TradePair, UtcMs};
+use proctor_types::{AssetClass, Digest, DurationMs, TradePair, Usd, UtcMs};
 use serde::Deserialize;
 
 use crate::ledgers::LedgerRules;
@@ -77,6 +77,8 @@ pub struct Rulebook {
     pub prices: PriceRules,
     /// Account sizes.
     pub accounts: AccountRules,
+    /// Belief in the roster of registered traders.
+    pub roster: RosterRules,
     /// Which pairs may be traded.
     pub pairs: PairRules,
     /// Size limits.
@@ -219,6 +221,8 @@ pub struct OrderRules {
 pub struct PriceRules {
     /// Age up to which a feed event may price an order. A bar is valid for its own span.
     pub event_fresh: Constant<DurationMs>,
+    /// How far a record's time may lie after the commit that brings it.
+    pub future_max: Constant<DurationMs>,
     /// Spread between bid and ask, as a fraction of the bid, above which a quote is discarded.
     pub spread_max: Constant<f64>,
 }
@@ -228,7 +232,19 @@ pub struct PriceRules {
 #[serde(deny_unknown_fields)]
 pub struct AccountRules {
     /// Size of an account for which none, or a smaller one, is recorded.
-    pub floor: Constant<f64>,
+    pub floor: Constant<Usd>,
+}
+
+/// Belief in the roster (services E-23, E-25).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RosterRules {
+    /// Losing more traders than this in one step may be an anomaly.
+    pub anomaly_lost_over: Constant<u32>,
+    /// Losing this share of the known traders, or more, may be an anomaly.
+    pub anomaly_share: Constant<f64>,
+    /// How many anomalous rosters in a row make the loss believed.
+    pub anomaly_confirmations: Constant<u32>,
 }
 
 /// Which pairs may be traded (trading 1.2).
@@ -364,8 +380,16 @@ impl Rulebook {
         at_least("prices.event_fresh", self.prices.event_fresh.value.0, 1)?;
         unit("prices.spread_max", &self.prices.spread_max, "fraction of bid")?;
         positive("prices.spread_max", self.prices.spread_max.value)?;
+        unit("prices.future_max", &self.prices.future_max, "ms")?;
+        at_least("prices.future_max", self.prices.future_max.value.0, 0)?;
+        let roster = &self.roster;
+        unit("roster.anomaly_lost_over", &roster.anomaly_lost_over, "traders")?;
+        unit("roster.anomaly_share", &roster.anomaly_share, "fraction of known")?;
+        positive("roster.anomaly_share", roster.anomaly_share.value)?;
+        unit("roster.anomaly_confirmations", &roster.anomaly_confirmations, "rosters")?;
+        at_least("roster.anomaly_confirmations", i64::from(roster.anomaly_confirmations.value), 1)?;
         unit("accounts.floor", &self.accounts.floor, "USD")?;
-        positive("accounts.floor", self.accounts.floor.value)?;
+        positive("accounts.floor", self.accounts.floor.value.get())?;
         unit("elimination.drawdown_max", &self.elimination.drawdown_max, "fraction of peak")?;
         let drawdown = self.elimination.drawdown_max.value;
         if !(drawdown > 0.0 && drawdown < 1.0) {

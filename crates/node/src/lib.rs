@@ -1,1 +1,12 @@
-//! placeholder
+//! What a node does: run recorded or simulated history into a data directory, verify it, explain it.
+//!
+//! Wiring only: the rules are the engine's, durability is the log's and order the sequencer's. This
+//! crate reads files and builds reports; it does not talk to a terminal.
+
+#![forbid(unsafe_code)]
+
+pub mod data_dir;
+pub mod run;
+pub mod simulation;
+pub mod tally;
+pub mod verify;

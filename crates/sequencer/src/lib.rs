@@ -1,1 +1,20 @@
-//! placeholder
+//! One writer turns concurrent inputs into one durable history.
+//!
+//! Inputs wait in a bounded queue. The writer takes a batch, stamps it, appends it to the log,
+//! syncs, applies it to the engine, publishes the new view and answers, in this order: nothing is
+//! answered or seen before it is durable, and nothing is durable without an order. This crate does
+//! not know the rules (the engine's), the bytes (wire's) or the disk (commit-log's).
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod handle;
+pub mod publisher;
+pub mod replay;
+pub mod writer;
+
+pub use clock::{Clock, SystemClock};
+pub use handle::{Handle, Pending, Sequencer, SubmitError};
+pub use publisher::Views;
+pub use replay::{Replay, ReplayError};
+pub use writer::{Batch, CommitError, OpenError, Opened, Receipt, Writer, WriterConfig};

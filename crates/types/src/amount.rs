@@ -93,6 +93,11 @@ finite! {
     Leverage
 }
 
+finite! {
+    /// A share of something: `0.0002` is two basis points.
+    Fraction
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

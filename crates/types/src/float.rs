@@ -1,4 +1,4 @@
-//! The only `ln`, `exp` and `pow` in the tree: pure Rust, so that every platform agrees.
+//! The only `ln`, `exp`, `pow` and `cos` in the tree: pure Rust, so that every platform agrees.
 //!
 //! The standard library documents its own as varying "by platform, Rust version, and can even
 //! differ within the same execution"; a verdict must not (DESIGN 7, runtime 4).
@@ -19,6 +19,12 @@ pub fn exp(x: f64) -> f64 {
 #[must_use]
 pub fn pow(base: f64, exponent: f64) -> f64 {
     libm::pow(base, exponent)
+}
+
+/// Returns the cosine of `x` radians.
+#[must_use]
+pub fn cos(x: f64) -> f64 {
+    libm::cos(x)
 }
 
 /// Returns `x` rounded to `decimals` places, halves to even.

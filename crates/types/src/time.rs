@@ -80,6 +80,7 @@ impl UtcMs {
 
     /// Returns the day of the week in UTC, Monday = 0 to Sunday = 6.
     #[must_use]
+    #[allow(clippy::missing_panics_doc, reason = "a remainder below 7 fits")]
     pub fn weekday(self) -> u32 {
         // 1970-01-01 was a Thursday.
         u32::try_from((self.day_index() + 3).rem_euclid(7))
@@ -115,6 +116,7 @@ impl UtcMs {
 impl CivilDate {
     /// Returns the date that is `days` after 1970-01-01 (days-from-civil, inverted).
     #[must_use]
+    #[allow(clippy::missing_panics_doc, reason = "months and days fit")]
     pub fn from_day_index(days: i64) -> Self {
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);

@@ -183,7 +183,8 @@ fn opening_side(position: &Position) -> Option<Side> {
     position.orders().first().map(|order| order.side)
 }
 
-/// A buyer pays the ask. A flat sells what was bought, so its side is that of the first order.
+/// A buyer pays the ask. A flat sells what was bought, so its side is the opposite of the first
+/// order's, and without one there is no telling.
 pub(super) fn rates_at(
     pair: TradePair,
     price: f64,
@@ -192,12 +193,13 @@ pub(super) fn rates_at(
     fx: &Fx,
 ) -> Option<Rates> {
     let at_bid = match side {
-        Side::Long => false,
-        Side::Short => true,
-        Side::Flat => opened == Some(Side::Long),
+        Side::Long => Some(false),
+        Side::Short => Some(true),
+        Side::Flat => opened.map(|opened| opened == Side::Long),
     };
     conversion::rates(pair, price, |other| {
-        fx.get(&other).map(|quote| if at_bid { quote.bid } else { quote.ask })
+        let quote = fx.get(&other)?;
+        Some(if at_bid? { quote.bid } else { quote.ask })
     })
 }
 

@@ -105,3 +105,108 @@ fn signed(size: Option<f64>, side: Side) -> Result<Option<f64>, SizeRefusal> {
         Side::Long | Side::Flat => Ok(Some(size)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proctor_types::{Leverage, Quantity, Usd};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pair(id: &str) -> TradePair {
+        TradePair::from_id(id).expect("in the table")
+    }
+
+    fn rates(usd_base: f64) -> Rates {
+        Rates { quote_usd: 1.0, usd_base }
+    }
+
+    fn by_leverage(leverage: f64) -> SizeFields {
+        SizeFields { leverage: Leverage::new(leverage).ok(), ..SizeFields::default() }
+    }
+
+    fn by_value(value: f64) -> SizeFields {
+        SizeFields { value: Usd::new(value).ok(), ..SizeFields::default() }
+    }
+
+    fn by_quantity(quantity: f64) -> SizeFields {
+        SizeFields { quantity: Quantity::new(quantity).ok(), ..SizeFields::default() }
+    }
+
+    #[test]
+    fn a_quantity_is_rounded_once_more_through_its_leverage() {
+        let btc =
+            size(&by_quantity(0.3), Side::Long, pair("BTCUSD"), 123_456.0, rates(1.0 / 98_765.43))
+                .expect("usable");
+        assert_eq!((btc.leverage, btc.value), (0.2400015309097978, 29629.628999999997));
+        let eur = size(&by_quantity(1.0), Side::Long, pair("EURUSD"), 100_000.0, rates(1.0 / 1.1))
+            .expect("usable");
+        assert_eq!(
+            (eur.leverage, eur.value, eur.quantity),
+            (1.1, 110000.00000000001, 1.0000000000000002)
+        );
+    }
+
+    #[test]
+    fn leverage_and_value_say_the_same_thing() {
+        let of = |fields| size(&fields, Side::Long, pair("BTCUSD"), 100_000.0, rates(0.01));
+        let expected = Size { leverage: 0.5, value: 50_000.0, quantity: 500.0 };
+        assert_eq!(of(by_leverage(0.5)), Ok(expected));
+        assert_eq!(of(by_value(50_000.0)), Ok(expected));
+    }
+
+    #[test]
+    fn a_short_is_negative_however_it_is_stated_and_a_flat_is_left_alone() {
+        let of = |side, leverage| {
+            size(&by_leverage(leverage), side, pair("BTCUSD"), 1_000.0, rates(1.0))
+                .map(|size| size.leverage)
+        };
+        assert_eq!(of(Side::Short, 0.5), Ok(-0.5));
+        assert_eq!(of(Side::Short, -0.5), Ok(-0.5));
+        assert_eq!(of(Side::Flat, -0.5), Ok(-0.5));
+        assert_eq!(of(Side::Flat, 0.0), Ok(0.0));
+        assert_eq!(of(Side::Long, -0.5), Err(SizeRefusal::NegativeLong(-0.5)));
+    }
+
+    #[test]
+    fn exactly_one_field_states_the_size() {
+        let of = |fields| size(&fields, Side::Flat, pair("BTCUSD"), 1_000.0, rates(1.0));
+        assert_eq!(of(SizeFields::default()), Err(SizeRefusal::Missing));
+        let two = SizeFields { value: Usd::new(1.0).ok(), ..by_leverage(1.0) };
+        assert_eq!(of(two), Err(SizeRefusal::Ambiguous(2)));
+        let three = SizeFields { quantity: Quantity::new(1.0).ok(), ..two };
+        assert_eq!(of(three), Err(SizeRefusal::Ambiguous(3)));
+    }
+
+    #[test]
+    fn what_cannot_be_computed_is_refused() {
+        let of = |fields, account| size(&fields, Side::Long, pair("BTCUSD"), account, rates(1e-9));
+        assert_eq!(of(by_leverage(1.0), 0.0), Err(SizeRefusal::NoAccount(0.0)));
+        assert!(matches!(of(by_leverage(1e308), 1e5), Err(SizeRefusal::NotFinite { .. })));
+        assert!(matches!(of(by_quantity(1e308), 1e5), Err(SizeRefusal::NotFinite { .. })));
+        assert!(matches!(of(by_value(1e308), 1e-5), Err(SizeRefusal::NotFinite { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn a_size_is_finite_and_has_the_sign_of_its_side(
+            number in prop::num::f64::NORMAL | prop::num::f64::ZERO,
+            account in prop::num::f64::POSITIVE | prop::num::f64::ZERO,
+            usd_base in prop::num::f64::POSITIVE | prop::num::f64::ZERO,
+            form in 0..3,
+        ) {
+            let fields = match form {
+                0 => by_leverage(number),
+                1 => by_value(number),
+                _ => by_quantity(number),
+            };
+            for (side, sign) in [(Side::Long, 1.0), (Side::Short, -1.0)] {
+                if let Ok(size) = size(&fields, side, pair("EURUSD"), account, rates(usd_base)) {
+                    for number in [size.leverage, size.value, size.quantity] {
+                        prop_assert!(number.is_finite() && number * sign >= 0.0);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -130,3 +130,6 @@ fn fraction(name: &str, value: f64) -> Result<(), RulebookError> {
         Err(field(name, &format!("{value} must be 0 or more and below 1")))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,8 +186,11 @@ impl Position {
             let field = "portfolio_leverage";
             return Err(PositionRefusal::Number { field, value: portfolio_leverage });
         }
-        let account_size =
-            if self.account_size > 0.0 { self.account_size } else { rulebook.accounts.floor.value };
+        let account_size = if self.account_size > 0.0 {
+            self.account_size
+        } else {
+            rulebook.accounts.floor.value.get()
+        };
         let held = limits::Held {
             pair: self.pair,
             account_size,
@@ -228,15 +231,16 @@ impl Position {
         if !in_range(at) {
             return Marked::Unusable;
         }
-        let context = self.context(rulebook);
-        let mut fees = self.state;
-        fees.renew_carry(context, at, None);
-        let total = fees.total_fee(context, at);
+        if self.state.carry_is_current(rulebook, at) {
+            let total = self.state.total_fee(self.context(rulebook), at);
+            return self.mark_with_fees(rulebook, price, at, total, if_liquidated);
+        }
+        let mut renewed = self.state;
+        renewed.renew_carry(self.context(rulebook), at, None);
+        let total = renewed.total_fee(self.context(rulebook), at);
         let marked = self.mark_with_fees(rulebook, price, at, total, if_liquidated);
         if marked == Marked::Valued {
-            self.state.carry = fees.carry;
-            self.state.carry_fee = fees.carry_fee;
-            self.state.next_carry_at = fees.next_carry_at;
+            self.state.take_carry(&renewed);
         }
         marked
     }
@@ -276,26 +280,25 @@ impl Position {
     /// Always spread times carry, as the ledger applies them, also at times before those fees.
     /// The fees of a closed position are those of its close.
     pub fn refresh_fees(&mut self, rulebook: &Rulebook, at: UtcMs) {
-        let fees = self.fees_at(rulebook, at);
-        if !self.is_closed() && in_range(at) {
-            let context = self.context(rulebook);
-            let mut state = self.state;
-            state.renew_carry(context, at, None);
-            self.state = state;
-        }
-        let product = self.state.current_return * (fees.carry * fees.spread);
-        self.state.return_at_close = product;
+        let renewed = self.renewed(rulebook, at);
+        self.state.take_carry(&renewed);
+        self.state.return_at_close =
+            renewed.current_return * (renewed.carry_fee * renewed.spread_fee);
     }
 
     /// Returns the fees as of `at`; of a closed position as of its close, if that is earlier.
     #[must_use]
     pub fn fees_at(&self, rulebook: &Rulebook, at: UtcMs) -> Fees {
+        let State { spread_fee, carry_fee, next_carry_at, .. } = self.renewed(rulebook, at);
+        Fees { spread: spread_fee, carry: carry_fee, next_carry_at }
+    }
+
+    fn renewed(&self, rulebook: &Rulebook, at: UtcMs) -> State {
         let at = at.clamp(UtcMs(0), TIME_MAX);
         let at = self.state.closed_at.map_or(at, |closed| closed.min(at));
         let mut state = self.state;
         state.renew_carry(self.context(rulebook), at, None);
-        let State { spread_fee, carry_fee, next_carry_at, .. } = state;
-        Fees { spread: spread_fee, carry: carry_fee, next_carry_at }
+        state
     }
 
     /// Closes the position by order of the node (trading 3.10) and returns what that did.
@@ -325,10 +328,14 @@ impl Position {
 
     fn forced_flat_order(&self, at: UtcMs, price: ForcedFlatPrice, source: OrderSource) -> Order {
         let (price, rates) = price.numbers();
-        let source = match source {
-            OrderSource::EliminationFlat if price > 0.0 => OrderSource::PriceFilledEliminationFlat,
-            OrderSource::PriceFilledEliminationFlat if price == 0.0 => OrderSource::EliminationFlat,
-            other => other,
+        let eliminated = matches!(
+            source,
+            OrderSource::EliminationFlat | OrderSource::PriceFilledEliminationFlat
+        );
+        let source = match (eliminated, price > 0.0) {
+            (false, _) => source,
+            (true, true) => OrderSource::PriceFilledEliminationFlat,
+            (true, false) => OrderSource::EliminationFlat,
         };
         Order {
             id: self.id.forced_flat_order(),
@@ -349,6 +356,8 @@ impl Position {
 
     /// Closes a position that lost the whole account (trading 3.6); its return is zero already.
     fn liquidate(&mut self, rulebook: &Rulebook, at: UtcMs, price: ForcedFlatPrice) {
+        // A mark that came late must not put the last order before the others.
+        let at = self.orders.last().map_or(at, |last| last.at.max(at));
         let source = OrderSource::PriceFilledEliminationFlat;
         let order = self.forced_flat_order(at, price, source);
         let mut state = self.state;
@@ -533,3 +542,6 @@ impl Position {
         self.state.next_carry_at
     }
 }
+
+#[cfg(test)]
+mod tests;

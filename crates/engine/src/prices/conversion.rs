@@ -61,3 +61,53 @@ fn across(
         None => lookup(TradePair::from_id(inverse)?).map(|price| 1.0 / price),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every other pair costs 2, except USDCHF and NZDUSD, which nobody quotes.
+    fn quoted(id: &str, price: f64) -> Option<Rates> {
+        rates(TradePair::from_id(id).expect("in the table"), price, |other| {
+            (!["USDCHF", "NZDUSD"].contains(&other.id())).then_some(2.0)
+        })
+    }
+
+    fn is(quote_usd: f64, usd_base: f64) -> Option<Rates> {
+        Some(Rates { quote_usd, usd_base })
+    }
+
+    #[test]
+    fn a_dollar_quote_needs_no_other_price() {
+        for id in ["BTCUSD", "EURUSD", "XAUUSD", "NVDA", "SPX"] {
+            assert_eq!(quoted(id, 4.0), is(1.0, 0.25), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_dollar_base_is_its_own_inverse() {
+        assert_eq!(quoted("USDCAD", 4.0), is(0.25, 1.0));
+    }
+
+    #[test]
+    fn a_cross_takes_each_leg_from_the_pair_that_exists() {
+        assert_eq!(quoted("EURGBP", 0.87), is(2.0, 0.5), "EURUSD inverted, GBPUSD direct");
+        assert_eq!(quoted("CADJPY", 110.0), is(0.5, 2.0), "USDCAD direct, USDJPY inverted");
+    }
+
+    #[test]
+    fn a_cross_without_a_price_for_a_leg_has_no_rates() {
+        assert_eq!(quoted("AUDCHF", 0.6), None);
+        assert_eq!(quoted("NZDCAD", 0.8), None);
+        let eurgbp = TradePair::from_id("EURGBP").expect("in the table");
+        assert_eq!(rates(eurgbp, 0.87, |_| Some(0.0)), None, "a price of zero is no price");
+    }
+
+    #[test]
+    fn without_a_price_the_rates_are_zero_and_extreme_prices_have_none() {
+        assert_eq!(quoted("AUDCHF", 0.0), Some(Rates::NONE));
+        for price in [5e-324, f64::INFINITY, f64::NAN, -1.0] {
+            assert_eq!(quoted("BTCUSD", price), None, "{price}");
+        }
+    }
+}

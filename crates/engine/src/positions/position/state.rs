@@ -177,6 +177,21 @@ impl State {
         self.carry = self.carry.after_order(rules, from, order.at, self.walked_leverage);
     }
 
+    /// Returns true when the carry fee of `at` is the one at hand.
+    pub(super) fn carry_is_current(&self, rulebook: &Rulebook, at: UtcMs) -> bool {
+        match rulebook.switches.carry_mode {
+            CarryMode::Calendar => at < self.next_carry_at,
+            CarryMode::Legacy => false,
+        }
+    }
+
+    /// Takes over the carry fee that `renewed`, a copy of this state, has computed.
+    pub(super) fn take_carry(&mut self, renewed: &Self) {
+        self.carry = renewed.carry;
+        self.carry_fee = renewed.carry_fee;
+        self.next_carry_at = renewed.next_carry_at;
+    }
+
     /// Brings the carry fee up to `at`; `order` is the one under way.
     pub(super) fn renew_carry(&mut self, context: Context<'_>, at: UtcMs, order: Option<&Order>) {
         let rules = context.rulebook.fees.carry_of(context.pair.class());
@@ -184,7 +199,7 @@ impl State {
         match context.rulebook.switches.carry_mode {
             CarryMode::Calendar => {
                 // Nothing is due before the next boundary, unless an order came just now.
-                if at < self.next_carry_at && order.is_none() {
+                if order.is_none() && self.carry_is_current(context.rulebook, at) {
                     return;
                 }
                 self.carry = self.carry.until(rules, at);

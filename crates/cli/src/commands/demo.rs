@@ -1,0 +1,54 @@
+//! `proctor demo`: a simulated market and its traders through the whole node.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Result;
+use proctor_node::run::{self, RunError};
+use proctor_node::simulation::{Scenario, Simulation};
+
+use crate::Verdict;
+use crate::progress::Progress;
+
+/// Arguments of `proctor demo`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where to keep the log; a run that was cut off there goes on.
+    #[arg(long, value_name = "DIR", default_value = "data/demo")]
+    data: PathBuf,
+    /// Decides everything that is random: the same seed gives the same digest.
+    #[arg(long, default_value_t = Scenario::default().seed)]
+    seed: u64,
+    /// How many traders.
+    #[arg(long, default_value_t = Scenario::default().traders)]
+    traders: u32,
+    /// How many days of trading.
+    #[arg(long, default_value_t = Scenario::default().days)]
+    days: u32,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<Verdict> {
+    let scenario = Scenario { seed: args.seed, traders: args.traders, days: args.days };
+    let started = Instant::now();
+    let span = u64::try_from(scenario.minutes())?;
+    let mut bar = Progress::new(span, "simulating");
+    let batches = Simulation::new(scenario).map(Ok::<_, RunError>);
+    let finished = run::run(&args.data, Default::default(), batches, |progress| {
+        let minutes = (progress.stamp.at.0 - scenario.start().0) / 60_000;
+        bar.at(u64::try_from(minutes).unwrap_or(0), || {
+            format!(
+                "committed {} {} digest {}",
+                progress.stamp.commit,
+                progress.stamp.at,
+                progress.digest.short()
+            )
+        });
+    })?;
+    bar.finish();
+    println!("{} commits in {:.1} s", finished.tally.commits, started.elapsed().as_secs_f64());
+    println!("accepted {} refused {:?}", finished.tally.accepted, finished.tally.refused);
+    println!("eliminated {}", finished.tally.eliminations.len());
+    println!("digest {}", finished.view.digest);
+    Ok(Verdict::Good)
+}

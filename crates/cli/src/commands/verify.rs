@@ -1,0 +1,42 @@
+//! `proctor verify`: does the log prove its results?
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use proctor_node::verify::{VerifyError, verify};
+
+use crate::Verdict;
+
+/// Arguments of `proctor verify`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The data directory of an earlier run.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+/// Runs the command; damage and divergence are a verdict, not an error of the command.
+pub(crate) fn run(args: &Args) -> Result<Verdict> {
+    match verify(&args.data, |_| {}) {
+        Ok(proof) => {
+            println!("verified {} commits, {} inputs", proof.stamp.commit, proof.inputs);
+            println!("  up to      {}", proof.stamp.at);
+            println!("  chain head {}", proof.head);
+            println!("  digest     {}", proof.digest);
+            println!("  compared   {} digests, {} snapshots", proof.digests, proof.snapshots.len());
+            if let Some(torn) = proof.torn {
+                println!(
+                    "  note       {} ends with {} bytes of commit {}, cut off by a crash before it \
+                     was acknowledged; the next run removes them",
+                    torn.file, torn.bytes, torn.index
+                );
+            }
+            Ok(Verdict::Good)
+        }
+        Err(VerifyError::DataDir(error)) => Err(error.into()),
+        Err(error) => {
+            println!("NOT verified: {error}");
+            Ok(Verdict::Bad)
+        }
+    }
+}

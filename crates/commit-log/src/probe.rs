@@ -1,0 +1,114 @@
+//! The bare disk's speed, measured the way the log writes, so that the log's can be put beside it.
+//!
+//! The time of an fdatasync depends on the load of the machine far more than on the log. A figure
+//! for the log therefore means something only as a ratio to this one, taken in the same run and,
+//! best, in turns: some syncs of the log, some of the probe, and so on.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::record::FRAME_HEADER_BYTES;
+use crate::sector::{CONTENT, SECTOR};
+
+/// Returns the bytes that the log writes for one sync of `records` payloads of this many bytes.
+#[must_use]
+pub fn batch_bytes(records: usize, payload_bytes: usize) -> usize {
+    (records * (FRAME_HEADER_BYTES + payload_bytes)).div_ceil(CONTENT) * SECTOR
+}
+
+/// A file, zero-filled like a segment, that is written and synced and nothing else. Removed on drop.
+#[derive(Debug)]
+pub struct Probe {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    next: u64,
+}
+
+impl Probe {
+    /// Creates a probe of `length` bytes in a directory that the log uses or is beside.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says; [`io::ErrorKind::AlreadyExists`] if there is a probe.
+    pub fn create(directory: &Path, length: u64) -> io::Result<Self> {
+        let path = directory.join("fdatasync.probe");
+        let file = File::options().write(true).create_new(true).open(&path)?;
+        let probe = Self { path, file, length, next: 0 };
+        let piece = vec![0; 1 << 20];
+        let mut at = 0;
+        while at < length {
+            let bytes = usize::try_from(length - at).unwrap_or(piece.len()).min(piece.len());
+            probe.file.write_all_at(&piece[..bytes], at)?;
+            at += bytes as u64;
+        }
+        probe.file.sync_all()?;
+        Ok(probe)
+    }
+
+    /// Writes `bytes` and syncs, `rounds` times over, and returns how long that took. Begins again
+    /// at the front when the file is full.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says; [`io::ErrorKind::InvalidInput`] if `bytes` is more than the
+    /// probe's length.
+    pub fn run(&mut self, bytes: usize, rounds: u32) -> io::Result<Duration> {
+        if bytes as u64 > self.length {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let piece = vec![0x5A; bytes];
+        let start = Instant::now();
+        for _ in 0..rounds {
+            if self.next + bytes as u64 > self.length {
+                self.next = 0;
+            }
+            self.file.write_all_at(&piece, self.next)?;
+            self.file.sync_data()?;
+            self.next += bytes as u64;
+        }
+        Ok(start.elapsed())
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // A probe that cannot be removed is in nobody's way but that of the next probe, which says so.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Returns how many times a second `directory`'s disk writes and syncs this many bytes.
+///
+/// # Errors
+///
+/// As [`Probe::create`] and [`Probe::run`].
+pub fn fdatasync_rate(directory: &Path, bytes: usize, rounds: u32) -> io::Result<f64> {
+    let length = (bytes as u64).saturating_mul(u64::from(rounds)).clamp(1 << 20, 64 << 20);
+    let elapsed = Probe::create(directory, length.max(bytes as u64))?.run(bytes, rounds)?;
+    Ok(f64::from(rounds) / elapsed.as_secs_f64().max(f64::MIN_POSITIVE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_probe_measures_something_and_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let rate = fdatasync_rate(directory.path(), batch_bytes(16, 100), 5).unwrap();
+        assert!(rate > 0.0 && rate.is_finite());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_batch_takes_whole_sectors() {
+        assert_eq!(batch_bytes(1, 100), 512);
+        assert_eq!(batch_bytes(1, 451), 512);
+        assert_eq!(batch_bytes(1, 452), 1_024);
+        assert_eq!(batch_bytes(256, 100), 76 * 512);
+    }
+}

@@ -1,0 +1,244 @@
+//! Snapshots: opaque copies of a state, each with the place in the log to which it belongs.
+//!
+//! A snapshot is written under another name, synced and renamed, so a file with a snapshot's name
+//! is whole unless it was damaged later. A damaged one is skipped and reported, and the one before
+//! it is used: the log has everything since.
+
+use std::sync::Arc;
+
+use proctor_types::Digest;
+
+use crate::error::IoFailure;
+use crate::record::{Head, digest_at, u32_at, u64_at};
+use crate::storage::{Access, Storage};
+
+/// The largest snapshot, in bytes of state (4 GiB). It is held in memory as a whole.
+pub const MAX_SNAPSHOT_BYTES: u64 = 4 << 30;
+
+const MAGIC: &[u8; 8] = b"PROCTSNP";
+const FORMAT_VERSION: u32 = 1;
+/// Bytes before the state, and the checksum behind it.
+const HEADER_BYTES: usize = 8 + 4 + 8 + 32 + 32 + 8;
+const CHECKSUM_BYTES: usize = 32;
+const ENDING: &str = ".snap";
+const UNFINISHED_ENDING: &str = ".snap.new";
+
+/// A state and where it belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last record that the state includes.
+    pub head: Head,
+    /// The owner's digest of the state; stored, not interpreted.
+    pub state_digest: Digest,
+    /// The state, opaque.
+    pub state: Vec<u8>,
+}
+
+/// Why a snapshot cannot be written or read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The storage failed.
+    #[error(transparent)]
+    Io(#[from] IoFailure),
+    /// The state is over [`MAX_SNAPSHOT_BYTES`].
+    #[error("a snapshot of {bytes} bytes is over the limit of {max} bytes")]
+    TooLarge {
+        /// Length of the state, or of the file.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// The file is not a whole snapshot.
+    #[error("{file} is damaged: {what}")]
+    Damaged {
+        /// File name inside the snapshots' directory.
+        file: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The file was written by a later version of this program.
+    #[error("{file} has format version {found}, this program reads version {supported}")]
+    UnsupportedVersion {
+        /// File name inside the snapshots' directory.
+        file: String,
+        /// Version in the file.
+        found: u32,
+        /// Version this program reads.
+        supported: u32,
+    },
+}
+
+/// A snapshot that was passed over, and why.
+#[derive(Clone, Debug)]
+pub struct SkippedSnapshot {
+    /// Index in the file's name.
+    pub index: u64,
+    /// What is wrong with it.
+    pub error: SnapshotError,
+}
+
+/// The snapshots in a directory, which may be that of the log.
+#[derive(Clone, Debug)]
+pub struct SnapshotStore {
+    storage: Arc<dyn Storage>,
+}
+
+impl SnapshotStore {
+    /// Returns the snapshots in `storage`.
+    #[must_use]
+    pub fn new(storage: Arc<dyn Storage>) -> Self {
+        Self { storage }
+    }
+
+    /// Writes a snapshot; durable when this returns. Replaces one of the same index.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::TooLarge`] or [`SnapshotError::Io`]; earlier snapshots are not touched.
+    pub fn write(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        let (bytes, max) = (snapshot.state.len() as u64, MAX_SNAPSHOT_BYTES);
+        if bytes > max {
+            return Err(SnapshotError::TooLarge { bytes, max });
+        }
+        let index = snapshot.head.index;
+        let (name, unfinished) = (file_name(index), format!("{index:020}{UNFINISHED_ENDING}"));
+        let header = header(snapshot);
+        let checksum = checksum(&header, &snapshot.state);
+        let file =
+            self.storage.create(&unfinished).map_err(IoFailure::of("create", &unfinished))?;
+        let state_end = HEADER_BYTES as u64 + bytes;
+        file.write_at(0, &header)
+            .and_then(|()| file.write_at(HEADER_BYTES as u64, &snapshot.state))
+            .and_then(|()| file.write_at(state_end, &checksum))
+            .map_err(IoFailure::of("write", &unfinished))?;
+        file.sync_data().map_err(IoFailure::of("sync", &unfinished))?;
+        self.storage.rename(&unfinished, &name).map_err(IoFailure::of("rename to", &name))?;
+        Ok(self.storage.sync_dir().map_err(IoFailure::of("sync", "."))?)
+    }
+
+    /// Returns the indices of all snapshots, valid or not, newest first.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says.
+    pub fn list(&self) -> Result<Vec<u64>, IoFailure> {
+        let files = self.storage.list().map_err(IoFailure::of("list", "."))?;
+        let mut indices: Vec<_> = files.iter().filter_map(|file| parse_name(file)).collect();
+        indices.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(indices)
+    }
+
+    /// Reads and checks the snapshot of record `index`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SnapshotError`].
+    pub fn load(&self, index: u64) -> Result<Snapshot, SnapshotError> {
+        let name = file_name(index);
+        let file = self.storage.open(&name, Access::Read).map_err(IoFailure::of("open", &name))?;
+        let bytes = file.len().map_err(IoFailure::of("measure", &name))?;
+        let max = MAX_SNAPSHOT_BYTES + (HEADER_BYTES + CHECKSUM_BYTES) as u64;
+        let length = usize::try_from(bytes)
+            .ok()
+            .filter(|_| bytes <= max)
+            .ok_or(SnapshotError::TooLarge { bytes, max })?;
+        if length < HEADER_BYTES + CHECKSUM_BYTES {
+            return Err(SnapshotError::Damaged { file: name, what: "the file is too short" });
+        }
+        let mut contents = vec![0; length];
+        file.read_at(0, &mut contents).map_err(IoFailure::of("read", &name))?;
+        decode(&name, index, contents)
+    }
+
+    /// Returns the newest valid snapshot that is not after record `until`, and the newer ones that
+    /// had to be skipped. Nothing is deleted.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be listed. A snapshot that cannot be read is skipped.
+    pub fn newest(
+        &self,
+        until: u64,
+    ) -> Result<(Option<Snapshot>, Vec<SkippedSnapshot>), IoFailure> {
+        let mut skipped = Vec::new();
+        for index in self.list()?.into_iter().filter(|index| *index <= until) {
+            match self.load(index) {
+                Ok(snapshot) => return Ok((Some(snapshot), skipped)),
+                Err(error) => skipped.push(SkippedSnapshot { index, error }),
+            }
+        }
+        Ok((None, skipped))
+    }
+
+    /// Removes all valid snapshots but the newest `keep`, and returns the removed indices. Invalid
+    /// ones neither count nor go: what to do with them is for a person to decide.
+    ///
+    /// # Errors
+    ///
+    /// If the storage fails; some may have been removed then.
+    pub fn prune(&self, keep: usize) -> Result<Vec<u64>, IoFailure> {
+        let valid = self.list()?.into_iter().filter(|index| self.load(*index).is_ok());
+        let surplus: Vec<_> = valid.skip(keep).collect();
+        for index in &surplus {
+            let name = file_name(*index);
+            self.storage.remove(&name).map_err(IoFailure::of("remove", &name))?;
+        }
+        if !surplus.is_empty() {
+            self.storage.sync_dir().map_err(IoFailure::of("sync", "."))?;
+        }
+        Ok(surplus)
+    }
+}
+
+fn file_name(index: u64) -> String {
+    format!("{index:020}{ENDING}")
+}
+
+fn parse_name(file: &str) -> Option<u64> {
+    let index = file.strip_suffix(ENDING)?.parse().ok()?;
+    (file_name(index) == file).then_some(index)
+}
+
+fn header(snapshot: &Snapshot) -> Vec<u8> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.extend_from_slice(MAGIC);
+    header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    header.extend_from_slice(&snapshot.head.index.to_le_bytes());
+    header.extend_from_slice(&snapshot.head.hash.0);
+    header.extend_from_slice(&snapshot.state_digest.0);
+    header.extend_from_slice(&(snapshot.state.len() as u64).to_le_bytes());
+    header
+}
+
+fn checksum(header: &[u8], state: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    *blake3::Hasher::new().update(header).update(state).finalize().as_bytes()
+}
+
+/// Checks the contents of a file, which are long enough for header and checksum.
+fn decode(name: &str, index: u64, mut contents: Vec<u8>) -> Result<Snapshot, SnapshotError> {
+    let damaged = |what| SnapshotError::Damaged { file: name.to_owned(), what };
+    if contents[..8] != MAGIC[..] {
+        return Err(damaged("the magic number is wrong"));
+    }
+    let (header, rest) = contents.split_at(HEADER_BYTES);
+    let (state, stored) = rest.split_at(rest.len() - CHECKSUM_BYTES);
+    if checksum(header, state) != *stored {
+        return Err(damaged("the checksum is wrong"));
+    }
+    let (found, supported) = (u32_at(header, 8), FORMAT_VERSION);
+    if found != supported {
+        let file = name.to_owned();
+        return Err(SnapshotError::UnsupportedVersion { file, found, supported });
+    }
+    if u64_at(header, 84) != state.len() as u64 {
+        return Err(damaged("the length is wrong"));
+    }
+    let head = Head { index: u64_at(header, 12), hash: digest_at(header, 20) };
+    if head.index != index {
+        return Err(damaged("the index is not that of the file name"));
+    }
+    let state_digest = digest_at(header, 52);
+    contents.truncate(contents.len() - CHECKSUM_BYTES);
+    contents.drain(..HEADER_BYTES);
+    Ok(Snapshot { head, state_digest, state: contents })
+}

@@ -1,0 +1,73 @@
+//! Any bytes in place of a log or a snapshot give a value or an error, never a panic.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proctor_commit_log::storage::memory::MemoryStorage;
+use proctor_commit_log::{Head, Log, SnapshotStore, verify};
+use proptest::prelude::*;
+
+use crate::common::{snapshot_of, tiny, written};
+
+fn files(name: &str, bytes: Vec<u8>) -> Arc<MemoryStorage> {
+    Arc::new(MemoryStorage::with_files(BTreeMap::from([(name.to_owned(), bytes)])))
+}
+
+/// Overwrites ranges of bytes.
+fn edits() -> impl Strategy<Value = Vec<(prop::sample::Index, Vec<u8>)>> {
+    let edit = (any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 1..600));
+    prop::collection::vec(edit, 1..6)
+}
+
+fn edit(bytes: &mut [u8], edits: Vec<(prop::sample::Index, Vec<u8>)>) {
+    for (at, edit) in edits {
+        let at = at.index(bytes.len());
+        let end = bytes.len().min(at + edit.len());
+        bytes[at..end].copy_from_slice(&edit[..end - at]);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_as_a_segment_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..3_000)) {
+        let storage = files("00000000000000000001.seg", bytes);
+        prop_assert!(verify(storage.clone(), Head::GENESIS).is_err());
+        prop_assert!(Log::open(storage, tiny()).is_err());
+    }
+
+    #[test]
+    fn a_log_with_overwritten_parts_gives_the_first_records_or_an_error(edits in edits()) {
+        let good = written(&tiny(), &[&[5, 600], &[0], &[700, 1], &[80], &[20]], true);
+        let records = verify(good.clone(), Head::GENESIS).unwrap().records;
+        let mut all = good.files();
+        let last = all.values_mut().last().unwrap();
+        edit(last, edits);
+        if let Ok(verified) = verify(Arc::new(MemoryStorage::with_files(all)), Head::GENESIS) {
+            prop_assert!(verified.records <= records);
+        }
+    }
+
+    #[test]
+    fn any_bytes_as_a_snapshot_are_skipped(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+        magic: bool,
+    ) {
+        let bytes = if magic { [b"PROCTSNP", &bytes[..]].concat() } else { bytes };
+        let store = SnapshotStore::new(files("00000000000000000007.snap", bytes));
+        let (found, skipped) = store.newest(u64::MAX).unwrap();
+        prop_assert_eq!((found, skipped.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_snapshot_with_overwritten_parts_is_as_written_or_skipped(edits in edits()) {
+        let storage = Arc::new(MemoryStorage::new());
+        let snapshot = snapshot_of(Head { index: 7, ..Head::GENESIS });
+        SnapshotStore::new(storage.clone()).write(&snapshot).unwrap();
+        let mut all = storage.files();
+        edit(all.values_mut().last().unwrap(), edits);
+        let store = SnapshotStore::new(Arc::new(MemoryStorage::with_files(all)));
+        if let (Some(found), _) = store.newest(u64::MAX).unwrap() {
+            prop_assert_eq!(found, snapshot);
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! `Engine::apply(commit) -> Outcome`: the one `match` that orders all rules.
+//!
+//! The engine is the only owner of the state. It is told commits in order and answers each with what
+//! changed; it never asks for the time and never fails on what an input says. What an input may do
+//! wrong is a [`Rejection`]; what the caller may do wrong is [`OutOfOrder`].
+
+mod settlement;
+#[cfg(test)]
+mod tests;
+mod valuation;
+
+use std::io;
+use std::sync::Arc;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use proctor_types::{
+    AssetClass, Digest, DurationMs, OrderId, OrderRequest, Stamp, TraderId, Usd, UtcMs,
+};
+
+use crate::account::Account;
+use crate::event::Event;
+use crate::input::{Commit, Input, RecordedFill, Roster};
+use crate::orders::seen::SeenIds;
+use crate::orders::{Desk, Plan};
+use crate::rejection::Rejection;
+use crate::state::{Adopted, Index, State, View, place};
+
+/// What one commit did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The commit and its time.
+    pub stamp: Stamp,
+    /// The state digest after it.
+    pub digest: Digest,
+    /// One answer per input, in the order of the inputs.
+    pub replies: Vec<Result<(), Rejection>>,
+    /// Everything that changed, in the order in which it did.
+    pub events: Vec<Event>,
+}
+
+/// The commit is not the next one: the log is not the one this state was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfOrder {
+    /// The index is not the last one plus one.
+    #[error("commit {found} cannot follow commit {last}")]
+    Index {
+        /// Index of the commit that was offered.
+        found: u64,
+        /// Index of the last commit that was applied.
+        last: u64,
+    },
+    /// The time is before that of the last commit.
+    #[error("commit {commit} is dated {found}, before {last}, the time of the commit before it")]
+    Time {
+        /// Index of the commit that was offered.
+        commit: u64,
+        /// Its time.
+        found: UtcMs,
+        /// Time of the last commit that was applied.
+        last: UtcMs,
+    },
+}
+
+/// The fold over commits.
+#[derive(Debug, Default)]
+pub struct Engine {
+    state: State,
+    index: Index,
+}
+
+/// One commit being applied: where it stands and what it has changed so far.
+struct Step {
+    stamp: Stamp,
+    events: Vec<Event>,
+    marks: Checksum,
+}
+
+impl Engine {
+    /// Returns an engine that has applied nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Applies the next commit.
+    ///
+    /// # Errors
+    /// [`OutOfOrder`] when `commit` does not follow the last one; nothing is changed then.
+    ///
+    /// # Panics
+    /// When an invariant of the engine is broken, which is a bug: the caller must not go on.
+    pub fn apply(&mut self, commit: &Commit) -> Result<Outcome, OutOfOrder> {
+        let last = self.state.stamp;
+        if commit.index != last.commit + 1 {
+            return Err(OutOfOrder::Index { found: commit.index, last: last.commit });
+        }
+        if commit.at < last.at {
+            return Err(OutOfOrder::Time { commit: commit.index, found: commit.at, last: last.at });
+        }
+        let stamp = Stamp { commit: commit.index, at: commit.at };
+        let mut step = Step { stamp, events: Vec::new(), marks: Checksum::default() };
+        if last.commit > 0 {
+            self.close_due_cells(&mut step, last.at);
+        }
+        let mut replies = Vec::with_capacity(commit.inputs.len());
+        for (ordinal, input) in (0_u32..).zip(&commit.inputs) {
+            let reply = self.judge(&mut step, input);
+            if let Err(rejection) = &reply {
+                step.events.push(rejected(ordinal, input, rejection));
+            }
+            replies.push(reply);
+        }
+        self.state.stamp = stamp;
+        self.state.digest = chained(self.state.digest, &step);
+        Ok(Outcome { stamp, digest: self.state.digest, replies, events: step.events })
+    }
+
+    fn judge(&mut self, step: &mut Step, input: &Input) -> Result<(), Rejection> {
+        match input {
+            Input::Order(request) => self.place(step, request, None),
+            Input::RecordedOrder(request, fill) => self.place(step, request, Some(fill)),
+            Input::Prices(quotes) => self.price(step, quotes),
+            Input::Roster(roster) => self.enrol(step, roster),
+            Input::AccountSize(trader, size) => self.record_size(step, trader, *size),
+            Input::AssetClass(trader, class) => self.choose_class(step, trader, *class),
+            Input::Rulebook(text) => self.adopt(step, text),
+            Input::Tick => self.tick(step),
+        }
+    }
+
+    fn place(
+        &mut self,
+        step: &mut Step,
+        request: &OrderRequest,
+        recorded: Option<&RecordedFill>,
+    ) -> Result<(), Rejection> {
+        self.rules_in_force()?;
+        self.state.roster.admit(&request.trader)?;
+        let place = self.account_place(&request.trader)?;
+        let account = &self.state.accounts[place];
+        let adopted = Arc::clone(self.rulebook_of(account));
+        let desk = Desk {
+            rulebook: &adopted.rules,
+            prices: &self.state.prices,
+            account,
+            departed_at: self.state.roster.departed_at(&request.trader),
+            seen: &self.state.seen[place],
+            at: step.stamp.at,
+        };
+        match desk.judge(request, recorded)? {
+            Plan::NothingToClose(pair) => step.events.push(Event::NothingToClose {
+                trader: request.trader.clone(),
+                order: request.id.clone(),
+                pair,
+            }),
+            Plan::Fill(fill) => self.settle_fill(step, &adopted.rules, place, fill)?,
+        }
+        self.state.seen[place].insert(&request.id, adopted.rules.orders.ids_remembered.value);
+        Ok(())
+    }
+
+    fn enrol(&mut self, step: &mut Step, roster: &Roster) -> Result<(), Rejection> {
+        let adopted = Arc::clone(self.rules_in_force()?);
+        let change = Arc::make_mut(&mut self.state.roster).replace(
+            &adopted.rules.roster,
+            step.stamp.at,
+            roster,
+        )?;
+        for trader in change.joined {
+            if self.index.by_trader.contains_key(&trader) {
+                continue;
+            }
+            let newest = u32::try_from(self.state.rulebooks.len() - 1)
+                .expect("a log does not hold four thousand million rulebooks");
+            let account = Account::new(trader.clone(), step.stamp.at, newest);
+            self.index.by_trader.insert(trader.clone(), self.state.accounts.len());
+            self.state.accounts.push(Arc::new(account));
+            self.state.seen.push(SeenIds::default());
+            step.events.push(Event::TraderEnrolled { trader, rulebook: adopted.hash });
+        }
+        let departed = change.departed.into_iter().map(|trader| Event::TraderDeparted { trader });
+        step.events.extend(departed);
+        Ok(())
+    }
+
+    fn record_size(
+        &mut self,
+        step: &mut Step,
+        trader: &TraderId,
+        size: Usd,
+    ) -> Result<(), Rejection> {
+        let place = self.account_place(trader)?;
+        if size.get() <= 0.0 {
+            return Err(Rejection::AccountSize);
+        }
+        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let valid_from = account.terms.record_size(step.stamp.at, size);
+        step.events.push(Event::AccountSizeRecorded { trader: trader.clone(), size, valid_from });
+        Ok(())
+    }
+
+    fn choose_class(
+        &mut self,
+        step: &mut Step,
+        trader: &TraderId,
+        class: AssetClass,
+    ) -> Result<(), Rejection> {
+        let place = self.account_place(trader)?;
+        if let Some(chosen) = self.state.accounts[place].terms.asset_class {
+            return Err(Rejection::AssetClassChosen(chosen));
+        }
+        Arc::make_mut(&mut self.state.accounts[place]).terms.asset_class = Some(class);
+        step.events.push(Event::AssetClassChosen { trader: trader.clone(), class });
+        Ok(())
+    }
+
+    fn adopt(&mut self, step: &mut Step, text: &str) -> Result<(), Rejection> {
+        let adopted =
+            Adopted::parse(text).map_err(|e| Rejection::InvalidRulebook(e.to_string()))?;
+        step.events.push(Event::RulebookAdopted {
+            name: adopted.rules.name.clone(),
+            version: adopted.rules.version,
+            hash: adopted.hash,
+        });
+        self.state.rulebooks.push(Arc::new(adopted));
+        Ok(())
+    }
+
+    /// Returns the rulebook that new accounts enrol under and that prices and rosters go by.
+    fn rules_in_force(&self) -> Result<&Arc<Adopted>, Rejection> {
+        self.state.rulebooks.last().ok_or(Rejection::NoRulebook)
+    }
+
+    fn account_place(&self, trader: &TraderId) -> Result<usize, Rejection> {
+        self.index.by_trader.get(trader).copied().ok_or(Rejection::NotRegistered)
+    }
+
+    fn rulebook_of(&self, account: &Account) -> &Arc<Adopted> {
+        // Accounts are made with the place of an adopted rulebook, and rulebooks are never removed.
+        &self.state.rulebooks[place(account.rulebook)]
+    }
+
+    /// Returns the last commit that was applied and its time.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        self.state.stamp
+    }
+
+    /// Returns the state digest: equal digests mean equal histories of change.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.state.digest
+    }
+
+    /// Returns the account of `trader` as it stands, if there is one.
+    #[must_use]
+    pub fn account(&self, trader: &TraderId) -> Option<&Account> {
+        let place = *self.index.by_trader.get(trader)?;
+        self.state.accounts.get(place).map(Arc::as_ref)
+    }
+
+    /// Returns an immutable picture of the state for readers.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.state.view()
+    }
+
+    /// Writes the whole state in canonical bytes.
+    ///
+    /// # Errors
+    /// When `writer` fails, or when the state holds a number without a canonical form.
+    pub fn save<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        self.state.serialize(writer)
+    }
+
+    /// Returns the engine whose state [`Engine::save`] wrote.
+    ///
+    /// # Errors
+    /// When `bytes` are malformed, have a rest, or hold a state that breaks its invariants.
+    pub fn load(bytes: &[u8]) -> io::Result<Self> {
+        let state = State::try_from_slice(bytes)?;
+        state.check()?;
+        let index = Index::of(&state);
+        Ok(Self { state, index })
+    }
+}
+
+/// Returns the event that the input at `ordinal` was refused.
+fn rejected(ordinal: u32, input: &Input, rejection: &Rejection) -> Event {
+    let (trader, order): (Option<&TraderId>, Option<&OrderId>) = match input {
+        Input::Order(request) | Input::RecordedOrder(request, _) => {
+            (Some(&request.trader), Some(&request.id))
+        }
+        Input::AccountSize(trader, _) | Input::AssetClass(trader, _) => (Some(trader), None),
+        Input::Prices(_) | Input::Roster(_) | Input::Rulebook(_) | Input::Tick => (None, None),
+    };
+    Event::Rejected {
+        input: ordinal,
+        trader: trader.cloned(),
+        order: order.cloned(),
+        rejection: rejection.clone(),
+    }
+}
+
+/// Returns the digest after `step`: it covers the digest before, the stamp, every event, and every
+/// valuation that a mark or a sample changed.
+fn chained(before: Digest, step: &Step) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&before.0);
+    hasher.update(&step.stamp.commit.to_le_bytes());
+    hasher.update(&step.stamp.at.0.to_le_bytes());
+    hasher.update(&step.marks.0.to_le_bytes());
+    step.events
+        .serialize(&mut hasher)
+        .expect("events hold finite numbers, which the engine checks before it makes them");
+    Digest(*hasher.finalize().as_bytes())
+}
+
+/// A running checksum of changed numbers: two engines that computed any of them differently get
+/// different checksums in the same commit. It finds divergence, it does not resist an attacker;
+/// for that every input stands in the hash-chained log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Checksum(u64);
+
+impl Checksum {
+    fn add(&mut self, number: f64) {
+        self.add_bits(number.to_bits());
+    }
+
+    fn add_bits(&mut self, bits: u64) {
+        // The multiplier is the golden ratio's fraction, as in Fibonacci hashing.
+        self.0 = (self.0.rotate_left(5) ^ bits).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+/// Returns the number of whole cells of `span` between 1970 and `at`.
+fn cell_number(at: UtcMs, span: DurationMs) -> i64 {
+    at.0.div_euclid(span.0)
+}

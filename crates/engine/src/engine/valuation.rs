@@ -1,0 +1,240 @@
+//! Marks and samples: what prices and the passing of time do to positions and ledgers.
+
+use std::sync::Arc;
+
+use proctor_types::{Quote, TradePair, UtcMs, market_hours};
+
+use super::{Engine, Step, cell_number};
+use crate::account::Account;
+use crate::event::Event;
+use crate::ledgers::{MarketStatus, Outcome, PairSample};
+use crate::positions::book::{Mark, PairBook};
+use crate::positions::position::{ForcedFlatPrice, Marked, Position};
+use crate::prices::conversion::Rates;
+use crate::prices::mark_price;
+use crate::rejection::Rejection;
+use crate::rulebook::{ClosedMarketValue, Rulebook};
+
+impl Engine {
+    /// Takes new prices, values the open positions of their pairs, and judges the accounts.
+    ///
+    /// # Errors
+    /// [`Rejection::NoRulebook`] when there are no rules to go by. A single bad record is not an
+    /// error of the batch: it is left out and reported.
+    pub(super) fn price(&mut self, step: &mut Step, quotes: &[Quote]) -> Result<(), Rejection> {
+        let adopted = Arc::clone(self.rules_in_force()?);
+        let prices = Arc::make_mut(&mut self.state.prices);
+        let mut pairs: Vec<TradePair> = Vec::with_capacity(quotes.len());
+        for quote in quotes {
+            match prices.update(&adopted.rules.prices, step.stamp.at, quote) {
+                Ok(()) => pairs.push(quote.pair),
+                Err(refusal) => step.events.push(Event::QuoteRefused {
+                    pair: quote.pair,
+                    source: quote.source.clone(),
+                    code: refusal.code().into(),
+                }),
+            }
+        }
+        pairs.sort_unstable();
+        pairs.dedup();
+        let mut touched: Vec<usize> = Vec::new();
+        for pair in pairs {
+            self.mark(step, pair, &mut touched);
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for &place in &touched {
+            self.retire_liquidated(step, place);
+        }
+        for place in touched {
+            self.sample_if_due(step, place);
+        }
+        Ok(())
+    }
+
+    /// Values every open position in `pair` at its best current price.
+    fn mark(&mut self, step: &mut Step, pair: TradePair, touched: &mut Vec<usize>) {
+        let at = step.stamp.at;
+        // A closed market has no price: what an order was filled at, or the last mark, stands.
+        if !market_hours::is_open(pair, at) {
+            return;
+        }
+        let Some(holders) = self.index.holders.get(pair.index()) else { return };
+        let first_new = touched.len();
+        touched.extend_from_slice(holders);
+        for &place in &touched[first_new..] {
+            let adopted = Arc::clone(self.rulebook_of(&self.state.accounts[place]));
+            let Some(quote) = self.state.prices.best(&adopted.rules.prices, pair, at) else {
+                continue;
+            };
+            let account = Arc::make_mut(&mut self.state.accounts[place]);
+            if let Some(book) = account.book.pair_mut(pair) {
+                value(&adopted.rules, book, quote, at);
+            }
+        }
+    }
+
+    /// Moves positions that a mark has liquidated to the closed ones.
+    fn retire_liquidated(&mut self, step: &mut Step, place: usize) {
+        let ended = |book: &PairBook| book.open.as_ref().is_some_and(Position::is_closed);
+        if !self.state.accounts[place].book.pairs().iter().any(ended) {
+            return;
+        }
+        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        for book in account.book.pairs_mut() {
+            let Some(open) = book.open.as_ref().filter(|open| open.is_closed()) else { continue };
+            // A liquidation adds one order, the flat.
+            step.report_fills(&account.trader, open, open.orders().len() - 1, false);
+            book.retire();
+            self.index.set_holding(book.pair, place, false);
+        }
+    }
+
+    /// Renews fees and samples the accounts whose last sample is old enough.
+    ///
+    /// # Errors
+    /// None so far; a tick is always accepted.
+    pub(super) fn tick(&mut self, step: &mut Step) -> Result<(), Rejection> {
+        for place in 0..self.state.accounts.len() {
+            if self.state.accounts[place].book.open_positions().next().is_some() {
+                self.sample_if_due(step, place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Samples every account once after a ledger cell has ended, so that cells close on time even
+    /// where nothing happens, and forgets closed positions that are older than the window.
+    pub(super) fn close_due_cells(&mut self, step: &mut Step, before: UtcMs) {
+        for place in 0..self.state.accounts.len() {
+            let account = &self.state.accounts[place];
+            if account.ledgers.is_none() || account.elimination.is_some() {
+                continue;
+            }
+            let ledger = &self.rulebook_of(account).rules.ledger;
+            let (cell, window) = (ledger.cell.value, ledger.window.value);
+            if cell_number(before, cell) == cell_number(step.stamp.at, cell) {
+                continue;
+            }
+            let cutoff = UtcMs(step.stamp.at.0 - window.0);
+            for book in Arc::make_mut(&mut self.state.accounts[place]).book.pairs_mut() {
+                book.forget_before(cutoff);
+            }
+            self.sample_and_enforce(step, place);
+        }
+    }
+
+    fn sample_if_due(&mut self, step: &mut Step, place: usize) {
+        let account = &self.state.accounts[place];
+        let rules = &self.rulebook_of(account).rules.ledger;
+        let liquidated = account.book.pairs().iter().any(|book| book.totals.value == 0.0);
+        if liquidated || account.ledgers.as_ref().is_some_and(|l| l.is_due(rules, step.stamp.at)) {
+            self.sample_and_enforce(step, place);
+        }
+    }
+
+    /// Samples the account and ends it when the sample says so.
+    pub(super) fn sample_and_enforce(&mut self, step: &mut Step, place: usize) {
+        if let Some(outcome) = self.sample(step, place) {
+            self.enforce(step, place, &outcome);
+        }
+    }
+
+    /// Tells the account's ledgers what its pairs are worth now.
+    pub(super) fn sample(&mut self, step: &mut Step, place: usize) -> Option<Outcome> {
+        let at = step.stamp.at;
+        let adopted = Arc::clone(self.rulebook_of(&self.state.accounts[place]));
+        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let samples = pair_samples(&adopted.rules, account, at);
+        for sample in &samples {
+            step.marks.add(sample.value);
+            step.marks.add(sample.carry_fee);
+            step.marks.add(sample.unrealized_pnl);
+        }
+        let sampled = account.ledgers.as_mut()?.sample(&adopted.rules.ledger, at, &samples);
+        match sampled {
+            Ok(outcome) => {
+                step.marks.add(outcome.value);
+                step.marks.add(outcome.drawdown);
+                let trader = &account.trader;
+                step.events.extend(outcome.closed.iter().map(|closed| Event::CellClosed {
+                    trader: trader.clone(),
+                    pair: closed.pair,
+                    cell: closed.cell,
+                }));
+                Some(outcome)
+            }
+            Err(error) => {
+                let trader = account.trader.clone();
+                step.events.push(Event::SampleRefused { trader, problem: error.to_string() });
+                None
+            }
+        }
+    }
+}
+
+/// Values the open position of `book` at `quote`.
+fn value(rules: &Rulebook, book: &mut PairBook, quote: &Quote, at: UtcMs) {
+    let Some(open) = book.open.as_mut() else { return };
+    let price = mark_price(quote).get();
+    // A position that loses everything is closed at the rates of its last order.
+    let rates = open.orders().last().map_or(Rates::NONE, |order| Rates {
+        quote_usd: order.quote_usd_rate,
+        usd_base: order.usd_base_rate,
+    });
+    let flat = ForcedFlatPrice::Found { price, rates };
+    match open.mark(rules, price, at, flat) {
+        Marked::Valued | Marked::Liquidated => {
+            let moved = book.last_mark.as_ref().is_none_or(|mark| mark.price != price);
+            book.price_changed |= moved;
+            book.valued_at = at;
+            book.last_mark =
+                Some(Mark { price, source: Some(quote.source.clone()), at: quote.end() });
+        }
+        Marked::Idle | Marked::Unusable => {}
+    }
+}
+
+/// Returns what each pair of the account is worth at `at`, with the fees of that moment.
+fn pair_samples(rules: &Rulebook, account: &mut Account, at: UtcMs) -> Vec<PairSample> {
+    account.book.pairs_mut().iter_mut().map(|book| pair_sample(rules, book, at)).collect()
+}
+
+fn pair_sample(rules: &Rulebook, book: &mut PairBook, at: UtcMs) -> PairSample {
+    let price_changed = std::mem::take(&mut book.price_changed);
+    let totals = book.totals;
+    let mut sample = PairSample {
+        pair: book.pair,
+        initialized_at: book.first_order_at,
+        value: totals.value,
+        spread_fee: totals.spread_fee,
+        carry_fee: totals.carry_fee,
+        realized_pnl: totals.realized_pnl,
+        unrealized_pnl: 0.0,
+        status: MarketStatus::NoOpenPositions,
+    };
+    let Some(open) = book.open.as_mut() else { return sample };
+    let market_open = market_hours::is_open(book.pair, at);
+    let carry_fee =
+        if market_open || rules.switches.closed_market_value == ClosedMarketValue::FeesApply {
+            if book.valued_at < at {
+                open.refresh_fees(rules, at);
+                book.valued_at = at;
+            }
+            open.carry_fee()
+        } else {
+            // The reference's way: the value stands still while the fee product goes on (P-7).
+            open.fees_at(rules, at).carry
+        };
+    sample.value *= open.return_at_close();
+    sample.spread_fee *= open.spread_fee();
+    sample.carry_fee *= carry_fee;
+    sample.realized_pnl += open.realized_pnl();
+    sample.unrealized_pnl += open.unrealized_pnl();
+    sample.status = match (market_open, price_changed) {
+        (false, _) => MarketStatus::MarketNotOpen,
+        (true, false) => MarketStatus::OpenNoPriceChange,
+        (true, true) => MarketStatus::OpenPriceChange,
+    };
+    sample
+}

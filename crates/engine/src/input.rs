@@ -1,0 +1,75 @@
+//! `Input`: everything that can change the world.
+//!
+//! An input is logged before it is judged, so a replay refuses what was refused. Inputs were parsed
+//! at the edge; what they ask for may still be wrong, and the engine answers that with a
+//! [`crate::Rejection`], never with a panic.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use proctor_types::{AssetClass, Fraction, OrderRequest, Price, Quote, TraderId, Usd, UtcMs};
+
+/// One fact or request from outside.
+///
+/// The order of the variants is part of the log's format: new ones go at the end.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub enum Input {
+    /// A trader's order, to be filled at the engine's own price.
+    Order(OrderRequest),
+    /// An order of the past with the fill it was given then; only an importer makes these, a
+    /// trader's message has no room for a fill.
+    RecordedOrder(OrderRequest, RecordedFill),
+    /// New prices, at most one per pair and source.
+    Prices(Vec<Quote>),
+    /// The full set of registered traders.
+    Roster(Roster),
+    /// The size of a trader's account, effective from the next 00:00 UTC.
+    AccountSize(TraderId, Usd),
+    /// The asset class a trader wants to trade; may be chosen once.
+    AssetClass(TraderId, AssetClass),
+    /// A rulebook document: the rules of every account that enrols from now on.
+    Rulebook(String),
+    /// Time has passed.
+    Tick,
+}
+
+/// The fill that an order was given when it was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct RecordedFill {
+    /// The price before slippage, quote currency per unit of base.
+    pub price: Price,
+    /// The bid at the time, when it was recorded.
+    pub bid: Option<Price>,
+    /// The ask at the time, when it was recorded.
+    pub ask: Option<Price>,
+    /// Slippage as a fraction of the price; `None` has the rulebook's model decide.
+    pub slippage: Option<Fraction>,
+}
+
+/// Who is registered, as the outside knows it at one moment.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Roster {
+    /// Grows with every change; an older one that arrives late is refused.
+    pub version: u64,
+    /// Every registered trader, sorted, without repeats.
+    pub registered: Vec<TraderId>,
+}
+
+impl Roster {
+    /// Returns the roster of `traders`, sorted and without repeats.
+    #[must_use]
+    pub fn new(version: u64, mut traders: Vec<TraderId>) -> Self {
+        traders.sort_unstable();
+        traders.dedup();
+        Self { version, registered: traders }
+    }
+}
+
+/// A batch of inputs that share a time: the unit of durability, of views and of sync.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commit {
+    /// Counts from 1 without gaps.
+    pub index: u64,
+    /// When; never earlier than the commit before.
+    pub at: UtcMs,
+    /// What, in the order in which it is judged.
+    pub inputs: Vec<Input>,
+}

@@ -1,0 +1,163 @@
+//! All positions of one trader by pair: open, closed, and what the closed ones amount to.
+
+use std::sync::Arc;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use proctor_types::{SourceName, TradePair, UtcMs};
+
+use crate::positions::position::Position;
+use crate::rulebook::Rulebook;
+
+/// The positions of one trader, one entry per pair ever traded, sorted by pair.
+#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Book {
+    pairs: Vec<PairBook>,
+}
+
+/// The positions of one trader on one pair. At most one is open.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct PairBook {
+    /// The pair.
+    pub pair: TradePair,
+    /// When the trader's first order on the pair was filled: its ledger begins then.
+    pub first_order_at: UtcMs,
+    /// When the trader's last order on the pair was accepted: the cooldown counts from it (T-5).
+    pub last_accepted_at: UtcMs,
+    /// The open position.
+    pub open: Option<Position>,
+    /// What the open position was valued at last.
+    pub last_mark: Option<Mark>,
+    /// When the open position was last given a price or new fees.
+    pub valued_at: UtcMs,
+    /// Whether a mark since the last ledger sample had another price than the one before.
+    pub price_changed: bool,
+    /// What all closed positions amount to.
+    pub totals: ClosedTotals,
+    closed: Arc<Vec<Arc<Position>>>,
+}
+
+/// A valuation of an open position.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Mark {
+    /// Quote currency per unit of base.
+    pub price: f64,
+    /// The source; absent when the price is that of the position's own order.
+    pub source: Option<SourceName>,
+    /// The price record's last moment, or the order's time.
+    pub at: UtcMs,
+}
+
+/// The closed positions of a pair, condensed: products of ratios and a sum of dollars.
+#[derive(Clone, Copy, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct ClosedTotals {
+    /// Product of the returns after fees.
+    pub value: f64,
+    /// Product of the spread fee factors.
+    pub spread_fee: f64,
+    /// Product of the carry fee factors.
+    pub carry_fee: f64,
+    /// Sum of realized PnL, USD.
+    pub realized_pnl: f64,
+    /// How many positions were closed.
+    pub positions: u32,
+}
+
+impl Default for ClosedTotals {
+    fn default() -> Self {
+        Self { value: 1.0, spread_fee: 1.0, carry_fee: 1.0, realized_pnl: 0.0, positions: 0 }
+    }
+}
+
+impl Book {
+    /// Returns the entries of every pair ever traded, sorted by pair.
+    #[must_use]
+    pub fn pairs(&self) -> &[PairBook] {
+        &self.pairs
+    }
+
+    /// Returns the entries for change; the set of pairs cannot change this way.
+    pub fn pairs_mut(&mut self) -> &mut [PairBook] {
+        &mut self.pairs
+    }
+
+    /// Returns the entry of `pair`, if it was ever traded.
+    #[must_use]
+    pub fn pair(&self, pair: TradePair) -> Option<&PairBook> {
+        let place = self.pairs.binary_search_by_key(&pair, |book| book.pair).ok()?;
+        self.pairs.get(place)
+    }
+
+    /// Returns the entry of `pair` for change, if it was ever traded.
+    pub fn pair_mut(&mut self, pair: TradePair) -> Option<&mut PairBook> {
+        let place = self.pairs.binary_search_by_key(&pair, |book| book.pair).ok()?;
+        self.pairs.get_mut(place)
+    }
+
+    /// Returns the entry of `pair`, made at `at` when there was none.
+    pub fn entry(&mut self, pair: TradePair, at: UtcMs) -> &mut PairBook {
+        let place = match self.pairs.binary_search_by_key(&pair, |book| book.pair) {
+            Ok(place) => place,
+            Err(place) => {
+                self.pairs.insert(place, PairBook::new(pair, at));
+                place
+            }
+        };
+        &mut self.pairs[place]
+    }
+
+    /// Returns the open positions, sorted by pair.
+    pub fn open_positions(&self) -> impl Iterator<Item = &Position> {
+        self.pairs.iter().filter_map(|book| book.open.as_ref())
+    }
+
+    /// Returns the sum of |net leverage| times the pair's multiplier over the open positions.
+    #[must_use]
+    pub fn portfolio_leverage(&self, rulebook: &Rulebook) -> f64 {
+        self.open_positions()
+            .map(|p| p.net_leverage().abs() * rulebook.portfolio_multiplier(p.pair()))
+            .sum()
+    }
+}
+
+impl PairBook {
+    fn new(pair: TradePair, at: UtcMs) -> Self {
+        Self {
+            pair,
+            first_order_at: at,
+            last_accepted_at: at,
+            open: None,
+            last_mark: None,
+            valued_at: at,
+            price_changed: false,
+            totals: ClosedTotals::default(),
+            closed: Arc::default(),
+        }
+    }
+
+    /// Returns the closed positions that are still kept, in the order of closing.
+    #[must_use]
+    pub fn closed(&self) -> &[Arc<Position>] {
+        &self.closed
+    }
+
+    /// Moves the open position to the closed ones when it has closed; returns it then.
+    pub fn retire(&mut self) -> Option<Arc<Position>> {
+        let position = Arc::new(self.open.take_if(|position| position.is_closed())?);
+        self.totals.value *= position.return_at_close();
+        self.totals.spread_fee *= position.spread_fee();
+        self.totals.carry_fee *= position.carry_fee();
+        self.totals.realized_pnl += position.realized_pnl();
+        self.totals.positions += 1;
+        Arc::make_mut(&mut self.closed).push(Arc::clone(&position));
+        self.last_mark = None;
+        Some(position)
+    }
+
+    /// Forgets closed positions that ended before `cutoff`; what they amount to stays in `totals`.
+    pub fn forget_before(&mut self, cutoff: UtcMs) {
+        let old = self.closed.partition_point(|p| p.closed_at().is_some_and(|at| at < cutoff));
+        if old > 0 {
+            Arc::make_mut(&mut self.closed).drain(..old);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `State`: the whole world as plain fields, and the `View` that readers get of it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use proctor_types::{Digest, Stamp, TradePair, TraderId};
+
+use crate::account::Account;
+use crate::orders::seen::SeenIds;
+use crate::prices::Prices;
+use crate::roster::Registered;
+use crate::rulebook::{Rulebook, RulebookError};
+
+/// A rulebook that the log has adopted: the document and what it says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adopted {
+    /// The document, as it stands in the log.
+    pub text: String,
+    /// Its hash.
+    pub hash: Digest,
+    /// What it says.
+    pub rules: Rulebook,
+}
+
+impl Adopted {
+    /// Returns the rulebook written in `text`.
+    ///
+    /// # Errors
+    /// [`RulebookError`] says what is wrong with the document.
+    pub fn parse(text: &str) -> Result<Self, RulebookError> {
+        let rules = Rulebook::parse(text)?;
+        Ok(Self { text: text.into(), hash: Rulebook::hash(text), rules })
+    }
+}
+
+impl BorshSerialize for Adopted {
+    fn serialize<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        self.text.serialize(writer)
+    }
+}
+
+impl BorshDeserialize for Adopted {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        Self::parse(&String::deserialize_reader(reader)?)
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    }
+}
+
+/// The engine's state. One owner changes it; everything in it is a function of the log.
+#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct State {
+    /// The last commit that was applied.
+    pub(crate) stamp: Stamp,
+    /// Chains over everything that every commit changed.
+    pub(crate) digest: Digest,
+    /// Every rulebook ever adopted, in order; the last one is in force for new accounts.
+    pub(crate) rulebooks: Vec<Arc<Adopted>>,
+    /// Latest prices.
+    pub(crate) prices: Arc<Prices>,
+    /// Who is registered.
+    pub(crate) roster: Arc<Registered>,
+    /// Accounts in the order of enrolment. Shared with readers' views and copied when written to.
+    pub(crate) accounts: Vec<Arc<Account>>,
+    /// Processed order ids, one entry per account; no reader needs them.
+    pub(crate) seen: Vec<SeenIds>,
+}
+
+/// An immutable picture of the state as of one commit, cheap to make and to hold.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The commit that the view is of, and its time.
+    pub stamp: Stamp,
+    /// The state digest after that commit.
+    pub digest: Digest,
+    /// Every rulebook ever adopted, in order.
+    pub rulebooks: Vec<Arc<Adopted>>,
+    /// Latest prices.
+    pub prices: Arc<Prices>,
+    /// Who is registered.
+    pub roster: Arc<Registered>,
+    /// Accounts in the order of enrolment.
+    pub accounts: Vec<Arc<Account>>,
+}
+
+impl View {
+    /// Returns the account of `trader`, if there is one. Searches: for many look-ups build an index.
+    #[must_use]
+    pub fn account(&self, trader: &TraderId) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.trader == *trader).map(Arc::as_ref)
+    }
+
+    /// Returns the rulebook that `account` keeps.
+    #[must_use]
+    pub fn rulebook_of(&self, account: &Account) -> Option<&Adopted> {
+        self.rulebooks.get(place(account.rulebook)).map(Arc::as_ref)
+    }
+}
+
+impl State {
+    /// Returns a view of the state: pointers, no copies of accounts.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View {
+            stamp: self.stamp,
+            digest: self.digest,
+            rulebooks: self.rulebooks.clone(),
+            prices: Arc::clone(&self.prices),
+            roster: Arc::clone(&self.roster),
+            accounts: self.accounts.clone(),
+        }
+    }
+
+    /// Asserts what must hold of any state that was loaded from bytes.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let broken = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
+        if self.accounts.len() != self.seen.len() {
+            return broken("accounts and order memories differ in number");
+        }
+        if self.accounts.iter().any(|account| place(account.rulebook) >= self.rulebooks.len()) {
+            return broken("an account refers to a rulebook that was never adopted");
+        }
+        Ok(())
+    }
+}
+
+/// What is derived from the state for speed: never stored, rebuilt when a state is loaded.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// Place of each trader's account.
+    pub(crate) by_trader: BTreeMap<TraderId, usize>,
+    /// Places of the accounts with an open position, ascending, by row of the pair table.
+    pub(crate) holders: Vec<Vec<usize>>,
+}
+
+impl Index {
+    /// Returns the index of `state`.
+    pub(crate) fn of(state: &State) -> Self {
+        let mut index = Self::default();
+        for (place, account) in state.accounts.iter().enumerate() {
+            index.by_trader.insert(account.trader.clone(), place);
+            for position in account.book.open_positions() {
+                index.set_holding(position.pair(), place, true);
+            }
+        }
+        index
+    }
+
+    /// Records whether the account at `place` has an open position in `pair`.
+    pub(crate) fn set_holding(&mut self, pair: TradePair, place: usize, holds: bool) {
+        if self.holders.len() < TradePair::COUNT {
+            self.holders.resize_with(TradePair::COUNT, Vec::new);
+        }
+        let holders = &mut self.holders[pair.index()];
+        match (holders.binary_search(&place), holds) {
+            (Err(free), true) => holders.insert(free, place),
+            (Ok(found), false) => {
+                holders.remove(found);
+            }
+            (Ok(_), true) | (Err(_), false) => {}
+        }
+    }
+}
+
+/// Returns `number` as a place in a list; one that does not fit is past the end of any list.
+pub(crate) fn place(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

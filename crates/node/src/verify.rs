@@ -1,0 +1,98 @@
+//! Does the log prove its results? Hash chain, fold from the first commit, every stored digest.
+
+use std::path::Path;
+
+use proctor_commit_log::{LogError, Reader, SnapshotStore, TornTail};
+use proctor_sequencer::{Replay, ReplayError, replay};
+use proctor_types::{Digest, Stamp};
+
+use crate::data_dir::{self, DataDirError};
+
+/// A log that proved what it states.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proof {
+    /// The last commit and its time.
+    pub stamp: Stamp,
+    /// The state digest after it.
+    pub digest: Digest,
+    /// Hash of the last commit: it stands for the whole history.
+    pub head: Digest,
+    /// How many inputs were folded.
+    pub inputs: u64,
+    /// How many stored digests were compared; each commit states the one before it.
+    pub digests: u64,
+    /// Commits of the snapshots whose state was compared with the fold's.
+    pub snapshots: Vec<u64>,
+    /// What a crash left after the last commit; it was never acknowledged.
+    pub torn: Option<TornTail>,
+}
+
+/// Why a log proves nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The directory is not there or is not ours.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The log is damaged or states another result.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// A snapshot is damaged.
+    #[error("snapshot of commit {commit}: {error}")]
+    Snapshot {
+        /// The snapshot's commit.
+        commit: u64,
+        /// What is wrong.
+        error: proctor_commit_log::SnapshotError,
+    },
+    /// A snapshot is of a commit that the log does not have.
+    #[error("there is a snapshot of commit {snapshot}, but the log ends at commit {log}")]
+    SnapshotAhead {
+        /// The snapshot's commit.
+        snapshot: u64,
+        /// Last commit of the log.
+        log: u64,
+    },
+}
+
+/// Verifies the log in the data directory at `path`; tells `progress` after each commit.
+///
+/// # Errors
+/// [`VerifyError`] names the damage or the first commit whose result differs.
+pub fn verify(path: &Path, mut progress: impl FnMut(Stamp)) -> Result<Proof, VerifyError> {
+    let storage = data_dir::log_of(path)?;
+    let snapshots = SnapshotStore::new(storage.clone());
+    let mut pending = snapshots.list().map_err(|e| ReplayError::from(LogError::Io(e)))?;
+    // Oldest last, so that the next one to meet is popped.
+    pending.sort_unstable_by(|a, b| b.cmp(a));
+    let mut checked = Vec::new();
+    let reader = Reader::open(storage).map_err(ReplayError::from)?;
+    let mut fold = Replay::from_the_first(reader);
+    let (mut inputs, mut digests) = (0, 0);
+    while let Some((commit, outcome)) = fold.step()? {
+        inputs += commit.inputs.len() as u64;
+        digests += 1;
+        if pending.last() == Some(&commit.index) {
+            pending.pop();
+            let snapshot = snapshots
+                .load(commit.index)
+                .map_err(|error| VerifyError::Snapshot { commit: commit.index, error })?;
+            replay::agree(commit.index, snapshot.state_digest, outcome.digest)?;
+            replay::restore(&snapshot)?;
+            checked.push(commit.index);
+        }
+        progress(outcome.stamp);
+    }
+    let stamp = fold.engine().stamp();
+    if let Some(&snapshot) = pending.last() {
+        return Err(VerifyError::SnapshotAhead { snapshot, log: stamp.commit });
+    }
+    Ok(Proof {
+        stamp,
+        digest: fold.engine().digest(),
+        head: fold.reader().head().hash,
+        inputs,
+        digests,
+        snapshots: checked,
+        torn: fold.reader().end().and_then(|end| end.torn.clone()),
+    })
+}

@@ -1,0 +1,206 @@
+//! `Handle::submit(inputs) -> Receipt`: a bounded queue before the writer's thread.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use proctor_engine::{Input, View};
+use proctor_types::UtcMs;
+
+use crate::clock::Clock;
+use crate::publisher::Views;
+use crate::writer::{Batch, CommitError, Receipt, Writer};
+
+/// How many submissions share one sync at most.
+const GROUP_MAX: usize = 1_024;
+
+/// Why a submission has no receipt.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The queue is full: nothing was taken, try again later.
+    #[error("busy: {0} submissions are waiting already")]
+    Busy(usize),
+    /// The writer has ended; whether the submission was committed is told by the log alone.
+    #[error("the sequencer has stopped")]
+    Stopped,
+    /// The writer refused it.
+    #[error(transparent)]
+    Refused(#[from] CommitError),
+}
+
+enum Message {
+    Submit { at: Option<UtcMs>, inputs: Vec<Input>, answer: SyncSender<Answer> },
+    Close,
+}
+
+type Answer = Result<Receipt, CommitError>;
+
+/// The way to the writer; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    queue: SyncSender<Message>,
+    queue_max: usize,
+    views: Views,
+}
+
+/// A running writer.
+#[derive(Debug)]
+pub struct Sequencer {
+    handle: Handle,
+    thread: JoinHandle<Writer>,
+}
+
+/// An answer that is on its way.
+#[derive(Debug)]
+pub struct Pending(Receiver<Answer>);
+
+impl Sequencer {
+    /// Starts the writer's thread with a queue of at most `queue_max` submissions.
+    ///
+    /// # Panics
+    /// When the system refuses to start a thread.
+    #[must_use]
+    pub fn start(writer: Writer, clock: impl Clock + 'static, queue_max: usize) -> Self {
+        let (queue, messages) = sync_channel(queue_max);
+        let handle = Handle { queue, queue_max, views: writer.views() };
+        let thread = std::thread::Builder::new()
+            .name("sequencer".into())
+            .spawn(move || run(writer, &clock, &messages))
+            .expect("the system starts one more thread");
+        Self { handle, thread }
+    }
+
+    /// Returns a way to submit.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Ends the thread after everything that was submitted before; returns the writer.
+    ///
+    /// # Panics
+    /// When the writer's thread has panicked, with its panic.
+    #[must_use]
+    pub fn stop(self) -> Writer {
+        // A send fails only when the thread has ended already.
+        drop(self.handle.queue.send(Message::Close));
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Handle {
+    /// Submits `inputs` to be stamped with the writer's clock, in one commit with others.
+    ///
+    /// # Errors
+    /// [`SubmitError::Busy`] at once when the queue is full, [`SubmitError::Stopped`].
+    pub fn submit(&self, inputs: Vec<Input>) -> Result<Pending, SubmitError> {
+        self.send(None, inputs)
+    }
+
+    /// Submits `inputs` as one commit of their own, dated `at`: for replays of recorded history.
+    ///
+    /// # Errors
+    /// As [`Handle::submit`]; a date before the last commit is refused in the answer.
+    pub fn submit_at(&self, at: UtcMs, inputs: Vec<Input>) -> Result<Pending, SubmitError> {
+        self.send(Some(at), inputs)
+    }
+
+    fn send(&self, at: Option<UtcMs>, inputs: Vec<Input>) -> Result<Pending, SubmitError> {
+        let (answer, pending) = sync_channel(1);
+        match self.queue.try_send(Message::Submit { at, inputs, answer }) {
+            Ok(()) => Ok(Pending(pending)),
+            Err(TrySendError::Full(_)) => Err(SubmitError::Busy(self.queue_max)),
+            Err(TrySendError::Disconnected(_)) => Err(SubmitError::Stopped),
+        }
+    }
+
+    /// Returns the newest view.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.views.latest()
+    }
+}
+
+impl Pending {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// [`SubmitError::Refused`] or [`SubmitError::Stopped`].
+    pub fn wait(self) -> Result<Receipt, SubmitError> {
+        Ok(self.0.recv().map_err(|_| SubmitError::Stopped)??)
+    }
+}
+
+/// The single-writer loop: one blocking wait, then everything that has arrived meanwhile.
+fn run(mut writer: Writer, clock: &impl Clock, messages: &Receiver<Message>) -> Writer {
+    while let Ok(first) = messages.recv() {
+        let (group, go_on) = collect(first, messages);
+        serve(&mut writer, clock, group);
+        if !go_on {
+            break;
+        }
+    }
+    writer
+}
+
+/// One submission of a group.
+struct Submission {
+    at: Option<UtcMs>,
+    inputs: Vec<Input>,
+    answer: SyncSender<Answer>,
+}
+
+/// Returns the submissions that wait, and whether the loop goes on after them.
+fn collect(first: Message, messages: &Receiver<Message>) -> (Vec<Submission>, bool) {
+    let mut group = Vec::new();
+    let mut next = Ok(first);
+    loop {
+        match next {
+            Ok(Message::Submit { at, inputs, answer }) => {
+                group.push(Submission { at, inputs, answer });
+            }
+            Ok(Message::Close) | Err(TryRecvError::Disconnected) => return (group, false),
+            Err(TryRecvError::Empty) => return (group, true),
+        }
+        if group.len() == GROUP_MAX {
+            return (group, true);
+        }
+        next = messages.try_recv();
+    }
+}
+
+/// Commits a group and answers: undated submissions share one commit, dated ones have their own.
+fn serve(writer: &mut Writer, clock: &impl Clock, group: Vec<Submission>) {
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut waiting: Vec<Vec<(SyncSender<Answer>, usize)>> = Vec::new();
+    // Which batch takes undated submissions; a dated one in between closes it.
+    let mut open: Option<usize> = None;
+    let mut latest = writer.stamp().at;
+    for Submission { at, inputs, answer } in group {
+        let count = inputs.len();
+        match (at, open) {
+            (None, Some(place)) => {
+                batches[place].inputs.extend(inputs);
+                waiting[place].push((answer, count));
+                continue;
+            }
+            (None, None) => open = Some(batches.len()),
+            (Some(_), _) => open = None,
+        }
+        // A wall clock may go back, stamps do not.
+        let at = at.unwrap_or_else(|| clock.now().max(latest));
+        latest = latest.max(at);
+        batches.push(Batch { at, inputs });
+        waiting.push(vec![(answer, count)]);
+    }
+    for (result, answers) in writer.commit(batches).into_iter().zip(waiting) {
+        let mut replies = result.as_ref().map_or(&[][..], |receipt| &receipt.replies);
+        for (answer, count) in answers {
+            let (own, rest) = replies.split_at(count.min(replies.len()));
+            replies = rest;
+            let own = result.clone().map(|receipt| Receipt { replies: own.to_vec(), ..receipt });
+            // Whoever no longer waits does not mind.
+            drop(answer.send(own));
+        }
+    }
+}

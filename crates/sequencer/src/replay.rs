@@ -1,0 +1,125 @@
+//! The log folded through an engine: recovery, verification and explanation use this one loop.
+
+use proctor_commit_log::{LogError, Reader, Snapshot};
+use proctor_engine::{Commit, Engine, OutOfOrder, Outcome};
+use proctor_types::Digest;
+use proctor_wire::log_entry::LogEntry;
+use proctor_wire::{DecodeError, checkpoint};
+
+/// Why a log cannot be folded, or does not give the results that it states.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A record is not a commit that this build can read.
+    #[error("commit {commit} cannot be decoded: {error}")]
+    Decode {
+        /// Index of the commit.
+        commit: u64,
+        /// What is wrong with its bytes.
+        error: DecodeError,
+    },
+    /// A record does not follow the one before.
+    #[error(transparent)]
+    OutOfOrder(#[from] OutOfOrder),
+    /// The state after a commit is not what the log says it was.
+    #[error(
+        "the state after commit {commit} differs: the log states digest {stated}, this build \
+         computes {computed}"
+    )]
+    Diverged {
+        /// The first commit whose result differs.
+        commit: u64,
+        /// The digest that the next commit, or a snapshot, states.
+        stated: Digest,
+        /// The digest that the fold gives.
+        computed: Digest,
+    },
+    /// A snapshot's bytes are not an engine state that this build can read.
+    #[error("the snapshot of commit {commit} cannot be decoded: {error}")]
+    Snapshot {
+        /// Index of the snapshot's commit.
+        commit: u64,
+        /// What is wrong with its bytes.
+        error: DecodeError,
+    },
+}
+
+/// An engine that follows a log, commit by commit, and holds it to the digests it states.
+#[derive(Debug)]
+pub struct Replay {
+    reader: Reader,
+    engine: Engine,
+}
+
+impl Replay {
+    /// Returns the fold of `reader` from the first commit on.
+    #[must_use]
+    pub fn from_the_first(reader: Reader) -> Self {
+        Self { reader, engine: Engine::new() }
+    }
+
+    /// Returns the fold that goes on with `reader` after what `engine` has applied.
+    #[must_use]
+    pub fn resume(engine: Engine, reader: Reader) -> Self {
+        Self { reader, engine }
+    }
+
+    /// Applies the next commit; `None` at the end of the log.
+    ///
+    /// # Errors
+    /// [`ReplayError`]; the fold cannot go on after one.
+    pub fn step(&mut self) -> Result<Option<(Commit, Outcome)>, ReplayError> {
+        let Some(record) = self.reader.next().transpose()? else { return Ok(None) };
+        let entry = LogEntry::decode(&record.payload)
+            .map_err(|error| ReplayError::Decode { commit: record.index, error })?;
+        agree(self.engine.stamp().commit, entry.digest_before, self.engine.digest())?;
+        let commit = entry.into_commit(record.index);
+        let outcome = self.engine.apply(&commit)?;
+        Ok(Some((commit, outcome)))
+    }
+
+    /// Returns the engine as it stands.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Returns the reader of the log as it stands.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Returns the engine.
+    #[must_use]
+    pub fn into_engine(self) -> Engine {
+        self.engine
+    }
+}
+
+/// Tests that the digest stated for the state after `commit` is the computed one.
+///
+/// # Errors
+/// [`ReplayError::Diverged`].
+pub fn agree(commit: u64, stated: Digest, computed: Digest) -> Result<(), ReplayError> {
+    if stated == computed {
+        Ok(())
+    } else {
+        Err(ReplayError::Diverged { commit, stated, computed })
+    }
+}
+
+/// Returns the engine whose state `snapshot` holds.
+///
+/// # Errors
+/// [`ReplayError::Snapshot`] or, when the state is not the one the snapshot states,
+/// [`ReplayError::Diverged`].
+pub fn restore(snapshot: &Snapshot) -> Result<Engine, ReplayError> {
+    let commit = snapshot.head.index;
+    let engine = checkpoint::decode(&snapshot.state)
+        .map_err(|error| ReplayError::Snapshot { commit, error })?;
+    agree(commit, snapshot.state_digest, engine.digest())?;
+    Ok(engine)
+}

@@ -1,0 +1,333 @@
+//! The writer: stamp, append, sync, apply, publish.
+//!
+//! One thread owns it. A group of batches shares one fdatasync. The header of a commit carries the
+//! digest of the state before it, so within a group every batch but the last is applied before the
+//! sync; nothing is published or answered before it, so no reader can tell.
+
+use std::sync::Arc;
+
+use proctor_commit_log::storage::Storage;
+use proctor_commit_log::{
+    IoFailure, Log, LogConfig, LogError, MAX_PAYLOAD_BYTES, Recovery, SkippedSnapshot, Snapshot,
+    SnapshotError, SnapshotStore,
+};
+use proctor_engine::{Commit, Engine, Event, Input, Rejection};
+use proctor_types::{Digest, Stamp, UtcMs};
+use proctor_wire::checkpoint;
+use proctor_wire::log_entry::LogEntry;
+
+use crate::publisher::Views;
+use crate::replay::{self, Replay, ReplayError};
+
+/// How the writer keeps its log.
+#[derive(Clone, Debug)]
+pub struct WriterConfig {
+    /// Segments and pre-allocation.
+    pub log: LogConfig,
+    /// Commits between two snapshots; 0 takes one only at the end.
+    pub snapshot_every: u64,
+    /// How many snapshots are kept.
+    pub snapshots_kept: usize,
+}
+
+impl Default for WriterConfig {
+    fn default() -> Self {
+        Self { log: LogConfig::default(), snapshot_every: 100_000, snapshots_kept: 2 }
+    }
+}
+
+/// Inputs that share a stamp: they become one commit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The commit's time.
+    pub at: UtcMs,
+    /// The inputs, in the order in which they are judged.
+    pub inputs: Vec<Input>,
+}
+
+/// The answer to a batch: it is durable, applied and visible.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receipt {
+    /// The commit and its time.
+    pub stamp: Stamp,
+    /// The state digest after it.
+    pub digest: Digest,
+    /// One answer per input.
+    pub replies: Vec<Result<(), Rejection>>,
+    /// Everything the commit changed.
+    pub events: Arc<[Event]>,
+}
+
+/// Why nothing was committed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The batch is dated before the last commit; only it was refused.
+    #[error("time would go back from {last} to {given}")]
+    TimeWentBack {
+        /// The batch's time.
+        given: UtcMs,
+        /// Time of the last commit.
+        last: UtcMs,
+    },
+    /// The batch is larger than a record may be; only it was refused.
+    #[error("the batch has {bytes} bytes, a commit holds at most {MAX_PAYLOAD_BYTES}")]
+    TooLarge {
+        /// Size of the encoded batch.
+        bytes: usize,
+    },
+    /// The log has failed; it is read-only until the node is started again.
+    #[error("the log has stopped accepting commits: {0}")]
+    Stopped(String),
+}
+
+/// Why a data directory cannot be opened for writing.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The log is damaged or cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The snapshots cannot be listed or read.
+    #[error(transparent)]
+    Snapshots(#[from] IoFailure),
+    /// The log cannot be folded.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The newest snapshot is of a commit that the log does not have: commits were lost.
+    #[error(
+        "the newest snapshot is of commit {snapshot}, but the log ends at commit {log}: commits \
+         are missing, restore the log from a copy"
+    )]
+    SnapshotAhead {
+        /// Commit of the snapshot.
+        snapshot: u64,
+        /// Last commit of the log.
+        log: u64,
+    },
+    /// A snapshot belongs to another history than the log.
+    #[error("the snapshot of commit {0} was not made from this log")]
+    SnapshotOfOtherLog(u64),
+}
+
+/// A writer and how it got to its state.
+#[derive(Debug)]
+pub struct Opened {
+    /// The writer, ready to commit.
+    pub writer: Writer,
+    /// What the log's recovery found.
+    pub recovery: Recovery,
+    /// The commit of the snapshot that was used, if one was.
+    pub snapshot: Option<u64>,
+    /// Snapshots that could not be used.
+    pub skipped: Vec<SkippedSnapshot>,
+    /// How many commits were folded after the snapshot.
+    pub replayed: u64,
+}
+
+/// The single writer of a data directory.
+#[derive(Debug)]
+pub struct Writer {
+    log: Log,
+    snapshots: SnapshotStore,
+    engine: Engine,
+    views: Views,
+    config: WriterConfig,
+    snapshot_at: u64,
+    stopped: Option<String>,
+}
+
+impl Writer {
+    /// Opens the log in `storage`, restores the newest snapshot and folds what follows it.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is damaged; nothing is changed then, except that a torn tail, which
+    /// holds nothing that was acknowledged, is cut.
+    pub fn open(storage: Arc<dyn Storage>, config: WriterConfig) -> Result<Opened, OpenError> {
+        let (log, recovery) = Log::open(Arc::clone(&storage), config.log.clone())?;
+        let snapshots = SnapshotStore::new(storage);
+        let end = log.head().index;
+        if let Some(ahead) = snapshots.list()?.into_iter().find(|index| *index > end) {
+            return Err(OpenError::SnapshotAhead { snapshot: ahead, log: end });
+        }
+        let (newest, skipped) = snapshots.newest(end)?;
+        let (engine, snapshot) = match newest {
+            None => (Engine::new(), None),
+            Some(found) => {
+                check_origin(&log, &found)?;
+                (replay::restore(&found)?, Some(found.head.index))
+            }
+        };
+        let first = engine.stamp().commit + 1;
+        let mut fold = Replay::resume(engine, log.read_from(first)?);
+        let mut replayed = 0;
+        while fold.step()?.is_some() {
+            replayed += 1;
+        }
+        let engine = fold.into_engine();
+        let views = Views::new(engine.view());
+        let snapshot_at = snapshot.unwrap_or(0);
+        let writer = Self { log, snapshots, engine, views, config, snapshot_at, stopped: None };
+        Ok(Opened { writer, recovery, snapshot, skipped, replayed })
+    }
+
+    /// Commits `batches` in order under one sync; the answers stand in the order of the batches.
+    ///
+    /// A batch that is refused (dated back, too large) does not keep the others from being
+    /// committed. After the first failed write or sync every answer is [`CommitError::Stopped`].
+    pub fn commit(&mut self, batches: Vec<Batch>) -> Vec<Result<Receipt, CommitError>> {
+        let mut answers = Vec::with_capacity(batches.len());
+        // The batch that is appended but not applied: the sync comes between the two.
+        let mut last: Option<(usize, Commit)> = None;
+        for batch in batches {
+            if let Some((place, commit)) = last.take() {
+                answers[place] = Ok(self.apply(commit));
+            }
+            let place = answers.len();
+            answers.push(self.append(batch).and_then(|commit| {
+                last = Some((place, commit));
+                // Replaced when the batch is applied; stands only if the log fails before that.
+                Err(CommitError::Stopped("not synced".into()))
+            }));
+        }
+        if last.is_some() && self.stopped.is_none() {
+            if let Err(error) = self.log.sync() {
+                self.stopped = Some(error.to_string());
+            }
+        }
+        match (&self.stopped, last) {
+            (None, Some((place, commit))) => {
+                answers[place] = Ok(self.apply(commit));
+                self.views.publish(self.engine.view());
+                self.snapshot_if_due();
+            }
+            (None, None) => {}
+            (Some(cause), _) => {
+                // What was applied in this group is in memory only: it was never durable, so
+                // nobody is told, and the writer does nothing more.
+                for answer in answers.iter_mut().filter(|a| !is_refusal(a)) {
+                    *answer = Err(CommitError::Stopped(cause.clone()));
+                }
+            }
+        }
+        answers
+    }
+
+    fn append(&mut self, batch: Batch) -> Result<Commit, CommitError> {
+        if let Some(cause) = &self.stopped {
+            return Err(CommitError::Stopped(cause.clone()));
+        }
+        let last = self.engine.stamp();
+        if batch.at < last.at {
+            return Err(CommitError::TimeWentBack { given: batch.at, last: last.at });
+        }
+        let entry =
+            LogEntry { at: batch.at, digest_before: self.engine.digest(), inputs: batch.inputs };
+        let payload = entry.encode();
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(CommitError::TooLarge { bytes: payload.len() });
+        }
+        let appended = match self.log.append(&payload) {
+            // The group is larger than the log takes at once: its first part gets its own sync.
+            Err(LogError::BatchFull { .. }) => {
+                self.log.sync().and_then(|_| self.log.append(&payload))
+            }
+            other => other,
+        };
+        match appended {
+            Ok(appended) => Ok(entry.into_commit(appended.index)),
+            Err(error) => {
+                self.stopped = Some(error.to_string());
+                Err(CommitError::Stopped(error.to_string()))
+            }
+        }
+    }
+
+    fn apply(&mut self, commit: Commit) -> Receipt {
+        let outcome = self
+            .engine
+            .apply(&commit)
+            .expect("the log numbers commits without gaps and append() checked the time");
+        Receipt {
+            stamp: outcome.stamp,
+            digest: outcome.digest,
+            replies: outcome.replies,
+            events: outcome.events.into(),
+        }
+    }
+
+    fn snapshot_if_due(&mut self) {
+        let every = self.config.snapshot_every;
+        if every > 0 && self.engine.stamp().commit - self.snapshot_at >= every {
+            // A snapshot only makes the next start quicker: its failure stops nothing, and the
+            // next attempt comes as late as after a success.
+            self.snapshot_at = self.engine.stamp().commit;
+            drop(self.snapshot());
+        }
+    }
+
+    /// Writes a snapshot of the state as it stands and removes the oldest beyond those kept.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] when it cannot be written; the log is not affected.
+    pub fn snapshot(&mut self) -> Result<(), SnapshotError> {
+        let state = checkpoint::encode(&self.engine).map_err(|error| {
+            SnapshotError::Io(IoFailure {
+                action: "encode",
+                file: "the engine's state".into(),
+                source: Arc::new(error),
+            })
+        })?;
+        let (head, state_digest) = (self.log.durable(), self.engine.digest());
+        self.snapshots.write(&Snapshot { head, state_digest, state })?;
+        self.snapshots.prune(self.config.snapshots_kept).map_err(SnapshotError::Io)?;
+        self.snapshot_at = head.index;
+        Ok(())
+    }
+
+    /// Returns where readers find the newest view.
+    #[must_use]
+    pub fn views(&self) -> Views {
+        self.views.clone()
+    }
+
+    /// Returns the last commit and its time.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        self.engine.stamp()
+    }
+
+    /// Returns why the log has stopped accepting commits, if it has.
+    #[must_use]
+    pub fn stopped(&self) -> Option<&str> {
+        self.stopped.as_deref()
+    }
+
+    /// Ends the log cleanly, with a snapshot, so that the next start need not fold anything.
+    ///
+    /// # Errors
+    /// [`LogError`] when the log has failed or cannot be sealed.
+    pub fn close(mut self) -> Result<(), LogError> {
+        if self.stopped.is_none() && self.snapshot_at < self.engine.stamp().commit {
+            // Without it the next start folds a little more.
+            drop(self.snapshot());
+        }
+        self.log.close().map(drop)
+    }
+}
+
+fn is_refusal(answer: &Result<Receipt, CommitError>) -> bool {
+    matches!(answer, Err(CommitError::TimeWentBack { .. } | CommitError::TooLarge { .. }))
+}
+
+/// Tests that `snapshot` was made from `log`.
+fn check_origin(log: &Log, snapshot: &Snapshot) -> Result<(), OpenError> {
+    let (at, end) = (snapshot.head.index, log.head());
+    let hash = if at == end.index {
+        end.hash
+    } else {
+        match log.read_from(at + 1)?.next().transpose()? {
+            Some(next) => next.parent,
+            None => return Err(OpenError::SnapshotOfOtherLog(at)),
+        }
+    };
+    if hash == snapshot.head.hash { Ok(()) } else { Err(OpenError::SnapshotOfOtherLog(at)) }
+}

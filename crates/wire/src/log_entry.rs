@@ -1,0 +1,52 @@
+//! A commit's payload in the log: time, digest of the state before, inputs, with a version byte.
+//!
+//! Index and parent hash stand in the record's frame (docs/commit-log.md) and are hashed together
+//! with these bytes. The layout is borsh's: fields in order, little-endian, lengths as u32; see
+//! docs/formats.md, which a fixture test holds to these bytes.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use proctor_engine::input::{Commit, Input};
+use proctor_types::{Digest, UtcMs};
+
+use crate::{DecodeError, versioned};
+
+/// The version that is written.
+pub const VERSION: u8 = 1;
+
+/// What the log stores for a commit.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct LogEntry {
+    /// The commit's time.
+    pub at: UtcMs,
+    /// The state digest after the commit before this one: a digest is durable one commit later.
+    pub digest_before: Digest,
+    /// The inputs, in the order in which they are judged.
+    pub inputs: Vec<Input>,
+}
+
+impl LogEntry {
+    /// Returns the canonical bytes.
+    ///
+    /// # Panics
+    /// Never: amounts are finite by type, and writing to memory does not fail.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        self.serialize(&mut bytes).expect("amounts are finite and memory does not fail");
+        bytes
+    }
+
+    /// Returns the entry that `bytes` encode.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for an unknown version, trailing bytes or a malformed value.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self::try_from_slice(versioned(bytes, VERSION)?)?)
+    }
+
+    /// Returns the commit with this content and the given place.
+    #[must_use]
+    pub fn into_commit(self, index: u64) -> Commit {
+        Commit { index, at: self.at, inputs: self.inputs }
+    }
+}
