@@ -28,6 +28,8 @@ pub struct Ledger {
     closed_worst: Option<Drawdown>,
     history: History,
     current: Option<Current>,
+    /// The market as of the last update; unknown before the first and after a trim.
+    status: Option<MarketStatus>,
 }
 
 /// The cell that is being filled.
@@ -48,6 +50,7 @@ impl Ledger {
             closed_worst: None,
             history: History::new(),
             current: None,
+            status: None,
         }
     }
 
@@ -73,6 +76,12 @@ impl Ledger {
     #[must_use]
     pub fn current(&self) -> Option<&Cell> {
         self.current.as_ref().map(|current| &current.cell)
+    }
+
+    /// Returns the market as of the last update, or `None` before the first and after a trim.
+    #[must_use]
+    pub fn status(&self) -> Option<MarketStatus> {
+        self.status
     }
 
     /// Returns the value at the last update, 1 before the first.
@@ -136,10 +145,13 @@ impl Ledger {
     #[must_use]
     pub fn digest(&self) -> Digest {
         let (base, closed) = self.history.digests();
-        digest_of(&(self.initialized_at, self.span, self.peak, base, closed, self.current))
+        let identity = (self.initialized_at, self.span, base, closed);
+        digest_of(&(identity, self.peak, self.current, self.status))
     }
 
     /// Tells the ledger what its subject is worth at `sample.at` (trading 8.3).
+    ///
+    /// The time since the last update counts as open if `sample.status` says so.
     ///
     /// Returns how many cells that completed. A sample exactly on a boundary completes the cell's
     /// time but leaves it open, because more samples may follow at the same moment; the first one
@@ -154,7 +166,7 @@ impl Ledger {
         sample: &Sample,
     ) -> Result<CellsClosed, LedgerError> {
         self.check(sample)?;
-        Ok(self.apply(rules, sample))
+        Ok(self.apply(rules, sample, sample.status))
     }
 
     /// Tests what [`update`](Self::update) refuses.
@@ -165,13 +177,19 @@ impl Ledger {
         sample.check()
     }
 
-    /// Applies a checked sample.
-    pub(super) fn apply(&mut self, rules: &LedgerRules, sample: &Sample) -> CellsClosed {
+    /// Applies a checked sample; `since` is how the market was from the last update up to it.
+    pub(super) fn apply(
+        &mut self,
+        rules: &LedgerRules,
+        sample: &Sample,
+        since: MarketStatus,
+    ) -> CellsClosed {
         if self.is_empty() {
             self.span = rules.cell.value;
         }
+        self.status = Some(sample.status);
         let span = self.span;
-        let trading = sample.status > MarketStatus::MarketNotOpen;
+        let trading = since > MarketStatus::MarketNotOpen;
         let peak = self.peak;
         let current = self.current.get_or_insert_with(|| {
             let trough = Mark { at: sample.at, value: 1.0 };
@@ -285,6 +303,7 @@ impl Ledger {
             self.current =
                 youngest.map(|Closed { cell, worst }| Current { cell: *cell, worst: *worst });
             self.history.truncate(kept.saturating_sub(1));
+            self.status = None;
             self.reset_closed_worst();
             self.reset_peak();
         }
@@ -306,6 +325,7 @@ impl BorshDeserialize for Ledger {
             closed_worst: None,
             history: History::deserialize_reader(reader)?,
             current: Option::deserialize_reader(reader)?,
+            status: Option::deserialize_reader(reader)?,
         };
         ledger.reset_closed_worst();
         Ok(ledger)

@@ -292,6 +292,22 @@ fn a_portfolio_is_the_product_of_its_pairs_and_the_sum_of_their_profits_8_7() {
 }
 
 #[test]
+fn time_counts_as_open_from_the_opening_order_to_the_closing_one() {
+    let mut bundle = Bundle::new(at(0));
+    let (open, flat) = (MarketStatus::OpenPriceChange, MarketStatus::NoOpenPositions);
+    let mut open_hours = |hour, status| {
+        let pairs = [pair_sample("BTCUSD", 1.0, status)];
+        bundle.sample(&rules(), at(hour * HOUR_MS), &pairs).unwrap();
+        i64::from(bundle.portfolio().current().unwrap().open_ms) / HOUR_MS
+    };
+    assert_eq!(open_hours(1, open), 0, "opened");
+    assert_eq!(open_hours(2, open), 1, "still open");
+    assert_eq!(open_hours(3, flat), 2, "closed");
+    assert_eq!(open_hours(9, open), 2, "opened again: the hours before were flat");
+    assert_eq!(open_hours(11, flat), 4, "closed again");
+}
+
+#[test]
 fn an_outcome_lists_the_closed_cells_of_the_portfolio_and_then_of_the_pairs() {
     let mut bundle = Bundle::new(at(0));
     let pairs = [
