@@ -7,6 +7,7 @@
 
 pub mod data_dir;
 pub mod import;
+pub mod recorded;
 pub mod report;
 pub mod run;
 pub mod simulation;
