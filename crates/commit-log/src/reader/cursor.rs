@@ -16,6 +16,9 @@ use crate::writer::MAX_BATCH_BYTES;
 
 /// Sectors read from the file at once (1 MiB).
 const CHUNK: u32 = 2_048;
+/// Sectors of the longest batch.
+const BATCH_SECTORS_MAX: u32 = 67_244;
+const _: () = assert!(BATCH_SECTORS_MAX as usize == MAX_BATCH_BYTES.div_ceil(CONTENT));
 /// Bytes of a sector before its content.
 const SECTOR_PREFIX: usize = 8;
 
@@ -162,6 +165,9 @@ impl Cursor {
                 None if !is_last => return Err(self.damage(number, DamageKind::SectorStray)),
                 None => end = number + 1,
             }
+        }
+        if end - first > BATCH_SECTORS_MAX {
+            return Err(self.damage(first, DamageKind::BatchTooLong { max: MAX_BATCH_BYTES }));
         }
         Ok(Step::End((end > first).then_some(SectorRange { first, end })))
     }

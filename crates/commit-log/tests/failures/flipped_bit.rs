@@ -88,6 +88,15 @@ fn a_first_mark_in_the_blank_tail_is_reported() {
 }
 
 #[test]
+fn a_refused_log_keeps_even_what_would_be_removed_from_a_good_one() {
+    let mut files = small_log(true);
+    let name = files.keys().next().unwrap().clone();
+    files.insert("00000000000000000099.seg.new".to_owned(), vec![1; 10]);
+    files.get_mut(&name).unwrap()[600] ^= 1;
+    check_found(&files, &name, "one flipped bit");
+}
+
+#[test]
 fn two_sectors_in_each_others_place_are_found() {
     let files = written(&LogConfig::default(), &[&[100], &[100], &[2_000]], false).files();
     let name = files.keys().next().unwrap().clone();
