@@ -187,12 +187,13 @@ fn frames_that_do_not_follow_are_refused_where_they_begin() {
 }
 
 #[test]
-fn a_batch_without_end_is_refused() {
+fn a_batch_longer_than_any_is_refused() {
     let sectors = MAX_SECTORS + 10;
     let mut forge = Forge::new(u64::from(sectors));
     for number in 1..sectors {
         forge = forge.sector(number, Kind::More, 1, &[7; CONTENT]);
     }
+    let forge = forge.sector(sectors - 1, Kind::Last, 1, &[7; CONTENT]);
     let LogError::Damaged(damage) = forge.read().unwrap_err() else { panic!("not damage") };
     assert!(matches!(damage.kind, DamageKind::BatchTooLong { .. }));
 }
