@@ -20,6 +20,8 @@ struct Cli {
 enum Command {
     /// Run a simulated market and its traders through the whole node.
     Demo(commands::demo::Args),
+    /// Run recorded orders and price bars through the whole node.
+    Replay(commands::replay::Args),
     /// Check a data directory: hash chain, every result, every stored digest.
     Verify(commands::verify::Args),
 }
@@ -35,6 +37,7 @@ enum Verdict {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => commands::demo::run(&args),
+        Command::Replay(args) => commands::replay::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
     };
     match outcome {

@@ -14,14 +14,16 @@ use proctor_engine::input::{RecordedFill, Roster};
 use proctor_engine::rulebook::{Rulebook, RulebookError};
 use proctor_sequencer::{Batch, WriterConfig};
 use proctor_types::time::{DAY_MS, HOUR_MS};
-use proctor_types::{Digest, Fraction, Quote, TradePair, TraderId, Usd, UtcMs};
+use proctor_types::{Digest, Fraction, OrderId, Quote, TradePair, TraderId, Usd, UtcMs};
+use serde::Serialize;
 
 use crate::import::{
     BadRows, BarArgumentError, BarError, BarFile, FileError, InputHash, MergeError, MergedBars,
     OrdersError, Progress, RecordedOrder, RecordedOrders, SkippedRows, known_at,
 };
+use crate::report::{OutputDir, OutputError};
 use crate::run::{self, Finished, RunError};
-use comparison::Comparison;
+use comparison::{Compared, Comparison};
 
 /// What is to be replayed.
 #[derive(Clone, Debug)]
@@ -82,6 +84,8 @@ pub struct Replayed {
     pub orders: usize,
     /// Bars that were left out, by file.
     pub skipped: Vec<(PathBuf, SkippedRows)>,
+    /// Every order with its outcome, in order of time.
+    pub judged: Vec<Judged>,
     /// Our positions against the recorded ones.
     pub comparison: Comparison,
 }
@@ -118,12 +122,89 @@ pub fn replay(
         .collect();
     Ok(Replayed {
         comparison: Comparison::of(&orders, &finished.tally),
+        judged: orders.orders.iter().map(|order| Judged::of(order, &finished)).collect(),
         finished,
         input_hash: hash.finish(),
         rulebook_hash: Rulebook::hash(&recording.rulebook),
         orders: orders.orders.len(),
         skipped,
     })
+}
+
+impl Replayed {
+    /// Adds the files of this replay to `out`: every order with its outcome, every recorded
+    /// position with ours, and the hashes of what was read.
+    ///
+    /// # Errors
+    /// [`OutputError`] when they cannot be written.
+    pub fn write(&self, out: &mut OutputDir) -> Result<(), OutputError> {
+        #[derive(Serialize)]
+        struct Inputs<'a> {
+            inputs: String,
+            rulebook: String,
+            orders: usize,
+            digest: &'a str,
+        }
+        let digest = self.finished.view.digest.to_string();
+        out.json(
+            "inputs.json",
+            &Inputs {
+                inputs: self.input_hash.to_string(),
+                rulebook: self.rulebook_hash.to_string(),
+                orders: self.orders,
+                digest: &digest,
+            },
+        )?;
+        let columns =
+            ["trader", "position", "recorded_orders", "recorded_return", "our_return", "finding"];
+        let or_empty = |number: Option<f64>| number.map(|n| n.to_string()).unwrap_or_default();
+        let row = |compared: &Compared| {
+            [
+                compared.trader.to_string(),
+                compared.position.to_string(),
+                compared.recorded_orders.to_string(),
+                or_empty(compared.recorded_return),
+                or_empty(compared.our_return),
+                compared.finding.to_string(),
+            ]
+        };
+        out.csv("positions.csv", columns, self.comparison.positions.iter().map(row))?;
+        let columns = ["at_ms", "trader", "order", "outcome"];
+        out.csv("orders.csv", columns, self.judged.iter().map(Judged::csv))
+    }
+}
+
+/// What became of a recorded order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// The order's time.
+    pub at: UtcMs,
+    /// Whose.
+    pub trader: TraderId,
+    /// Which.
+    pub order: OrderId,
+    /// `accepted`, or the code of the refusal.
+    pub outcome: &'static str,
+}
+
+impl Judged {
+    fn of(order: &RecordedOrder, finished: &Finished) -> Self {
+        let (trader, id) = (order.request.trader.clone(), order.request.id.clone());
+        let key = (trader, id);
+        let outcome = finished.tally.refused_orders.get(&key).copied().unwrap_or("accepted");
+        Self { at: order.at, trader: key.0, order: key.1, outcome }
+    }
+
+    fn csv(&self) -> [String; 4] {
+        let (trader, order) = (self.trader.to_string(), self.order.to_string());
+        [self.at.0.to_string(), trader, order, self.outcome.to_string()]
+    }
+}
+
+/// Returns the rulebook that is compiled in.
+#[must_use]
+pub fn built_in_rulebook() -> &'static str {
+    proctor_engine::rulebook::VANTA
 }
 
 fn read_orders(recording: &Recording) -> Result<RecordedOrders, RecordedError> {
