@@ -5,11 +5,14 @@
 //! and no manifest. So: a directory with a manifest is complete, one without is not.
 
 mod manifest;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proctor_types::Digest;
 use serde::Serialize;
@@ -129,7 +132,10 @@ impl OutputDir {
         if !parent.is_dir() {
             return Err(no_parent());
         }
-        let staging = parent.join(format!(".{name}.partial-{}", std::process::id()));
+        // The number keeps two sets of one process apart.
+        static BEGUN: AtomicU64 = AtomicU64::new(0);
+        let (process, number) = (std::process::id(), BEGUN.fetch_add(1, Ordering::Relaxed));
+        let staging = parent.join(format!(".{name}.partial-{process}-{number}"));
         // What is there is left from a killed process whose number came round again.
         match fs::remove_dir_all(&staging) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -222,6 +228,8 @@ impl OutputDir {
         sync(&self.target)?;
         self.remove(INCOMPLETE)?;
         sync(&self.target)?;
+        // The directory's own name lies in its parent, which also holds the temporary one.
+        sync(self.staging.parent().unwrap_or(Path::new(".")))?;
         Ok(manifest)
     }
 

@@ -11,6 +11,8 @@ use crate::import::text::{FileError, TextFile};
 
 /// The most sets that are told apart; more means that the column is something else.
 const SETS_MAX: usize = 64;
+/// The most characters of a set's name that are shown.
+const SET_CHARS_MAX: usize = 64;
 
 struct Columns {
     trader: Column,
@@ -99,7 +101,7 @@ pub(super) fn read(
         let Some(row) = header.row(bytes).map_err(|e| broken(e.into()))? else { continue };
         let row_set = columns.set.map_or("", |column| row.text(column));
         if !sets.contains(row_set) && sets.len() < SETS_MAX {
-            sets.insert(excerpt(row_set));
+            sets.insert(excerpt(row_set, SET_CHARS_MAX));
         }
         // Rows of other sets are not judged: they are not part of this replay.
         if set.is_some_and(|set| set != row_set) {
@@ -109,7 +111,7 @@ pub(super) fn read(
             return Err(OrdersError::TooMany { file });
         }
         orders.push(columns.order(&row, line).map_err(broken)?);
-        order_sets.push(excerpt(row_set));
+        order_sets.push(excerpt(row_set, SET_CHARS_MAX));
     }
     if sets.is_empty() {
         return Err(FileError::NoRows { file }.into());
