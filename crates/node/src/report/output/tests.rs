@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::{INCOMPLETE, MANIFEST, Marker, OutputDir, OutputError, verify_output, write_value};
+use super::{MANIFEST, OutputDir, OutputError, verify_output};
 
 fn folder() -> TempDir {
     TempDir::new().expect("a temporary folder can be made")
@@ -76,19 +76,48 @@ fn output_of_before_is_replaced_without_leftovers() {
     verify_output(&target).expect("whole");
 }
 
+/// Begins the set `b.txt` and `c.txt`, takes some of the steps, and leaves as a killed process does.
+fn cut_off_after(steps_taken: usize, target: &Path) -> bool {
+    let mut output = OutputDir::begin(target).expect("ours or new");
+    for name in ["b.txt", "c.txt"] {
+        output.file(name, |writer| writer.write_all(b"new")).expect("can be written");
+    }
+    let (steps, _) = output.steps().expect("ours or new");
+    steps.iter().take(steps_taken).for_each(|step| output.take(step).expect("can be done"));
+    steps_taken < steps.len()
+}
+
 #[test]
-fn a_run_that_was_cut_off_is_seen_and_can_be_repeated() {
-    let folder = folder();
-    let target = folder.path().join("out");
-    write(&target, &[("a.txt", "1")]).expect("new");
-    // What a kill between the first and the last move leaves: a marker, some files, no manifest.
-    let marker = Marker::new(["a.txt".to_owned(), "b.txt".to_owned()].into());
-    write_value(&target, INCOMPLETE, &marker).expect("can be written");
-    fs::remove_file(target.join(MANIFEST)).expect("is there");
-    fs::write(target.join("b.txt"), "2").expect("can be written");
-    assert!(matches!(verify_output(&target), Err(OutputError::Incomplete { .. })));
-    write(&target, &[("c.txt", "3")]).expect("what is there is ours");
-    assert_eq!(names(&target), [MANIFEST, "c.txt"]);
+fn a_run_that_is_cut_off_at_any_step_is_seen_and_can_be_repeated() {
+    for has_old_set in [false, true] {
+        let (mut steps, mut outcomes) = (0, Vec::new());
+        loop {
+            let folder = folder();
+            let target = folder.path().join("out");
+            if has_old_set {
+                write(&target, &[("a.txt", "old"), ("b.txt", "old")]).expect("new");
+            }
+            let was_cut_off = cut_off_after(steps, &target);
+            let outcome = match verify_output(&target) {
+                Ok(manifest) if manifest.files.iter().any(|file| file.name == "a.txt") => "old",
+                Ok(_) => "new",
+                Err(OutputError::Incomplete { .. }) => "incomplete",
+                Err(error) => panic!("after {steps} steps: {error}"),
+            };
+            if outcomes.last() != Some(&outcome) {
+                outcomes.push(outcome);
+            }
+            write(&target, &[("d.txt", "again")]).expect("what is there is ours");
+            assert_eq!(names(&target), [MANIFEST, "d.txt"], "after {steps} steps");
+            if !was_cut_off {
+                break;
+            }
+            steps += 1;
+        }
+        let expected: &[_] =
+            if has_old_set { &["old", "incomplete", "new"] } else { &["incomplete", "new"] };
+        assert_eq!(outcomes, expected);
+    }
 }
 
 #[test]
