@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use proctor_types::OrderId;
+
 use super::{
     ORDERS_MAX, OrdersError, Place, RawOrder, RecordFault, RecordedOrder, pair, position,
     refuse_repeated_orders, trader,
@@ -117,29 +119,23 @@ pub(super) fn read(
         return Err(FileError::NoRows { file }.into());
     }
     let sets: Vec<_> = sets.into_iter().collect();
-    match set {
-        Some(set) if orders.is_empty() => {
-            return Err(OrdersError::UnknownSet { file, set: set.to_owned(), sets });
+    match (set, order_in_two_sets(&orders, &order_sets)) {
+        (Some(set), _) if orders.is_empty() => {
+            Err(OrdersError::UnknownSet { file, set: set.to_owned(), sets })
         }
-        Some(_) => {}
-        None => {
-            if let Some(order) = order_in_two_sets(&orders, &order_sets) {
-                let order = order.request.id.clone();
-                return Err(OrdersError::SeveralSets { file, sets, order });
-            }
+        (None, Some(order)) => Err(OrdersError::SeveralSets { file, sets, order }),
+        (Some(_), _) | (None, None) => {
+            refuse_repeated_orders(&file, &orders)?;
+            Ok(orders)
         }
     }
-    refuse_repeated_orders(&file, &orders)?;
-    Ok(orders)
 }
 
-fn order_in_two_sets<'a>(
-    orders: &'a [RecordedOrder],
-    sets: &[String],
-) -> Option<&'a RecordedOrder> {
+/// Returns the first order that is in two sets.
+fn order_in_two_sets(orders: &[RecordedOrder], sets: &[String]) -> Option<OrderId> {
     let mut set_of = BTreeMap::new();
-    orders.iter().zip(sets).find_map(|(order, set)| {
-        let first = set_of.entry((&order.request.trader, &order.request.id)).or_insert(set);
-        (*first != set).then_some(order)
+    orders.iter().zip(sets).find_map(|(RecordedOrder { request, .. }, set)| {
+        let first = set_of.entry((&request.trader, &request.id)).or_insert(set);
+        (*first != set).then(|| request.id.clone())
     })
 }
