@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use proctor_types::{PositionId, TraderId};
+use proctor_types::{PositionId, Side, TraderId};
 use serde::Serialize;
 
-use crate::import::{RecordedOrders, RecordedPosition};
+use crate::import::{RecordedOrder, RecordedOrders, RecordedPosition};
 use crate::tally::{ClosedPosition, Tally};
 
 /// Relative difference up to which two returns are the same.
@@ -42,9 +42,12 @@ pub struct Compared {
 pub enum Finding {
     /// The returns agree to nine digits.
     Same,
-    /// Same orders, other return: the recording weighs entries by leverage and divides by the first
-    /// entry price; we weigh by quantity and divide dollars by the account size (trading 11).
+    /// Another return, which the recorded orders give on the basis of the version that recorded
+    /// them: entries weighed by leverage and profit divided by the first entry price, where we
+    /// weigh by quantity and divide dollars by the account size (trading 11).
     ReturnBasis,
+    /// Another return, which the recorded orders give on neither basis.
+    Unexplained,
     /// Orders of it were refused here; holds the first one's code.
     OrdersRefused(String),
     /// It was closed by other orders than recorded.
@@ -61,7 +64,8 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Same => f.write_str("same return (to 1e-9)"),
-            Self::ReturnBasis => f.write_str("older return basis in the recording"),
+            Self::ReturnBasis => f.write_str("older return basis (recomputed to 1e-9)"),
+            Self::Unexplained => f.write_str("recorded return fits neither basis"),
             Self::OrdersRefused(code) => write!(f, "orders refused here: {code}"),
             Self::OtherOrders => f.write_str("closed by other orders than recorded"),
             Self::NotClosedInRecording => f.write_str("not closed in the recording"),
@@ -78,8 +82,11 @@ impl Comparison {
         let ours: BTreeMap<(&TraderId, &PositionId), &ClosedPosition> =
             tally.closed.iter().map(|closed| ((&closed.trader, &closed.id), closed)).collect();
         let mut refused: BTreeMap<(&TraderId, &PositionId), &str> = BTreeMap::new();
+        let mut of_position: BTreeMap<(&TraderId, &PositionId), Vec<&RecordedOrder>> =
+            BTreeMap::new();
         for order in &orders.orders {
             let Some(position) = &order.position else { continue };
+            of_position.entry((&order.request.trader, position)).or_default().push(order);
             let key = (order.request.trader.clone(), order.request.id.clone());
             if let Some(code) = tally.refused_orders.get(&key) {
                 refused.entry((&order.request.trader, position)).or_insert(code);
@@ -94,7 +101,12 @@ impl Comparison {
                 recorded_orders: recorded.orders,
                 recorded_return: recorded.current_return,
                 our_return: our.map(|our| our.facts.return_before_fees),
-                finding: finding(recorded, our, refused.get(&key).copied()),
+                finding: finding(
+                    recorded,
+                    our,
+                    refused.get(&key).copied(),
+                    of_position.get(&key).and_then(|orders| older_return(orders)),
+                ),
             }
         };
         Self { positions: orders.positions.iter().map(compared).collect() }
@@ -115,6 +127,7 @@ fn finding(
     recorded: &RecordedPosition,
     our: Option<&ClosedPosition>,
     refused: Option<&str>,
+    older: Option<f64>,
 ) -> Finding {
     let Some(theirs) = recorded.current_return else { return Finding::NoRecordedReturn };
     if let Some(code) = refused {
@@ -125,11 +138,50 @@ fn finding(
     }
     let Some(our) = our else { return Finding::NotClosedHere };
     let mine = our.facts.return_before_fees;
-    if (mine - theirs).abs() <= TOLERANCE * theirs.abs() {
+    if is_same(mine, theirs) {
         Finding::Same
-    } else if usize::try_from(our.facts.orders) == Ok(recorded.orders) {
+    } else if usize::try_from(our.facts.orders) != Ok(recorded.orders) {
+        Finding::OtherOrders
+    } else if older.is_some_and(|older| is_same(older, theirs)) {
         Finding::ReturnBasis
     } else {
-        Finding::OtherOrders
+        Finding::Unexplained
     }
+}
+
+fn is_same(mine: f64, theirs: f64) -> bool {
+    (mine - theirs).abs() <= TOLERANCE * theirs.abs()
+}
+
+/// Returns the return of a position with `orders` on the older basis (trading 11), or `None` when
+/// they do not close it.
+fn older_return(orders: &[&RecordedOrder]) -> Option<f64> {
+    let (mut average, mut net, mut realized, mut first_entry) = (0.0, 0.0, 0.0, 0.0);
+    for order in orders {
+        let side = order.request.side;
+        let mut leverage = f64::from(order.request.size.leverage?).abs();
+        if side == Side::Short {
+            leverage = -leverage;
+        }
+        let opens = first_entry == 0.0;
+        let closes = side == Side::Flat || (!opens && net * (net + leverage) <= 0.0);
+        if closes {
+            leverage = -net;
+        }
+        let slip = order.fill.slippage * leverage.signum();
+        let paid = order.fill.price.get() * (1.0 + slip);
+        if opens {
+            first_entry = paid;
+        }
+        if opens || net * leverage > 0.0 {
+            average = (average * net + paid * leverage) / (net + leverage);
+        } else {
+            realized -= (paid - average) * leverage;
+        }
+        net += leverage;
+        if closes {
+            return Some(1.0 + realized / first_entry);
+        }
+    }
+    None
 }
