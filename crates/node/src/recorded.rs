@@ -155,8 +155,15 @@ impl Replayed {
                 digest: &digest,
             },
         )?;
-        let columns =
-            ["trader", "position", "recorded_orders", "recorded_return", "our_return", "finding"];
+        let columns = [
+            "trader",
+            "position",
+            "recorded_orders",
+            "recorded_return",
+            "our_return",
+            "older_basis_return",
+            "finding",
+        ];
         let or_empty = |number: Option<f64>| number.map(|n| n.to_string()).unwrap_or_default();
         let row = |compared: &Compared| {
             [
@@ -165,6 +172,7 @@ impl Replayed {
                 compared.recorded_orders.to_string(),
                 or_empty(compared.recorded_return),
                 or_empty(compared.our_return),
+                or_empty(compared.older_basis_return),
                 compared.finding.to_string(),
             ]
         };

@@ -164,3 +164,6 @@ fn feed<E: From<RunError>>(
     }
     waiting.into_iter().try_for_each(settle)
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     let started = Instant::now();
     let mut bar = Progress::new(1_000, "replaying");
     let replayed = recorded::replay(&recording, &args.data, Default::default(), |done, read| {
-        let share = if read.total == 0 { 0 } else { read.read * 1_000 / read.total };
+        let share = (read.read * 1_000).checked_div(read.total).unwrap_or(0);
         bar.at(share, || done.to_string());
     })?;
     bar.finish();

@@ -32,7 +32,9 @@ pub struct Compared {
     pub recorded_return: Option<f64>,
     /// Our return before fees, when the position closed here.
     pub our_return: Option<f64>,
-    /// What is to be said of the two.
+    /// The return that the recorded orders give on the basis of the version that recorded them.
+    pub older_basis_return: Option<f64>,
+    /// What is to be said of the returns.
     pub finding: Finding,
 }
 
@@ -95,18 +97,15 @@ impl Comparison {
         let compared = |recorded: &RecordedPosition| {
             let key = (&recorded.trader, &recorded.id);
             let our = ours.get(&key).copied();
+            let older = of_position.get(&key).and_then(|orders| older_return(orders));
             Compared {
                 trader: recorded.trader.clone(),
                 position: recorded.id.clone(),
                 recorded_orders: recorded.orders,
                 recorded_return: recorded.current_return,
                 our_return: our.map(|our| our.facts.return_before_fees),
-                finding: finding(
-                    recorded,
-                    our,
-                    refused.get(&key).copied(),
-                    of_position.get(&key).and_then(|orders| older_return(orders)),
-                ),
+                older_basis_return: older,
+                finding: finding(recorded, our, refused.get(&key).copied(), older),
             }
         };
         Self { positions: orders.positions.iter().map(compared).collect() }
