@@ -100,13 +100,12 @@ pub fn replay(
     config: WriterConfig,
     mut progress: impl FnMut(run::Progress, Progress),
 ) -> Result<Replayed, RecordedError> {
-    Rulebook::parse(&recording.rulebook)?;
+    check_rulebook(&recording.rulebook)?;
     let orders = read_orders(recording)?;
-    let mut readers = Vec::with_capacity(recording.bars.len());
-    for argument in &recording.bars {
-        readers.push(BarFile::parse(argument)?.open(recording.bad_rows)?);
-    }
-    let mut batches = Batches::new(recording, &orders, MergedBars::new(readers)?)?;
+    // Everything is read once before anything is written, so that a file that is broken at its end
+    // leaves no half of a run behind.
+    open_bars(recording)?.try_for_each(|bar| bar.map(drop))?;
+    let mut batches = Batches::new(recording, &orders, open_bars(recording)?)?;
     let read = batches.read_so_far();
     let finished = run::run(path, config, batches.by_ref(), |done| progress(done, read.get()))?;
     let mut bars = batches.into_bars();
@@ -213,6 +212,22 @@ impl Judged {
 #[must_use]
 pub fn built_in_rulebook() -> &'static str {
     proctor_engine::rulebook::VANTA
+}
+
+/// Tests that `text` is a rulebook.
+///
+/// # Errors
+/// [`RulebookError`] names the line or the field.
+pub fn check_rulebook(text: &str) -> Result<(), RulebookError> {
+    Rulebook::parse(text).map(drop)
+}
+
+fn open_bars(recording: &Recording) -> Result<MergedBars, RecordedError> {
+    let mut readers = Vec::with_capacity(recording.bars.len());
+    for argument in &recording.bars {
+        readers.push(BarFile::parse(argument)?.open(recording.bad_rows)?);
+    }
+    Ok(MergedBars::new(readers)?)
 }
 
 fn read_orders(recording: &Recording) -> Result<RecordedOrders, RecordedError> {

@@ -77,8 +77,12 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
 
 fn recording(args: &Args) -> Result<Recording> {
     let rulebook = match &args.rulebook {
-        Some(file) => std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read the rulebook {}", file.display()))?,
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read the rulebook {}", file.display()))?;
+            recorded::check_rulebook(&text).with_context(|| file.display().to_string())?;
+            text
+        }
         None => recorded::built_in_rulebook().into(),
     };
     let account_size = Usd::new(args.account_size).ok().filter(|size| size.get() > 0.0);

@@ -145,7 +145,9 @@ impl SimulatedTrader {
         let along = |change: f64| if change >= 0.0 { Side::Long } else { Side::Short };
         let against = |change: f64| if change >= 0.0 { Side::Short } else { Side::Long };
         match self.style {
-            Style::Trend if held == 0.0 => Some((along(slow), most * self.dice.between(0.08, 0.25))),
+            Style::Trend if held == 0.0 => {
+                Some((along(slow), most * self.dice.between(0.08, 0.25)))
+            }
             Style::Trend if held.signum() != slow.signum() => Some((Side::Flat, 0.0)),
             Style::Trend => None,
             Style::Reversion if held == 0.0 => {
