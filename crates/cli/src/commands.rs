@@ -1,4 +1,5 @@
 //! One file per subcommand.
 
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod verify;

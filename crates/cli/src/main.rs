@@ -18,6 +18,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure the speed of the node on this machine; prints JSON lines.
+    Bench(commands::bench::Args),
     /// Run a simulated market and its traders through the whole node.
     Demo(commands::demo::Args),
     /// Check a data directory: hash chain, every result, every stored digest.
@@ -34,6 +36,7 @@ enum Verdict {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Bench(args) => commands::bench::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
     };
