@@ -18,6 +18,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure the speed of the node on this machine; prints JSON lines.
+    Bench(commands::bench::Args),
     /// Run a simulated market and its traders through the whole node.
     Demo(commands::demo::Args),
     /// Run recorded orders and price bars through the whole node.
@@ -36,6 +38,7 @@ enum Verdict {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Bench(args) => commands::bench::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Verify(args) => commands::verify::run(&args),

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod data_dir;
 pub mod import;
 pub mod recorded;
