@@ -20,6 +20,8 @@ struct Cli {
 enum Command {
     /// Run a simulated market and its traders through the whole node.
     Demo(commands::demo::Args),
+    /// Tell the story of one account: orders, positions, ledger, and its end or how far that is.
+    Explain(commands::explain::Args),
     /// Check a data directory: hash chain, every result, every stored digest.
     Verify(commands::verify::Args),
 }
@@ -35,6 +37,7 @@ enum Verdict {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => commands::demo::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
     };
     match outcome {

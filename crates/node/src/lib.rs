@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod data_dir;
+pub mod explain;
 pub mod import;
 pub mod report;
 pub mod run;
