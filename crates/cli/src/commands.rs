@@ -3,4 +3,5 @@
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod replay;
+pub(crate) mod explain;
 pub(crate) mod verify;

@@ -18,14 +18,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure the speed of the node on this machine; prints JSON lines.
-    Bench(commands::bench::Args),
     /// Run a simulated market and its traders through the whole node.
     Demo(commands::demo::Args),
     /// Run recorded orders and price bars through the whole node.
     Replay(commands::replay::Args),
     /// Check a data directory: hash chain, every result, every stored digest.
     Verify(commands::verify::Args),
+    /// Tell the story of one account: orders, positions, ledger, and its end or how far that is.
+    Explain(commands::explain::Args),
+    /// Measure the speed of the node on this machine; prints JSON lines.
+    Bench(commands::bench::Args),
 }
 
 /// How a command ends when it did not fail.
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
     };
     match outcome {
