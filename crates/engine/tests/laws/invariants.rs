@@ -4,7 +4,7 @@ use proctor_engine::View;
 use proctor_engine::account::Account;
 use proctor_engine::ledgers::{Bundle, Cell, Ledger};
 use proctor_engine::positions::position::Position;
-use proctor_engine::rulebook::{CarryMode, LiquidatedSize, Rulebook};
+use proctor_engine::rulebook::{CarryMode, LiquidatedSize, PricelessFlat, Rulebook};
 use proctor_types::float;
 
 /// The cell of every rulebook that the generator knows, in ms.
@@ -66,7 +66,11 @@ fn check_bundle(rules: &Rulebook, bundle: &Bundle) -> Result<(), String> {
     let Some(whole) = portfolio.current() else { return Ok(()) };
     let parts: Vec<&Cell> = bundle.pairs().filter_map(|(_, ledger)| ledger.current()).collect();
     let product = |of: fn(&Cell) -> f64| parts.iter().map(|cell| of(cell)).product::<f64>();
-    close("value", whole.value, product(|cell| cell.value), 1e-12)?;
+    // The reference's flat without a price takes fees back (M-3), and a ledger without open
+    // positions does not look at its value (trading 8.7): there, and only there, they part.
+    if rules.switches.priceless_flat == PricelessFlat::KeepMark {
+        close("value", whole.value, product(|cell| cell.value), 1e-12)?;
+    }
     close("spread fee", whole.spread_fee, product(|cell| cell.spread_fee), 1e-12)?;
     close("carry fee", whole.carry_fee, product(|cell| cell.carry_fee), 1e-12)?;
     let adds_up = |what: &str, whole: f64, of: fn(&Cell) -> f64| {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proctor_engine::positions::position::OrderSource;
 use proctor_engine::rejection::Rejection;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome};
-use proctor_types::{TraderId, UtcMs};
+use proctor_types::{Digest, TraderId, UtcMs};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -27,6 +27,17 @@ fn cases(cases: u32) -> Config {
 
 fn apply(engine: &mut Engine, commit: &Commit) -> Outcome {
     engine.apply(commit).expect("the generator keeps commits in order")
+}
+
+/// Applies `commit`; returns the digest, the events in canonical bytes and the replies' codes.
+///
+/// A refusal may quote a NaN, which does not equal itself, so outcomes cannot be compared as such.
+fn told(engine: &mut Engine, commit: &Commit) -> (Digest, Vec<u8>, Vec<&'static str>) {
+    let outcome = apply(engine, commit);
+    let events = borsh::to_vec(&outcome.events).expect("events have canonical bytes");
+    let code =
+        |reply: &Result<(), Rejection>| reply.as_ref().map_or_else(Rejection::code, |()| "ok");
+    (outcome.digest, events, outcome.replies.iter().map(code).collect())
 }
 
 fn saved(engine: &Engine) -> Vec<u8> {
@@ -60,7 +71,7 @@ proptest! {
     fn a_replay_gives_the_same_events_and_digests(history in history(50)) {
         let (mut live, mut replay) = (Engine::new(), Engine::new());
         for commit in history.commits() {
-            prop_assert_eq!(apply(&mut live, &commit), apply(&mut replay, &commit));
+            prop_assert_eq!(told(&mut live, &commit), told(&mut replay, &commit));
         }
         prop_assert_eq!(saved(&live), saved(&replay));
     }
@@ -77,7 +88,7 @@ proptest! {
                 restored = Engine::load(&bytes).expect("what was saved can be loaded");
                 prop_assert_eq!(saved(&restored), bytes, "loading changed the state");
             }
-            prop_assert_eq!(apply(&mut live, commit), apply(&mut restored, commit));
+            prop_assert_eq!(told(&mut live, commit), told(&mut restored, commit));
         }
         prop_assert_eq!(saved(&live), saved(&restored));
     }
