@@ -88,7 +88,10 @@ impl BadRow {
     pub fn cause(&self) -> BadRowCause {
         match self {
             Self::Field(FieldError::NotFinite { .. }) => BadRowCause::NotFinite,
-            Self::Field(_) | Self::Quote(InvalidQuote::NegativeSpan(_)) => BadRowCause::Field,
+            Self::Field(_)
+            | Self::Quote(InvalidQuote::NegativeSpan(_) | InvalidQuote::Time { .. }) => {
+                BadRowCause::Field
+            }
             Self::Backward(_) => BadRowCause::Backward,
             Self::Repeated => BadRowCause::Repeated,
             Self::Overlapping { .. } => BadRowCause::Overlapping,
