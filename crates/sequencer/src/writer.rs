@@ -192,10 +192,11 @@ impl Writer {
                 Err(CommitError::Stopped("not synced".into()))
             }));
         }
-        if last.is_some() && self.stopped.is_none() {
-            if let Err(error) = self.log.sync() {
-                self.stopped = Some(error.to_string());
-            }
+        if last.is_some()
+            && self.stopped.is_none()
+            && let Err(error) = self.log.sync()
+        {
+            self.stopped = Some(error.to_string());
         }
         match (&self.stopped, last) {
             (None, Some((place, commit))) => {

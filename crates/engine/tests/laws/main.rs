@@ -328,3 +328,19 @@ fn a_commit_at_an_absurd_time_is_refused_and_changes_nothing() {
         assert_eq!(engine.stamp().commit, 0);
     }
 }
+
+#[test]
+fn returns_beyond_every_number_leave_a_state_that_can_be_saved() {
+    let mut engine = Engine::new();
+    let mut at = generator::T0;
+    let mut commit = |inputs: Vec<Input>| {
+        at += 60_000;
+        let commit = Commit { index: engine.stamp().commit + 1, at: UtcMs(at), inputs };
+        let outcome = apply(&mut engine, &commit);
+        assert_eq!(outcome.replies, [Ok(())], "{:?}", outcome.events);
+        saved(&engine);
+    };
+    for input in generator::fortune() {
+        commit(vec![input]);
+    }
+}
