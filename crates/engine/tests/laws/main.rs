@@ -344,3 +344,18 @@ fn returns_beyond_every_number_leave_a_state_that_can_be_saved() {
         commit(vec![input]);
     }
 }
+
+#[test]
+fn a_clock_that_jumps_to_the_end_of_the_calendar_costs_no_more_than_a_window_of_cells() {
+    let mut engine = Engine::new();
+    for (place, input) in (1..).zip(generator::fortune().into_iter().take(4)) {
+        let at = UtcMs(generator::T0 + place * 60_000);
+        let index = engine.stamp().commit + 1;
+        apply(&mut engine, &Commit { index, at, inputs: vec![input] });
+    }
+    assert!(engine.view().accounts[0].ledgers.is_some());
+    let index = engine.stamp().commit + 1;
+    let outcome = apply(&mut engine, &Commit { index, at: UtcMs::MAX, inputs: vec![] });
+    assert!(outcome.events.len() < 1_000, "{} events", outcome.events.len());
+    invariants::check(&engine.view()).expect("the ledgers are as after any long time");
+}
