@@ -53,11 +53,11 @@ fn started() -> Engine {
 }
 
 fn eliminated(outcome: &Outcome) -> Vec<&TraderId> {
-    let of = |event| match event {
-        &Event::Eliminated { ref trader, .. } => Some(trader),
-        _ => None,
-    };
-    outcome.events.iter().filter_map(of).collect()
+    let events = outcome.events.iter();
+    let ended = events.filter_map(|event| {
+        if let Event::Eliminated { trader, .. } = event { Some(trader) } else { None }
+    });
+    ended.collect()
 }
 
 #[test]
@@ -124,9 +124,8 @@ fn x_37_an_order_is_filled_at_the_newest_price_before_it_or_not_at_all() {
             inputs.insert(0, Input::Prices(vec![price("BTCUSD", wait, 200.0)]));
         }
         let outcome = commit(&mut engine, wait, inputs);
-        outcome.events.into_iter().find_map(|event| match event {
-            Event::Filled { order, .. } => Some(order.price),
-            _ => None,
+        outcome.events.into_iter().find_map(|event| {
+            if let Event::Filled { order, .. } = event { Some(order.price) } else { None }
         })
     };
     assert_eq!(filled_at(8_000, false), Some(100.0), "as old as a price may be");

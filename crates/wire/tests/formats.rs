@@ -1,5 +1,7 @@
 //! The bytes of log entries and checkpoints: frozen, canonical, and safe to read from anybody.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, whose values are valid by construction")]
+
 use proctor_engine::input::{Commit, RecordedFill, Roster};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Engine, Input};
