@@ -200,7 +200,7 @@ impl Ledger {
         // Strictly greater: a sample on the boundary still belongs to the cell that ends there.
         if i64::from(current.cell.accum_ms) + elapsed > span.0 {
             let full = *current;
-            closed = self.roll(sample.at, trading, full);
+            closed = self.roll(rules, sample.at, trading, full);
         } else {
             current.cell.accum_ms += ms(elapsed);
             current.cell.open_ms += if trading { ms(elapsed) } else { 0 };
@@ -218,7 +218,16 @@ impl Ledger {
 
     /// Completes the cell `full`, fills the time since with cells in which nothing happened and
     /// opens the one that holds `at`.
-    fn roll(&mut self, at: UtcMs, trading: bool, full: Current) -> CellsClosed {
+    ///
+    /// Of a time longer than the window only the cells that the window will keep are filled in: a
+    /// clock that was wrong by a thousand years must not cost the memory of a thousand years.
+    fn roll(
+        &mut self,
+        rules: &LedgerRules,
+        at: UtcMs,
+        trading: bool,
+        full: Current,
+    ) -> CellsClosed {
         let span = self.span;
         let Current { mut cell, worst } = full;
         let mut boundary = cell.last_update.next_boundary(span);
@@ -227,6 +236,9 @@ impl Ledger {
         cell.accum_ms = ms(span.0);
         self.close(Closed { cell, worst });
         let mut closed = CellsClosed(1);
+        let (cells, kept) = (at.since(boundary).0 / span.0, rules.window.value.0 / span.0 + 1);
+        boundary = boundary.plus(DurationMs((cells - kept).max(0) * span.0));
+        cell.last_update = boundary;
         while at.since(boundary) > span {
             boundary = boundary.plus(span);
             let void = self.carried(&cell, boundary);

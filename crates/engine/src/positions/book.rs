@@ -143,10 +143,13 @@ impl PairBook {
     /// Moves the open position to the closed ones when it has closed; returns it then.
     pub fn retire(&mut self) -> Option<Arc<Position>> {
         let position = Arc::new(self.open.take_if(|position| position.is_closed())?);
-        self.totals.value *= position.return_at_close();
+        // Infinity times the zero of a liquidation is not a number, and a state with one could not
+        // be saved: the greatest number stands for everything beyond it.
+        self.totals.value = (self.totals.value * position.return_at_close()).min(f64::MAX);
         self.totals.spread_fee *= position.spread_fee();
         self.totals.carry_fee *= position.carry_fee();
-        self.totals.realized_pnl += position.realized_pnl();
+        self.totals.realized_pnl =
+            (self.totals.realized_pnl + position.realized_pnl()).clamp(f64::MIN, f64::MAX);
         self.totals.positions += 1;
         Arc::make_mut(&mut self.closed).push(Arc::clone(&position));
         self.last_mark = None;

@@ -512,3 +512,32 @@ pub(crate) fn trader(number: u32) -> TraderId {
 fn price(number: f64) -> Price {
     Price::new(number.clamp(-f64::MAX, f64::MAX)).unwrap()
 }
+
+/// Returns the inputs of a trader who buys for next to nothing and sells for a fortune, again and
+/// again, and then loses everything: the product of the returns overflows, and then meets a zero.
+pub(crate) fn fortune() -> Vec<Input> {
+    let mut world = World::new();
+    let mut inputs = vec![
+        Input::Rulebook(Rules::Quick.text()),
+        world.roster(1, RosterKind::Next),
+        Input::AssetClass(trader(0), AssetClass::Crypto),
+    ];
+    let trades = [(1e-280, 1e3), (1e-280, 1e3), (1e-280, 1e3), (1e3, 1e280)];
+    for (place, (buy, sell)) in trades.into_iter().enumerate() {
+        // The last one is a short that loses everything.
+        let side = if place == 3 { Side::Short } else { Side::Long };
+        for (side, number) in [(side, buy), (Side::Flat, sell)] {
+            let plan = OrderPlan {
+                trader: 0,
+                pair: PairPlan::Own(0),
+                side,
+                size: SizePlan::Usual(0.9),
+                repeats_id: false,
+                execution: ExecutionType::Market,
+            };
+            let fill = FillPlan::Absurd(number, None, None, Some(0.0));
+            inputs.push(Input::RecordedOrder(world.order(&plan), world.fill(&plan, fill)));
+        }
+    }
+    inputs
+}

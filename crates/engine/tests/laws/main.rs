@@ -1,5 +1,7 @@
 //! Laws of the whole engine: what holds for every history, however absurd its inputs.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, whose values are valid by construction")]
+
 mod generator;
 mod invariants;
 
@@ -202,7 +204,16 @@ impl Ends {
                         return Err(format!("{trader}: the record is not of this commit"));
                     }
                 }
-                _ => {}
+                Event::RulebookAdopted { .. }
+                | Event::TraderEnrolled { .. }
+                | Event::TraderDeparted { .. }
+                | Event::AccountSizeRecorded { .. }
+                | Event::AssetClassChosen { .. }
+                | Event::QuoteRefused { .. }
+                | Event::Rejected { .. }
+                | Event::NothingToClose { .. }
+                | Event::CellClosed { .. }
+                | Event::SampleRefused { .. } => {}
             }
         }
         for (input, reply) in commit.inputs.iter().zip(&outcome.replies) {
@@ -231,11 +242,14 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
                 if *clamped {
                     one("clamped");
                 }
-                match order.source {
-                    OrderSource::MaxOrdersClose => one("full position closed"),
-                    OrderSource::EliminationFlat => one("flat without a price"),
-                    OrderSource::PriceFilledEliminationFlat => one("flat at a price"),
-                    _ => {}
+                for (source, name) in [
+                    (OrderSource::MaxOrdersClose, "full position closed"),
+                    (OrderSource::EliminationFlat, "flat without a price"),
+                    (OrderSource::PriceFilledEliminationFlat, "flat at a price"),
+                ] {
+                    if order.source == source {
+                        one(name);
+                    }
                 }
             }
             Event::Rejected { rejection, .. } => one(&format!("rejected: {}", rejection.code())),
@@ -327,4 +341,35 @@ fn a_commit_at_an_absurd_time_is_refused_and_changes_nothing() {
         assert!(engine.apply(&commit).is_err(), "{at}");
         assert_eq!(engine.stamp().commit, 0);
     }
+}
+
+#[test]
+fn returns_beyond_every_number_leave_a_state_that_can_be_saved() {
+    let mut engine = Engine::new();
+    let mut at = generator::T0;
+    let mut commit = |inputs: Vec<Input>| {
+        at += 60_000;
+        let commit = Commit { index: engine.stamp().commit + 1, at: UtcMs(at), inputs };
+        let outcome = apply(&mut engine, &commit);
+        assert_eq!(outcome.replies, [Ok(())], "{:?}", outcome.events);
+        saved(&engine);
+    };
+    for input in generator::fortune() {
+        commit(vec![input]);
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_to_the_end_of_the_calendar_costs_no_more_than_a_window_of_cells() {
+    let mut engine = Engine::new();
+    for (place, input) in (1..).zip(generator::fortune().into_iter().take(4)) {
+        let at = UtcMs(generator::T0 + place * 60_000);
+        let index = engine.stamp().commit + 1;
+        apply(&mut engine, &Commit { index, at, inputs: vec![input] });
+    }
+    assert!(engine.view().accounts[0].ledgers.is_some());
+    let index = engine.stamp().commit + 1;
+    let outcome = apply(&mut engine, &Commit { index, at: UtcMs::MAX, inputs: vec![] });
+    assert!(outcome.events.len() < 1_000, "{} events", outcome.events.len());
+    invariants::check(&engine.view()).expect("the ledgers are as after any long time");
 }

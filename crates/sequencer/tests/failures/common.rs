@@ -65,7 +65,7 @@ fn order(number: u32) -> Input {
         trader: trader(),
         id: OrderId::new(&format!("o{number}")).expect("valid"),
         pair: PairName::new("BTCUSD").expect("valid"),
-        side: if number % 2 == 0 { Side::Flat } else { Side::Long },
+        side: if number.is_multiple_of(2) { Side::Flat } else { Side::Long },
         execution: ExecutionType::Market,
         size: SizeFields { leverage: Leverage::new(0.02).ok(), ..SizeFields::default() },
     };

@@ -45,7 +45,10 @@ impl Told {
                 }
                 assert_eq!(committed, answers.len(), "half a group was acknowledged");
                 self.acknowledged.extend(accepted(answers));
-                assert_eq!(writer.views().latest().stamp, self.acknowledged.last().unwrap().stamp);
+                assert_eq!(
+                    writer.views().latest().stamp,
+                    self.acknowledged.last().expect("just added").stamp
+                );
             }
             if writer.close().is_err() {
                 return;

@@ -7,6 +7,7 @@ mod full_queue;
 mod group_commit;
 mod lying_sync;
 mod model;
+mod readers;
 mod snapshots;
 mod unsynced;
 mod wrong_log;
