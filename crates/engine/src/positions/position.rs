@@ -8,6 +8,8 @@ mod limits;
 mod order;
 mod state;
 
+use std::sync::Arc;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{PositionId, Side, TradePair, Usd, UtcMs};
 
@@ -151,7 +153,8 @@ pub struct Position {
     id: PositionId,
     pair: TradePair,
     account_size: f64,
-    orders: Vec<Order>,
+    /// Shared with the copies that readers hold: a mark copies no orders.
+    orders: Arc<Vec<Order>>,
     state: State,
 }
 
@@ -163,7 +166,7 @@ impl Position {
     #[must_use]
     pub fn new(id: PositionId, pair: TradePair, account_size: Usd, opened_at: UtcMs) -> Self {
         let state = State::new(opened_at);
-        Self { id, pair, account_size: account_size.get(), orders: Vec::new(), state }
+        Self { id, pair, account_size: account_size.get(), orders: Arc::default(), state }
     }
 
     /// Adds `order`, cut to the limits, and values the position at its price.
@@ -206,7 +209,7 @@ impl Position {
         let at = order.at;
         self.account_size = account_size;
         self.state = state;
-        self.orders.push(order);
+        self.push(order);
         let index = self.orders.len() - 1;
         if state.liquidated && state.closed_at.is_none() {
             self.liquidate(rulebook, at, if_liquidated);
@@ -363,7 +366,19 @@ impl Position {
         let mut state = self.state;
         state.end_by_liquidation(self.context(rulebook), &order);
         self.state = state;
-        self.orders.push(order);
+        self.push(order);
+    }
+
+    /// Appends `order`, on a copy of the list when somebody else holds the list too.
+    fn push(&mut self, order: Order) {
+        if let Some(orders) = Arc::get_mut(&mut self.orders) {
+            orders.push(order);
+        } else {
+            let mut orders = Vec::with_capacity(self.orders.len() + 1);
+            orders.extend_from_slice(&self.orders);
+            orders.push(order);
+            self.orders = Arc::new(orders);
+        }
     }
 
     fn check(&self, order: &Order) -> Result<(), PositionRefusal> {
