@@ -25,7 +25,7 @@ use crate::ledgers::PairSample;
 use crate::orders::seen::{Key, SeenIds};
 use crate::orders::{Desk, Plan};
 use crate::rejection::Rejection;
-use crate::state::{Adopted, Index, State, View, place};
+use crate::state::{self, Adopted, Index, State, View, place};
 
 /// What one commit did.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,8 +155,12 @@ impl Engine {
         recorded: Option<&RecordedFill>,
     ) -> Result<(), Rejection> {
         self.rules_in_force()?;
-        self.state.roster.admit(&request.trader)?;
+        // Gate 1: whoever is on the roster has an account, and departed traders keep theirs.
+        self.state.roster.traders().ok_or(Rejection::RosterUnknown)?;
         let place = self.account_place(&request.trader)?;
+        if !self.index.registered[place] {
+            return Err(Rejection::NotRegistered);
+        }
         let account = &self.state.accounts[place];
         let adopted = Arc::clone(self.rulebook_of(account));
         let key = Key::of(&request.id);
@@ -200,6 +204,7 @@ impl Engine {
             self.state.seen.push(SeenIds::default());
             step.events.push(Event::TraderEnrolled { trader, rulebook: adopted.hash });
         }
+        self.index.registered = state::registered(&self.state);
         let departed = change.departed.into_iter().map(|trader| Event::TraderDeparted { trader });
         step.events.extend(departed);
         Ok(())

@@ -6,9 +6,8 @@
 
 mod limits;
 mod order;
+mod orders;
 mod state;
-
-use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{PositionId, Side, TradePair, Usd, UtcMs};
@@ -17,6 +16,7 @@ use self::state::{Context, State};
 use crate::Rulebook;
 
 pub use order::{ForcedFlatPrice, Order, OrderSource};
+pub use orders::Orders;
 
 /// The last moment that is accepted, the end of the year 9999: nothing overflows before it.
 const TIME_MAX: UtcMs = UtcMs(253_402_300_799_999);
@@ -154,7 +154,7 @@ pub struct Position {
     pair: TradePair,
     account_size: f64,
     /// Shared with the copies that readers hold: a mark copies no orders.
-    orders: Arc<Vec<Order>>,
+    orders: Orders,
     state: State,
 }
 
@@ -166,7 +166,7 @@ impl Position {
     #[must_use]
     pub fn new(id: PositionId, pair: TradePair, account_size: Usd, opened_at: UtcMs) -> Self {
         let state = State::new(opened_at);
-        Self { id, pair, account_size: account_size.get(), orders: Arc::default(), state }
+        Self { id, pair, account_size: account_size.get(), orders: Orders::default(), state }
     }
 
     /// Adds `order`, cut to the limits, and values the position at its price.
@@ -209,7 +209,7 @@ impl Position {
         let at = order.at;
         self.account_size = account_size;
         self.state = state;
-        self.push(order);
+        self.orders.push(order);
         let index = self.orders.len() - 1;
         if state.liquidated && state.closed_at.is_none() {
             self.liquidate(rulebook, at, if_liquidated);
@@ -366,19 +366,7 @@ impl Position {
         let mut state = self.state;
         state.end_by_liquidation(self.context(rulebook), &order);
         self.state = state;
-        self.push(order);
-    }
-
-    /// Appends `order`, on a copy of the list when somebody else holds the list too.
-    fn push(&mut self, order: Order) {
-        if let Some(orders) = Arc::get_mut(&mut self.orders) {
-            orders.push(order);
-        } else {
-            let mut orders = Vec::with_capacity(self.orders.len() + 1);
-            orders.extend_from_slice(&self.orders);
-            orders.push(order);
-            self.orders = Arc::new(orders);
-        }
+        self.orders.push(order);
     }
 
     fn check(&self, order: &Order) -> Result<(), PositionRefusal> {
@@ -433,7 +421,7 @@ impl Position {
 
     /// Returns its orders as they were filled, oldest first.
     #[must_use]
-    pub fn orders(&self) -> &[Order] {
+    pub fn orders(&self) -> &Orders {
         &self.orders
     }
 
