@@ -42,7 +42,7 @@ fn commits(directory: &Path, scale: Scale, inputs: usize) -> Result<Figure, Benc
     let storage = storage_in(&directory.join(format!("commits-{inputs}")))?;
     let (mut log, _) = Log::open(storage, LogConfig::default())?;
     let failed = failed("write the probe in", directory);
-    let mut probe = Probe::create(directory, PROBE_BYTES).map_err(failed)?;
+    let mut probe = Probe::create(directory, PROBE_BYTES, PROBE_BYTES).map_err(failed)?;
     let (mut own, mut bare) = (Vec::new(), Vec::new());
     for turn in 0..turns {
         let batch: Vec<LogEntry> =

@@ -133,7 +133,7 @@ impl Order {
 
     /// Returns the price that is paid or got: the worse side of slippage (trading 3.3, 3.7).
     #[must_use]
-    pub(super) fn fill_price(&self, slippage_from: UtcMs) -> f64 {
+    pub fn fill_price(&self, slippage_from: UtcMs) -> f64 {
         if self.at < slippage_from {
             self.price
         } else if self.leverage > 0.0 {

@@ -1,0 +1,287 @@
+//! The verdict, or how far it is, with the arithmetic written out.
+
+use proctor_node::explain::{OpenValue, PairValue, PriceUsed, Standing, Story, Valuation, Verdict};
+use proctor_node::report::{Align, Table, usd};
+
+use super::text::{age, entry, plural, table, title, wrapped};
+
+/// Adds the section on the end of the account.
+pub(super) fn verdict(page: &mut String, story: &Story, verdict: &Verdict) {
+    title(page, "VERDICT");
+    let at = &verdict.decided;
+    entry(page, 2, "decided", &format!("commit {} at {}", at.commit, at.at.text));
+    entry(page, 2, "reason", verdict.reason);
+    let rule = format!("{} ({}): {}", verdict.rule, verdict.paragraph, verdict.rule_text);
+    entry(page, 2, "rule", &rule);
+    numbers(page, verdict);
+    entry(page, 2, "decided on", &verdict.commit_inputs);
+    prices(page, &verdict.prices);
+    valuation(page, "The value at the decision, to be redone by hand:", &verdict.valuation);
+    flats(page, verdict);
+    let bar = format!(
+        "every order after the verdict in commit {} is refused; so far {}{}",
+        verdict.barred_from_commit,
+        plural(verdict.orders_refused_since, "order was", "orders were"),
+        first_barred(story),
+    );
+    entry(page, 2, "barred", &bar);
+}
+
+fn numbers(page: &mut String, verdict: &Verdict) {
+    let limit = format!(
+        "{} of the peak, so the ratio {} (rulebook source {}); switch drawdown_limit = {}: exactly \
+         the limit is {}",
+        verdict.limit,
+        verdict.limit_ratio,
+        verdict.limit_source,
+        verdict.limit_switch,
+        if verdict.limit_switch == "ratio" { "a breach" } else { "judged in rounded per cent" },
+    );
+    entry(page, 2, "limit", &limit);
+    let at = &verdict.decided;
+    let value = format!("{} at commit {}, {}", verdict.value, at.commit, at.at.text);
+    entry(page, 2, "value", &value);
+    let commit =
+        verdict.peak.commit.map_or_else(String::new, |commit| format!("commit {commit}, "));
+    entry(page, 2, "peak", &format!("{} at {commit}{}", verdict.peak.value, verdict.peak.at.text));
+    let below = if verdict.ratio <= verdict.limit_ratio { "<=" } else { ">" };
+    let ratio = format!(
+        "{} / {} = {} {below} {}",
+        verdict.value, verdict.peak.value, verdict.ratio, verdict.limit_ratio
+    );
+    entry(page, 2, "value / peak", &ratio);
+    if verdict.reason == "LIQUIDATED" {
+        let text = format!(
+            "the portfolio is worth 0; the worst ratio of any sample before was {}",
+            verdict.worst_ratio
+        );
+        entry(page, 2, "", &text);
+        return;
+    }
+    if verdict.worst_ratio != verdict.ratio {
+        entry(page, 2, "worst ratio", &format!("{} in the retained cells", verdict.worst_ratio));
+    }
+    let lost = format!(
+        "{:.2} % of the peak, {} % are allowed",
+        verdict.drawdown_percent,
+        limit_percent(verdict.limit)
+    );
+    entry(page, 2, "lost", &lost);
+}
+
+fn limit_percent(fraction: f64) -> f64 {
+    (fraction * 1e9).round() / 1e7
+}
+
+fn first_barred(story: &Story) -> String {
+    let mut barred = story.orders.iter().filter(|order| {
+        matches!(&order.outcome, proctor_node::explain::OrderOutcome::Refused { code, .. } if code == "eliminated")
+    });
+    let Some(first) = barred.next() else { return String::new() };
+    let last = barred.next_back().unwrap_or(first);
+    format!(", commits {} to {}", first.place.commit, last.place.commit)
+}
+
+/// Adds the table of the prices that open positions were valued at.
+fn prices(page: &mut String, prices: &[PriceUsed]) {
+    if prices.is_empty() {
+        entry(page, 2, "prices used", "none: no position was open");
+        return;
+    }
+    entry(page, 2, "prices used", "each open position is valued at the last price taken:");
+    let mut rows = Table::new([
+        ("pair", Align::Left),
+        ("price", Align::Right),
+        ("source", Align::Left),
+        ("price of", Align::Left),
+        ("age at the commit", Align::Right),
+    ]);
+    for price in prices {
+        rows.row([
+            price.pair.clone(),
+            price.price.to_string(),
+            price.source.clone().unwrap_or_else(|| "the position's own order".into()),
+            price.at.text.clone(),
+            age(price.age_ms),
+        ]);
+    }
+    table(page, &rows);
+}
+
+fn flats(page: &mut String, verdict: &Verdict) {
+    if verdict.flat_orders.is_empty() {
+        entry(page, 2, "closed by the node", "nothing: no position was open");
+        return;
+    }
+    let closed = format!(
+        "in the same commit, {}",
+        plural(verdict.flat_orders.len(), "position", "positions")
+    );
+    entry(page, 2, "closed by the node", &closed);
+    let mut rows = Table::new([
+        ("order", Align::Left),
+        ("no.", Align::Right),
+        ("pair", Align::Left),
+        ("filled at", Align::Right),
+        ("source", Align::Left),
+        ("age", Align::Right),
+    ]);
+    for flat in &verdict.flat_orders {
+        let source = flat.price_source.as_ref();
+        rows.row([
+            flat.id.clone(),
+            flat.number.to_string(),
+            flat.pair.clone(),
+            if flat.price > 0.0 { flat.price.to_string() } else { "its last mark".into() },
+            source.map_or_else(|| "-".into(), |source| source.source.clone()),
+            source.map_or_else(|| "-".into(), |source| age(source.age_ms)),
+        ]);
+    }
+    table(page, &rows);
+    if let Some(value) = verdict.value_after_flat {
+        entry(page, 2, "value after that", &value.to_string());
+    }
+}
+
+/// Adds the section on the distance of a living account to its end.
+pub(super) fn standing(page: &mut String, standing: &Standing, size_usd: f64) {
+    title(page, "STANDING");
+    let value = format!(
+        "{}, {} USD of an account of {}",
+        standing.value,
+        usd(standing.value * size_usd),
+        usd(size_usd)
+    );
+    entry(page, 2, "value now", &value);
+    entry(page, 2, "peak", &standing.peak.to_string());
+    let drawdown = format!(
+        "{} / {} = {}: {:.4} % below the peak",
+        standing.value, standing.peak, standing.ratio, standing.drawdown_percent
+    );
+    entry(page, 2, "value / peak", &drawdown);
+    let limit = format!(
+        "{} / peak or less: {} x {} = {}",
+        standing.limit_ratio, standing.peak, standing.limit_ratio, standing.limit_value
+    );
+    entry(page, 2, "the account ends at", &limit);
+    let distance = format!(
+        "{:.4} % of the present value, {} USD of the account size",
+        standing.distance_percent,
+        usd(standing.distance_usd)
+    );
+    entry(page, 2, "distance to that", &distance);
+    breach_prices(page, standing);
+    valuation(page, "The value at the last prices:", &standing.valuation);
+}
+
+fn breach_prices(page: &mut String, standing: &Standing) {
+    if standing.breach_prices.is_empty() {
+        return;
+    }
+    entry(page, 2, "breach prices", "where each price alone, all else as it is, ends the account:");
+    let mut rows = Table::new([
+        ("pair", Align::Left),
+        ("price now", Align::Right),
+        ("breach at", Align::Right),
+        ("move", Align::Right),
+    ]);
+    for breach in &standing.breach_prices {
+        rows.row([
+            breach.pair.clone(),
+            breach.price.to_string(),
+            format!("{:.6}", breach.breach_price),
+            format!("{:+.2} %", breach.move_percent),
+        ]);
+    }
+    table(page, &rows);
+}
+
+/// Adds the value of the portfolio, factor by factor.
+fn valuation(page: &mut String, text: &str, valuation: &Valuation) {
+    wrapped(page, "  ", text);
+    for pair in &valuation.pairs {
+        pair_value(page, pair);
+    }
+    let mut factors: Vec<String> =
+        valuation.pairs.iter().map(|pair| pair.value.to_string()).collect();
+    if factors.is_empty() {
+        factors.push("1".into());
+    }
+    let product = match factors.as_slice() {
+        [only] => only.clone(),
+        _ => format!("{} = {}", factors.join(" x "), valuation.product),
+    };
+    entry(page, 4, "portfolio", &product);
+    let against = if valuation.agrees {
+        "equal to the ledger's value, to the last bit".to_owned()
+    } else {
+        format!("the ledger says {}, as of its last sample", valuation.ledger_value)
+    };
+    entry(page, 4, "", &against);
+}
+
+fn pair_value(page: &mut String, pair: &PairValue) {
+    let closed = &pair.closed;
+    match &pair.open {
+        Some(open) => {
+            open_value(page, &pair.pair, open);
+            if closed.positions > 0 {
+                let positions = usize::try_from(closed.positions).unwrap_or(usize::MAX);
+                let text = format!(
+                    "{} closed before, product of returns after fees {}; {} x {} = {}",
+                    plural(positions, "position", "positions"),
+                    closed.value,
+                    closed.value,
+                    open.return_after_fees,
+                    pair.value
+                );
+                entry(page, 6, "worth", &text);
+            }
+        }
+        None => {
+            let positions = usize::try_from(closed.positions).unwrap_or(usize::MAX);
+            let text = format!(
+                "{}, product of returns after fees {}",
+                plural(positions, "closed position", "closed positions"),
+                closed.value
+            );
+            entry(page, 4, &pair.pair, &text);
+        }
+    }
+}
+
+fn open_value(page: &mut String, pair: &str, open: &OpenValue) {
+    let head = format!(
+        "open {}, position {}, {:+}x of an account of {} USD",
+        open.side, open.position, open.net_leverage, open.account_size_usd
+    );
+    entry(page, 4, pair, &head);
+    if let Some(price) = &open.price {
+        let source = price.source.as_deref().unwrap_or("the position's own order");
+        let text = format!("{} from {source}, {} old", price.price, age(price.age_ms));
+        entry(page, 6, "price", &text);
+        let text = format!(
+            "({} - {}) x {} lots x {} units x {} USD = {} USD",
+            price.price,
+            open.average_entry_price,
+            open.net_quantity,
+            open.lot_size,
+            open.quote_usd_rate,
+            open.unrealized_pnl_usd
+        );
+        entry(page, 6, "unrealized", &text);
+    }
+    let text = format!(
+        "1 + ({} realized + {}) / {} = {}",
+        open.realized_pnl_usd,
+        open.unrealized_pnl_usd,
+        open.account_size_usd,
+        open.return_before_fees
+    );
+    entry(page, 6, "before fees", &text);
+    let text = format!(
+        "{} x {} spread x {} carry = {}",
+        open.return_before_fees, open.spread_fee, open.carry_fee, open.return_after_fees
+    );
+    entry(page, 6, "after fees", &text);
+}

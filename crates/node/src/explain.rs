@@ -1,0 +1,169 @@
+//! `explain`: everything the log can tell about one account, so that a verdict can be defended.
+//!
+//! The log is folded again, read-only; what is told is computed, not remembered. A [`Story`] is one
+//! document for people and programs; as JSON its fields are stable (`schema` says which version):
+//!
+//! * `schema`, `trader`, `status` (`active`, `eliminated`, `departed`);
+//! * `as_of`: last commit, its time, state digest and the log's head hash;
+//! * `account`: `enrolled`, `rulebook` (name, version, hash, adopted), `asset_class`, `sizes`;
+//! * `orders`: every order in the order of the log, each with `result` `filled`, `refused` or
+//!   `nothing_to_close`; those with `origin` `node` were made by the rules, not by the trader;
+//! * `counts`: orders by result and refusals by code;
+//! * `positions`: every position ever opened, with its end when it has one;
+//! * `ledger`: peak, new lows since that peak, last samples, worst drawdown, half-day cells;
+//! * `verdict`: rule, limit, numbers, prices, the valuation step by step, flat orders, the bar;
+//! * `standing`: of a living account, how far the next breach is;
+//! * `notes`: anything else the log says about the account.
+//!
+//! A moment is `{"ms", "text"}`, a place in the log adds `"commit"`. Ratios are multiples of the
+//! account at its start, amounts are USD where the name says so, prices are quote per base.
+
+mod arithmetic;
+mod observer;
+mod standing;
+mod story;
+mod verdict;
+
+use std::path::Path;
+
+use proctor_commit_log::Reader;
+use proctor_sequencer::{Replay, ReplayError};
+use proctor_types::{Stamp, TraderId};
+
+use crate::data_dir::{self, DataDirError};
+use observer::Observer;
+
+pub use story::{
+    AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, Fill, FlatOrder,
+    Ledger, MarkPoint, Moment, Note, OpenValue, OrderOutcome, OrderStory, PairValue, Place,
+    PositionStory, PriceSource, PriceUsed, RulebookStory, SamplePoint, Size, Standing, Story,
+    Valuation, Verdict, Worst,
+};
+
+/// How many names are offered for one that is unknown.
+const NEAREST: usize = 3;
+
+/// Why nothing can be explained.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// The directory is not there or is not ours.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The log is damaged or states another result.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// Nobody of this name was ever on the roster.
+    #[error("{}", unknown(trader, *traders, nearest, *refused))]
+    UnknownTrader {
+        /// The name that was asked for.
+        trader: TraderId,
+        /// How many accounts there are.
+        traders: usize,
+        /// The names most like it.
+        nearest: Vec<TraderId>,
+        /// How many orders of this name the log holds, all of them refused.
+        refused: usize,
+    },
+}
+
+fn unknown(trader: &TraderId, traders: usize, nearest: &[TraderId], refused: usize) -> String {
+    let mut text = format!("no account of trader {trader} among the {traders} of this log");
+    if refused > 0 {
+        text.push_str(&format!("; {refused} orders of that name were refused"));
+    }
+    if !nearest.is_empty() {
+        let names: Vec<&str> = nearest.iter().map(TraderId::as_str).collect();
+        text.push_str(&format!("; nearest names: {}", names.join(", ")));
+    }
+    text
+}
+
+/// Tells the story of `trader` from the log in the data directory at `path`; tells `progress` after
+/// each commit. Needs no lock and changes nothing.
+///
+/// # Errors
+/// [`ExplainError`] when the log cannot be folded or has no such trader.
+pub fn explain(
+    path: &Path,
+    trader: &TraderId,
+    mut progress: impl FnMut(Stamp),
+) -> Result<Story, ExplainError> {
+    let storage = data_dir::log_of(path)?;
+    let reader = Reader::open(storage).map_err(ReplayError::from)?;
+    let mut fold = Replay::from_the_first(reader);
+    let mut observer = Observer::new(trader.clone());
+    loop {
+        // The account before the commit: a verdict flattens in the commit that it is taken in.
+        let before = fold.engine().account(trader).cloned();
+        let Some((commit, outcome)) = fold.step()? else { break };
+        observer.observe(&commit, &outcome, before.as_ref(), fold.engine());
+        progress(outcome.stamp);
+    }
+    let head = fold.reader().head().hash;
+    let view = fold.engine().view();
+    if let Some(account) = view.account(trader) {
+        return Ok(observer.finish(account, &view, head));
+    }
+    let names: Vec<TraderId> = view.accounts.iter().map(|account| account.trader.clone()).collect();
+    Err(ExplainError::UnknownTrader {
+        trader: trader.clone(),
+        traders: names.len(),
+        nearest: nearest(trader.as_str(), names),
+        refused: observer.refused(),
+    })
+}
+
+/// Returns the names most like `asked`: first those that begin with it, then by edit distance.
+fn nearest(asked: &str, mut names: Vec<TraderId>) -> Vec<TraderId> {
+    let rank =
+        |name: &TraderId| (!name.as_str().starts_with(asked), distance(asked, name.as_str()));
+    names.sort_by_cached_key(|name| (rank(name), name.clone()));
+    // A name that shares less than half of its letters is no help.
+    names.retain(|name| {
+        let (elsewhere, edits) = rank(name);
+        !elsewhere || edits * 2 <= asked.len().max(name.as_str().len())
+    });
+    names.truncate(NEAREST);
+    names
+}
+
+/// Returns how many letters must be added, removed or replaced to make `a` into `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edit_distance_counts_letters() {
+        for (a, b, edits) in
+            [("", "", 0), ("abc", "abc", 0), ("abc", "", 3), ("kitten", "sitting", 3)]
+        {
+            assert_eq!((distance(a, b), distance(b, a)), (edits, edits), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn names_that_begin_with_what_was_typed_come_before_similar_ones() {
+        let names = ["trend-0014", "trend-0007", "holder-0003", "tremd-000"];
+        let ids = names.map(|name| TraderId::new(name).expect("valid")).to_vec();
+        let found = |asked: &str| {
+            nearest(asked, ids.clone()).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(found("trend"), ["trend-0007", "trend-0014"]);
+        assert_eq!(found("trend-0008")[0], "trend-0007");
+        assert!(found("zzzzzzzzzzzz").is_empty());
+    }
+}

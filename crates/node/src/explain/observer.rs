@@ -1,0 +1,611 @@
+//! Watches a fold and keeps what concerns one trader.
+
+use std::collections::BTreeMap;
+
+use proctor_engine::account::Account;
+use proctor_engine::eliminations::Elimination;
+use proctor_engine::event::PositionFacts;
+use proctor_engine::ledgers::{Cell as LedgerCell, Drawdown, Mark};
+use proctor_engine::positions::position::{Order, OrderSource, Position};
+use proctor_engine::prices::Prices;
+use proctor_engine::{Commit, Engine, Event, Input, Outcome, View};
+use proctor_types::{
+    Digest, OrderId, OrderRequest, PositionId, Side, Stamp, TradePair, TraderId, UtcMs,
+};
+
+use super::story::{
+    AccountStory, After, AsOf, Asked, Cell, Counts, Fill, Ledger, MarkPoint, Note, OrderOutcome,
+    OrderStory, PositionStory, PriceSource, RulebookStory, SamplePoint, Size, Story, Verdict,
+    Worst,
+};
+use super::{standing, verdict};
+
+/// How many of the last samples are told.
+const LAST_SAMPLES: usize = 8;
+
+/// What the log has said about one trader so far.
+#[derive(Debug)]
+pub(super) struct Observer {
+    trader: TraderId,
+    enrolled: Stamp,
+    departed: Option<Stamp>,
+    class_chosen: Option<Stamp>,
+    sizes: Vec<Size>,
+    /// Where each rulebook was adopted, by place in the list of adopted ones.
+    adopted: Vec<Stamp>,
+    orders: Vec<OrderStory>,
+    counts: Counts,
+    positions: Vec<PositionStory>,
+    place_of: BTreeMap<PositionId, usize>,
+    samples: Samples,
+    verdict: Option<Verdict>,
+    notes: Vec<Note>,
+}
+
+/// The samples of the portfolio's ledger.
+#[derive(Debug, Default)]
+struct Samples {
+    count: u64,
+    last_update: Option<UtcMs>,
+    peak: Option<(Mark, Option<u64>)>,
+    lows: Vec<SamplePoint>,
+    last: Vec<SamplePoint>,
+    worst: Option<Drawdown>,
+    cells: Vec<Cell>,
+}
+
+/// One commit as the observer sees it.
+struct Scene<'a> {
+    commit: &'a Commit,
+    outcome: &'a Outcome,
+    account: &'a Account,
+    prices: &'a Prices,
+    view: &'a View,
+}
+
+impl Observer {
+    pub(super) fn new(trader: TraderId) -> Self {
+        Self {
+            trader,
+            enrolled: Stamp::default(),
+            departed: None,
+            class_chosen: None,
+            sizes: Vec::new(),
+            adopted: Vec::new(),
+            orders: Vec::new(),
+            counts: Counts::default(),
+            positions: Vec::new(),
+            place_of: BTreeMap::new(),
+            samples: Samples::default(),
+            verdict: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Returns how many orders of the trader were refused.
+    pub(super) fn refused(&self) -> usize {
+        self.counts.refused.values().sum()
+    }
+
+    /// Takes in one commit; `before` is the account as it was before it.
+    pub(super) fn observe(
+        &mut self,
+        commit: &Commit,
+        outcome: &Outcome,
+        before: Option<&Account>,
+        engine: &Engine,
+    ) {
+        let stamp = outcome.stamp;
+        let mut concerned = false;
+        for event in &outcome.events {
+            concerned |= self.terms(stamp, event);
+        }
+        if concerned {
+            // A view shares what the engine would otherwise change in place, so it is taken only
+            // for commits that have something to tell.
+            let view = engine.view();
+            let account = engine.account(&self.trader);
+            for event in &outcome.events {
+                self.trade(commit, outcome, account, &view, event);
+            }
+            self.end(commit, outcome, before, account, &view);
+        }
+        if self.verdict.is_none()
+            && let Some(account) = engine.account(&self.trader)
+        {
+            self.samples.observe(stamp, account);
+        }
+    }
+
+    /// Takes in what an event says of the account's terms; returns whether it concerns the trader.
+    fn terms(&mut self, stamp: Stamp, event: &Event) -> bool {
+        let trader = match event {
+            Event::RulebookAdopted { .. } => {
+                self.adopted.push(stamp);
+                return false;
+            }
+            Event::QuoteRefused { .. } => return false,
+            Event::Rejected { trader, .. } => trader.as_ref(),
+            Event::TraderEnrolled { trader, .. }
+            | Event::TraderDeparted { trader }
+            | Event::AccountSizeRecorded { trader, .. }
+            | Event::AssetClassChosen { trader, .. }
+            | Event::NothingToClose { trader, .. }
+            | Event::Filled { trader, .. }
+            | Event::CellClosed { trader, .. }
+            | Event::SampleRefused { trader, .. }
+            | Event::Eliminated { trader, .. } => Some(trader),
+        };
+        if trader != Some(&self.trader) {
+            return false;
+        }
+        match event {
+            Event::TraderEnrolled { .. } => self.enrolled = stamp,
+            Event::TraderDeparted { .. } => {
+                self.departed.get_or_insert(stamp);
+            }
+            Event::AccountSizeRecorded { size, valid_from, .. } => self.sizes.push(Size {
+                size_usd: size.get(),
+                recorded: stamp.into(),
+                valid_from: (*valid_from).into(),
+            }),
+            Event::AssetClassChosen { .. } => self.class_chosen = Some(stamp),
+            Event::SampleRefused { problem, .. } => {
+                self.note(stamp, format!("the ledgers could not take a sample: {problem}"));
+            }
+            Event::Rejected { order: None, rejection, .. } => {
+                self.note(stamp, format!("refused, {}: {rejection}", rejection.code()));
+            }
+            Event::CellClosed { pair: None, cell, .. } => {
+                self.samples.cells.push(cell_story(stamp, cell));
+            }
+            Event::RulebookAdopted { .. }
+            | Event::QuoteRefused { .. }
+            | Event::Rejected { .. }
+            | Event::NothingToClose { .. }
+            | Event::Filled { .. }
+            | Event::CellClosed { .. }
+            | Event::Eliminated { .. } => {}
+        }
+        true
+    }
+
+    fn note(&mut self, stamp: Stamp, text: String) {
+        self.notes.push(Note { place: stamp.into(), text });
+    }
+
+    /// Takes in what an event says of the trader's orders.
+    fn trade(
+        &mut self,
+        commit: &Commit,
+        outcome: &Outcome,
+        account: Option<&Account>,
+        view: &View,
+        event: &Event,
+    ) {
+        match event {
+            Event::Rejected { input, trader, order: Some(_), rejection }
+                if trader.as_ref() == Some(&self.trader) =>
+            {
+                let code = rejection.code().to_owned();
+                *self.counts.refused.entry(code.clone()).or_default() += 1;
+                let outcome = OrderOutcome::Refused { code, message: rejection.to_string() };
+                self.asked(commit, *input, outcome);
+            }
+            Event::NothingToClose { trader, order, .. } if *trader == self.trader => {
+                self.counts.nothing_to_close += 1;
+                if let Some(input) = accepted_input(commit, outcome, trader, order) {
+                    self.asked(commit, input, OrderOutcome::NothingToClose);
+                }
+            }
+            Event::Filled { trader, position, pair, order, clamped, closes, after }
+                if *trader == self.trader =>
+            {
+                let Some(account) = account else { return };
+                let prices = &view.prices;
+                let scene = Scene { commit, outcome, account, prices, view };
+                self.filled(&scene, position, *pair, order, (*clamped, *closes), after);
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds an order that the trader sent.
+    fn asked(&mut self, commit: &Commit, input: u32, outcome: OrderOutcome) {
+        let Some((request, origin)) = request_at(commit, input) else { return };
+        self.counts.sent += 1;
+        self.orders.push(OrderStory {
+            number: self.orders.len() + 1,
+            place: Stamp { commit: commit.index, at: commit.at }.into(),
+            input: Some(input),
+            id: request.id.to_string(),
+            pair: request.pair.to_string(),
+            side: request.side.to_string(),
+            origin,
+            asked: Some(asked_size(request)),
+            outcome,
+        });
+    }
+
+    fn filled(
+        &mut self,
+        scene: &Scene<'_>,
+        position: &PositionId,
+        pair: TradePair,
+        order: &Order,
+        (clamped, closes): (bool, bool),
+        after: &PositionFacts,
+    ) {
+        let stamp = scene.outcome.stamp;
+        let rulebook = scene.view.rulebook_of(scene.account);
+        let paid = rulebook.map_or(order.price, |adopted| {
+            order.fill_price(adopted.rules.fees.slippage_from.value)
+        });
+        let before = self.place_of.get(position).and_then(|place| self.positions.get(*place));
+        let effect = match before {
+            None => "opened",
+            Some(_) if closes => "closed",
+            Some(story) if (story.side == "LONG") == (order.leverage > 0.0) => "increased",
+            Some(_) => "reduced",
+        };
+        let fill = OrderOutcome::Filled(Box::new(Fill {
+            leverage: order.leverage,
+            value_usd: order.value,
+            quantity: order.quantity,
+            price: order.price,
+            price_source: price_source(scene, pair, order),
+            bid: order.bid,
+            ask: order.ask,
+            slippage: order.slippage,
+            price_after_slippage: paid,
+            quote_usd_rate: order.quote_usd_rate,
+            clamped,
+            cause: cause(order.source),
+            position: position.to_string(),
+            effect,
+            after: after_story(after),
+        }));
+        if order.source.is_forced() {
+            self.counts.by_node += 1;
+            self.orders.push(OrderStory {
+                number: self.orders.len() + 1,
+                place: stamp.into(),
+                input: None,
+                id: order.id.to_string(),
+                pair: pair.to_string(),
+                side: order.side.to_string(),
+                origin: "node",
+                asked: None,
+                outcome: fill,
+            });
+        } else if let Some(input) =
+            accepted_input(scene.commit, scene.outcome, &self.trader, &order.id)
+        {
+            self.counts.filled += 1;
+            self.asked(scene.commit, input, fill);
+        }
+        if let Some(found) = find(scene.account, pair, position) {
+            self.position(stamp, found);
+        }
+    }
+
+    /// Takes over what `position` says of itself.
+    fn position(&mut self, stamp: Stamp, position: &Position) {
+        let place = *self.place_of.entry(position.id().clone()).or_insert(self.positions.len());
+        let opened =
+            self.positions.get(place).map_or_else(|| stamp.into(), |story| story.opened.clone());
+        let mut story = position_story(position, opened);
+        if position.is_closed() {
+            story.closed = Some(stamp.into());
+            story.closed_by = position.orders().last().map(|order| cause(order.source));
+        }
+        match self.positions.get_mut(place) {
+            Some(known) => *known = story,
+            None => self.positions.push(story),
+        }
+    }
+
+    /// Takes in the end of the account.
+    fn end(
+        &mut self,
+        commit: &Commit,
+        outcome: &Outcome,
+        before: Option<&Account>,
+        account: Option<&Account>,
+        view: &View,
+    ) {
+        let record = outcome.events.iter().find_map(|event| match event {
+            Event::Eliminated { trader, record } if *trader == self.trader => Some(record),
+            _ => None,
+        });
+        if let (Some(record), Some(account)) = (record, account)
+            && let Some(rulebook) = view.rulebook_of(account)
+        {
+            self.samples.end(record);
+            let case = verdict::Case {
+                record,
+                commit,
+                rules: &rulebook.rules,
+                before,
+                account,
+                orders: &self.orders,
+            };
+            let peak = self.samples.peak_point();
+            self.verdict = Some(verdict::verdict(&case, peak));
+        }
+    }
+
+    /// Returns the story, given the account as it stands at the end of the log.
+    pub(super) fn finish(mut self, account: &Account, view: &View, head: Digest) -> Story {
+        for open in account.book.open_positions() {
+            if let Some(story) =
+                self.place_of.get(open.id()).and_then(|place| self.positions.get_mut(*place))
+            {
+                *story = position_story(open, story.opened.clone());
+            }
+        }
+        let barred = self.counts.refused.get("eliminated").copied().unwrap_or(0);
+        if let Some(verdict) = &mut self.verdict {
+            verdict.orders_refused_since = barred;
+        }
+        let status = match (&self.verdict, self.departed) {
+            (Some(_), _) => "eliminated",
+            (None, Some(_)) => "departed",
+            (None, None) => "active",
+        };
+        let standing = match &self.verdict {
+            Some(_) => None,
+            None => view
+                .rulebook_of(account)
+                .and_then(|rulebook| standing::standing(&rulebook.rules, account, view.stamp)),
+        };
+        Story {
+            schema: "proctor.explain/1",
+            trader: self.trader.to_string(),
+            status,
+            as_of: AsOf {
+                place: view.stamp.into(),
+                digest: view.digest.to_string(),
+                head: head.to_string(),
+            },
+            account: self.account_story(account, view),
+            counts: self.counts,
+            orders: self.orders,
+            positions: self.positions,
+            ledger: account
+                .ledgers
+                .as_ref()
+                .map(|ledgers| self.samples.story(ledgers.portfolio().initialized_at())),
+            verdict: self.verdict,
+            standing,
+            notes: self.notes,
+        }
+    }
+
+    fn account_story(&self, account: &Account, view: &View) -> AccountStory {
+        let adopted = view.rulebook_of(account);
+        let place = usize::try_from(account.rulebook).unwrap_or(usize::MAX);
+        AccountStory {
+            enrolled: self.enrolled.into(),
+            departed: self.departed.map(Into::into),
+            rulebook: RulebookStory {
+                name: adopted.map_or_else(String::new, |book| book.rules.name.clone()),
+                version: adopted.map_or(0, |book| book.rules.version),
+                hash: adopted.map_or_else(String::new, |book| book.hash.to_string()),
+                adopted: self.adopted.get(place).map(|stamp| (*stamp).into()),
+            },
+            asset_class: account.terms.asset_class.map(|class| class.to_string()),
+            asset_class_chosen: self.class_chosen.map(Into::into),
+            sizes: self.sizes.clone(),
+            size_usd: adopted
+                .map_or(0.0, |book| account.terms.size(&book.rules, view.stamp.at).get()),
+        }
+    }
+}
+
+impl Samples {
+    /// Takes in the ledger as it stands after a commit.
+    fn observe(&mut self, stamp: Stamp, account: &Account) {
+        let Some(ledgers) = &account.ledgers else { return };
+        let ledger = ledgers.portfolio();
+        if ledger.last_update() == self.last_update {
+            return;
+        }
+        self.last_update = ledger.last_update();
+        self.worst = ledger.worst();
+        self.sampled(stamp, ledger.peak(), ledger.value());
+    }
+
+    /// Takes in the sample that ended the account; what the flat orders made of it comes after.
+    fn end(&mut self, record: &Elimination) {
+        let peak = Mark { at: record.peak_at, value: record.peak };
+        let fall = Drawdown { peak, trough: Mark { at: record.stamp.at, value: record.value } };
+        if self.worst.is_none_or(|worst| fall.ratio() < worst.ratio()) {
+            self.worst = Some(fall);
+        }
+        self.sampled(record.stamp, peak, record.value);
+    }
+
+    fn sampled(&mut self, stamp: Stamp, peak: Mark, value: f64) {
+        self.count += 1;
+        if self.peak.is_none_or(|(known, _)| known != peak) {
+            // A peak that is older than the sample is one that the window has brought back.
+            let commit = (peak.at == stamp.at).then_some(stamp.commit);
+            self.peak = Some((peak, commit));
+            self.lows.clear();
+        }
+        let sample = SamplePoint { place: stamp.into(), value, ratio: value / peak.value };
+        let lowest = self.lows.last().map_or(1.0, |low| low.ratio);
+        if sample.ratio < lowest {
+            self.lows.push(sample.clone());
+        }
+        if self.last.len() == LAST_SAMPLES {
+            self.last.remove(0);
+        }
+        self.last.push(sample);
+    }
+
+    fn peak_point(&self) -> MarkPoint {
+        let (mark, commit) = self.peak.unwrap_or((Mark { at: UtcMs(0), value: 1.0 }, None));
+        MarkPoint { value: mark.value, at: mark.at.into(), commit }
+    }
+
+    fn story(self, begun: UtcMs) -> Ledger {
+        let peak = self.peak_point();
+        let point = |mark: Mark| MarkPoint { value: mark.value, at: mark.at.into(), commit: None };
+        Ledger {
+            begun: begun.into(),
+            samples: self.count,
+            peak,
+            lows: self.lows,
+            last_samples: self.last,
+            worst: self.worst.map(|worst| Worst {
+                ratio: worst.ratio(),
+                percent: proctor_engine::ledgers::drawdown::percent_lost(worst.ratio()),
+                peak: point(worst.peak),
+                trough: point(worst.trough),
+            }),
+            cells: self.cells,
+        }
+    }
+}
+
+/// Returns the request at `input` of `commit` and where it came from.
+fn request_at(commit: &Commit, input: u32) -> Option<(&OrderRequest, &'static str)> {
+    match commit.inputs.get(usize::try_from(input).ok()?)? {
+        Input::Order(request) => Some((request, "trader")),
+        Input::RecordedOrder(request, _) => Some((request, "recorded")),
+        Input::Prices(_)
+        | Input::Roster(_)
+        | Input::AccountSize(..)
+        | Input::AssetClass(..)
+        | Input::Rulebook(_)
+        | Input::Tick => None,
+    }
+}
+
+/// Returns the place of the input that was the accepted order `id`.
+fn accepted_input(
+    commit: &Commit,
+    outcome: &Outcome,
+    trader: &TraderId,
+    id: &OrderId,
+) -> Option<u32> {
+    (0_u32..).zip(&outcome.replies).find_map(|(input, reply)| {
+        let (request, _) = request_at(commit, input)?;
+        (reply.is_ok() && request.trader == *trader && request.id == *id).then_some(input)
+    })
+}
+
+fn asked_size(request: &OrderRequest) -> Asked {
+    Asked {
+        leverage: request.size.leverage.map(Into::into),
+        value_usd: request.size.value.map(Into::into),
+        quantity: request.size.quantity.map(Into::into),
+    }
+}
+
+/// Returns the account's position `id` of `pair`.
+fn find<'a>(account: &'a Account, pair: TradePair, id: &PositionId) -> Option<&'a Position> {
+    let book = account.book.pair(pair)?;
+    let closed = book.closed().iter().rev().map(|position| &**position);
+    book.open.as_ref().into_iter().chain(closed).find(|position| position.id() == id)
+}
+
+/// Returns whose price `order` was filled at. The event does not say; the record that was best at
+/// the commit's time is named when it has exactly that price.
+fn price_source(scene: &Scene<'_>, pair: TradePair, order: &Order) -> Option<PriceSource> {
+    let recorded =
+        request_of(scene.commit, &order.id).is_some_and(|(_, origin)| origin == "recorded");
+    if recorded || order.price == 0.0 {
+        return None;
+    }
+    let rules = &scene.view.rulebook_of(scene.account)?.rules.prices;
+    let at = scene.outcome.stamp.at;
+    let quote = scene.prices.best(rules, pair, at)?;
+    let sides = [Some(quote.open), Some(quote.close), quote.bid, quote.ask];
+    let said = sides.into_iter().flatten().any(|price| price.get() == order.price);
+    said.then(|| PriceSource {
+        source: quote.source.to_string(),
+        at: quote.end().into(),
+        age_ms: at.since(quote.end()).0,
+    })
+}
+
+fn request_of<'a>(commit: &'a Commit, id: &OrderId) -> Option<(&'a OrderRequest, &'static str)> {
+    (0_u32..)
+        .zip(&commit.inputs)
+        .filter_map(|(input, _)| request_at(commit, input))
+        .find(|(request, _)| request.id == *id)
+}
+
+fn cause(source: OrderSource) -> &'static str {
+    match source {
+        OrderSource::Organic => "organic",
+        OrderSource::EliminationFlat => "elimination_flat_without_price",
+        OrderSource::PriceFilledEliminationFlat => "elimination_flat",
+        OrderSource::DeprecationFlat => "deprecation_flat",
+        OrderSource::MaxOrdersClose => "max_orders_close",
+        OrderSource::LimitUnfilled => "limit_unfilled",
+        OrderSource::LimitFilled => "limit_filled",
+        OrderSource::LimitCancelled => "limit_cancelled",
+        OrderSource::BracketUnfilled => "bracket_unfilled",
+        OrderSource::BracketFilled => "bracket_filled",
+        OrderSource::BracketCancelled => "bracket_cancelled",
+    }
+}
+
+fn after_story(facts: &PositionFacts) -> After {
+    After {
+        orders: facts.orders,
+        net_leverage: facts.net_leverage,
+        net_quantity: facts.net_quantity,
+        average_entry_price: facts.average_entry_price,
+        realized_pnl_usd: facts.realized_pnl,
+        return_before_fees: facts.return_before_fees,
+        return_after_fees: facts.return_after_fees,
+    }
+}
+
+fn position_story(position: &Position, opened: super::story::Place) -> PositionStory {
+    PositionStory {
+        id: position.id().to_string(),
+        pair: position.pair().to_string(),
+        side: opening_side(position).to_string(),
+        opened,
+        closed: None,
+        closed_by: None,
+        account_size_usd: position.account_size(),
+        orders: position.orders().len(),
+        net_leverage: position.net_leverage(),
+        max_leverage: position.max_leverage_seen(),
+        average_entry_price: position.average_entry_price(),
+        realized_pnl_usd: position.realized_pnl(),
+        unrealized_pnl_usd: position.unrealized_pnl(),
+        return_before_fees: position.current_return(),
+        spread_fee: position.spread_fee(),
+        carry_fee: position.carry_fee(),
+        return_after_fees: position.return_at_close(),
+        liquidated: position.is_liquidated(),
+    }
+}
+
+/// Returns the side of the order that opened `position`.
+pub(super) fn opening_side(position: &Position) -> Side {
+    position.orders().first().map_or(Side::Flat, |order| order.side)
+}
+
+fn cell_story(stamp: Stamp, cell: &LedgerCell) -> Cell {
+    Cell {
+        commit: stamp.commit,
+        start: cell.start().into(),
+        end: cell.last_update.into(),
+        value: cell.value,
+        peak: cell.peak,
+        worst_ratio: cell.worst_drawdown,
+        log_return: cell.log_return(),
+        realized_pnl_usd: cell.realized_pnl,
+        unrealized_pnl_usd: cell.unrealized_pnl,
+        updates: cell.n_updates,
+    }
+}

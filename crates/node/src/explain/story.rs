@@ -1,0 +1,574 @@
+//! `Story`: what can be told of one account, as plain numbers and words.
+
+use std::collections::BTreeMap;
+
+use proctor_types::{Stamp, UtcMs};
+use serde::Serialize;
+
+/// A moment, for programs and for people.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Moment {
+    /// Milliseconds since 1970 UTC.
+    pub ms: i64,
+    /// The same as text.
+    pub text: String,
+}
+
+impl From<UtcMs> for Moment {
+    fn from(at: UtcMs) -> Self {
+        Self { ms: at.0, text: at.to_string() }
+    }
+}
+
+/// A place in the log: a commit and its time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Place {
+    /// The commit.
+    pub commit: u64,
+    /// Its time.
+    #[serde(flatten)]
+    pub at: Moment,
+}
+
+impl From<Stamp> for Place {
+    fn from(stamp: Stamp) -> Self {
+        Self { commit: stamp.commit, at: stamp.at.into() }
+    }
+}
+
+/// Everything the log tells about one account.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Story {
+    /// Names the layout of this document; changes when a field's meaning does.
+    pub schema: &'static str,
+    /// Whose account.
+    pub trader: String,
+    /// `active`, `eliminated` or `departed`.
+    pub status: &'static str,
+    /// Up to where the log was read.
+    pub as_of: AsOf,
+    /// Terms of the account.
+    pub account: AccountStory,
+    /// How the trader's orders fared.
+    pub counts: Counts,
+    /// Every order in the order of the log.
+    pub orders: Vec<OrderStory>,
+    /// Every position in the order of opening.
+    pub positions: Vec<PositionStory>,
+    /// The portfolio's ledger; absent before the first order.
+    pub ledger: Option<Ledger>,
+    /// The end of the account.
+    pub verdict: Option<Verdict>,
+    /// How far the next breach is; absent once the account has ended.
+    pub standing: Option<Standing>,
+    /// Whatever else the log says about the account.
+    pub notes: Vec<Note>,
+}
+
+/// Up to where the log was read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AsOf {
+    /// The last commit.
+    #[serde(flatten)]
+    pub place: Place,
+    /// State digest after it.
+    pub digest: String,
+    /// Its hash, which stands for the whole history.
+    pub head: String,
+}
+
+/// Terms of an account.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AccountStory {
+    /// When the trader first was on the roster.
+    pub enrolled: Place,
+    /// When the trader was found to have left the roster.
+    pub departed: Option<Place>,
+    /// The rulebook that the account keeps.
+    pub rulebook: RulebookStory,
+    /// What the trader chose to trade.
+    pub asset_class: Option<String>,
+    /// When it was chosen.
+    pub asset_class_chosen: Option<Place>,
+    /// Every recorded size, oldest first.
+    pub sizes: Vec<Size>,
+    /// The size that counts as of the end of the log, in USD.
+    pub size_usd: f64,
+}
+
+/// Which rulebook.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RulebookStory {
+    /// Name of the programme.
+    pub name: String,
+    /// Version of the document.
+    pub version: u32,
+    /// Hash of the document.
+    pub hash: String,
+    /// Where the log adopted it.
+    pub adopted: Option<Place>,
+}
+
+/// A recorded account size.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Size {
+    /// The amount.
+    pub size_usd: f64,
+    /// Where it was recorded.
+    pub recorded: Place,
+    /// From when on it counts.
+    pub valid_from: Moment,
+}
+
+/// How a trader's orders fared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Counts {
+    /// Orders that the trader sent.
+    pub sent: usize,
+    /// Of these, filled.
+    pub filled: usize,
+    /// Of these, accepted with nothing to do.
+    pub nothing_to_close: usize,
+    /// Of these, refused, by code.
+    pub refused: BTreeMap<String, usize>,
+    /// Orders that the rules made.
+    pub by_node: usize,
+}
+
+/// One order and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OrderStory {
+    /// Place in the story, from 1.
+    pub number: usize,
+    /// The commit that judged it.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Place of the input in the commit; absent for an order that the rules made.
+    pub input: Option<u32>,
+    /// The order's id.
+    pub id: String,
+    /// The pair as it was spelt.
+    pub pair: String,
+    /// `LONG`, `SHORT` or `FLAT`.
+    pub side: String,
+    /// `trader`, `recorded` (imported with the fill of the past) or `node`.
+    pub origin: &'static str,
+    /// The size that was asked for.
+    pub asked: Option<Asked>,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: OrderOutcome,
+}
+
+/// The size fields as sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Asked {
+    /// Multiple of the account size.
+    pub leverage: Option<f64>,
+    /// Notional in USD.
+    pub value_usd: Option<f64>,
+    /// Lots of the base.
+    pub quantity: Option<f64>,
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum OrderOutcome {
+    /// It was filled.
+    Filled(Box<Fill>),
+    /// It was refused and changed nothing.
+    Refused {
+        /// Stable code.
+        code: String,
+        /// The code in words.
+        message: String,
+    },
+    /// A FLAT without an open position.
+    NothingToClose,
+}
+
+/// A fill.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fill {
+    /// Signed multiple of the account size.
+    pub leverage: f64,
+    /// Signed notional, USD.
+    pub value_usd: f64,
+    /// Signed lots.
+    pub quantity: f64,
+    /// Quote per base before slippage; 0 when there was none.
+    pub price: f64,
+    /// Whose price that was; absent when it came with the order.
+    pub price_source: Option<PriceSource>,
+    /// Best bid, 0 when unknown.
+    pub bid: f64,
+    /// Best ask, 0 when unknown.
+    pub ask: f64,
+    /// Fraction of the price.
+    pub slippage: f64,
+    /// The price after slippage.
+    pub price_after_slippage: f64,
+    /// USD per unit of quote currency.
+    pub quote_usd_rate: f64,
+    /// Whether the size was reduced to the limits.
+    pub clamped: bool,
+    /// What caused the order: `organic`, `elimination_flat`, ...
+    pub cause: &'static str,
+    /// The position that took it.
+    pub position: String,
+    /// `opened`, `increased`, `reduced` or `closed`.
+    pub effect: &'static str,
+    /// The position after it.
+    pub after: After,
+}
+
+/// Whose price was used, and how old it was.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PriceSource {
+    /// The source.
+    pub source: String,
+    /// Last moment that its record covers.
+    pub at: Moment,
+    /// Time from then to the commit.
+    pub age_ms: i64,
+}
+
+/// A position after an order.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct After {
+    /// Number of orders.
+    pub orders: u32,
+    /// Signed multiple of the account size.
+    pub net_leverage: f64,
+    /// Signed lots.
+    pub net_quantity: f64,
+    /// Quote per base.
+    pub average_entry_price: f64,
+    /// USD.
+    pub realized_pnl_usd: f64,
+    /// Ratio.
+    pub return_before_fees: f64,
+    /// Ratio.
+    pub return_after_fees: f64,
+}
+
+/// A position from its opening to its end.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PositionStory {
+    /// Its id.
+    pub id: String,
+    /// Its pair.
+    pub pair: String,
+    /// Side of the first order.
+    pub side: String,
+    /// Where it was opened.
+    pub opened: Place,
+    /// Where it was closed.
+    pub closed: Option<Place>,
+    /// What closed it: the cause of its last order.
+    pub closed_by: Option<&'static str>,
+    /// The size its leverage refers to, USD.
+    pub account_size_usd: f64,
+    /// Number of orders.
+    pub orders: usize,
+    /// Signed multiple of the account size.
+    pub net_leverage: f64,
+    /// Greatest absolute leverage it had.
+    pub max_leverage: f64,
+    /// Quote per base.
+    pub average_entry_price: f64,
+    /// USD.
+    pub realized_pnl_usd: f64,
+    /// USD, as of the last valuation.
+    pub unrealized_pnl_usd: f64,
+    /// Ratio.
+    pub return_before_fees: f64,
+    /// Factor of the spread fee.
+    pub spread_fee: f64,
+    /// Factor of the carry fee.
+    pub carry_fee: f64,
+    /// Ratio.
+    pub return_after_fees: f64,
+    /// Whether it lost the whole account.
+    pub liquidated: bool,
+}
+
+/// A value of the account at a moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MarkPoint {
+    /// Multiple of the account at its start.
+    pub value: f64,
+    /// When.
+    pub at: Moment,
+    /// The commit, where the log shows it.
+    pub commit: Option<u64>,
+}
+
+/// A ledger sample.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SamplePoint {
+    /// When.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Multiple of the account at its start.
+    pub value: f64,
+    /// The value in relation to the peak standing then.
+    pub ratio: f64,
+}
+
+/// The portfolio's ledger: what verdicts are taken on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Ledger {
+    /// When the first order was.
+    pub begun: Moment,
+    /// How many samples changed it.
+    pub samples: u64,
+    /// The standing peak; of an ended account, the one of the verdict.
+    pub peak: MarkPoint,
+    /// Every new low since that peak.
+    pub lows: Vec<SamplePoint>,
+    /// The last samples, up to the verdict.
+    pub last_samples: Vec<SamplePoint>,
+    /// The worst fall from a peak.
+    pub worst: Option<Worst>,
+    /// Complete half-day cells, oldest first.
+    pub cells: Vec<Cell>,
+}
+
+/// The worst fall from a peak.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Worst {
+    /// Trough in relation to peak.
+    pub ratio: f64,
+    /// Loss from the peak in per cent.
+    pub percent: f64,
+    /// Where the fall began.
+    pub peak: MarkPoint,
+    /// Where it was deepest.
+    pub trough: MarkPoint,
+}
+
+/// A complete half-day of the ledger.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cell {
+    /// The commit that completed it.
+    pub commit: u64,
+    /// Its beginning.
+    pub start: Moment,
+    /// Its end.
+    pub end: Moment,
+    /// Value at its end.
+    pub value: f64,
+    /// Greatest value in it.
+    pub peak: f64,
+    /// Least value in relation to the peak standing then.
+    pub worst_ratio: f64,
+    /// Log return.
+    pub log_return: f64,
+    /// Change of realized profit, USD.
+    pub realized_pnl_usd: f64,
+    /// Change of unrealized profit, USD.
+    pub unrealized_pnl_usd: f64,
+    /// Samples that changed the value.
+    pub updates: u32,
+}
+
+/// The end of an account.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// The commit that decided.
+    pub decided: Place,
+    /// Reason code.
+    pub reason: &'static str,
+    /// Rule id.
+    pub rule: &'static str,
+    /// Paragraph of the specification.
+    pub paragraph: &'static str,
+    /// The rule in words.
+    pub rule_text: String,
+    /// Fraction of the peak that may be lost.
+    pub limit: f64,
+    /// Where the rulebook takes the limit from.
+    pub limit_source: String,
+    /// The ratio at which the limit is reached.
+    pub limit_ratio: f64,
+    /// Switch `drawdown_limit` of the rulebook: `ratio` or `percent`.
+    pub limit_switch: &'static str,
+    /// The peak.
+    pub peak: MarkPoint,
+    /// The value at the decision.
+    pub value: f64,
+    /// Value in relation to peak.
+    pub ratio: f64,
+    /// The worst ratio of the retained cells, on which the drawdown rule decides.
+    pub worst_ratio: f64,
+    /// Loss from the peak in per cent, as the record shows it.
+    pub drawdown_percent: f64,
+    /// What the deciding commit holds.
+    pub commit_inputs: String,
+    /// The prices the open positions were valued at.
+    pub prices: Vec<PriceUsed>,
+    /// The value step by step.
+    pub valuation: Valuation,
+    /// The orders that closed what was open.
+    pub flat_orders: Vec<FlatOrder>,
+    /// The ledger's value after the flat orders; absent when the ledger cannot hold it (zero).
+    pub value_after_flat: Option<f64>,
+    /// From the order after the verdict in this commit on, every order is refused.
+    pub barred_from_commit: u64,
+    /// How many orders were refused for it.
+    pub orders_refused_since: usize,
+}
+
+/// A price that open positions were valued at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PriceUsed {
+    /// The pair.
+    pub pair: String,
+    /// Quote per base.
+    pub price: f64,
+    /// Whose price; absent when it is that of the position's own order.
+    pub source: Option<String>,
+    /// Last moment of the price record, or time of the order.
+    pub at: Moment,
+    /// Time from then to the commit.
+    pub age_ms: i64,
+}
+
+/// An order that closed a position at the end.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FlatOrder {
+    /// Its id.
+    pub id: String,
+    /// The pair.
+    pub pair: String,
+    /// The position.
+    pub position: String,
+    /// Its number among the orders.
+    pub number: usize,
+    /// Quote per base; 0 when no source had a price and the last mark stands.
+    pub price: f64,
+    /// Whose price.
+    pub price_source: Option<PriceSource>,
+}
+
+/// The portfolio's value as the product of its pairs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Valuation {
+    /// Its pairs, in the order of multiplication.
+    pub pairs: Vec<PairValue>,
+    /// The product of their values.
+    pub product: f64,
+    /// What the ledger says.
+    pub ledger_value: f64,
+    /// Whether the two are equal to the last bit.
+    pub agrees: bool,
+}
+
+/// What one pair of the account is worth.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PairValue {
+    /// The pair.
+    pub pair: String,
+    /// Its closed positions.
+    pub closed: ClosedValue,
+    /// Its open position.
+    pub open: Option<OpenValue>,
+    /// Product of the two.
+    pub value: f64,
+}
+
+/// What the closed positions of a pair amount to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClosedValue {
+    /// How many.
+    pub positions: u32,
+    /// Product of their returns after fees.
+    pub value: f64,
+}
+
+/// What an open position is worth, and why.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OpenValue {
+    /// The position.
+    pub position: String,
+    /// Side of its first order.
+    pub side: String,
+    /// USD.
+    pub account_size_usd: f64,
+    /// Signed multiple of the account size.
+    pub net_leverage: f64,
+    /// Quote per base.
+    pub average_entry_price: f64,
+    /// Signed lots.
+    pub net_quantity: f64,
+    /// Units of base per lot.
+    pub lot_size: f64,
+    /// USD per unit of quote currency, of its last order.
+    pub quote_usd_rate: f64,
+    /// The price it was valued at.
+    pub price: Option<PriceUsed>,
+    /// USD.
+    pub realized_pnl_usd: f64,
+    /// USD.
+    pub unrealized_pnl_usd: f64,
+    /// Ratio: `1 + (realized + unrealized) / account_size`, zero at least.
+    pub return_before_fees: f64,
+    /// Factor.
+    pub spread_fee: f64,
+    /// Factor.
+    pub carry_fee: f64,
+    /// Ratio: product of the three.
+    pub return_after_fees: f64,
+}
+
+/// How far the next breach is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Standing {
+    /// Value at the last prices, multiple of the account at its start.
+    pub value: f64,
+    /// The standing peak.
+    pub peak: f64,
+    /// Value in relation to peak.
+    pub ratio: f64,
+    /// Loss from the peak in per cent.
+    pub drawdown_percent: f64,
+    /// Fraction of the peak that may be lost.
+    pub limit: f64,
+    /// The ratio at which the account ends.
+    pub limit_ratio: f64,
+    /// The value at which the account ends.
+    pub limit_value: f64,
+    /// How much of the present value may be lost before that, in per cent.
+    pub distance_percent: f64,
+    /// The same in USD of the present account size.
+    pub distance_usd: f64,
+    /// The value step by step.
+    pub valuation: Valuation,
+    /// For each open position, where its price alone would end the account.
+    pub breach_prices: Vec<BreachPrice>,
+}
+
+/// Where one price alone would end the account, fees as they are.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BreachPrice {
+    /// The pair.
+    pub pair: String,
+    /// The price now.
+    pub price: f64,
+    /// The price of the breach.
+    pub breach_price: f64,
+    /// The move from here to there in per cent.
+    pub move_percent: f64,
+}
+
+/// Anything else the log says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Note {
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What.
+    pub text: String,
+}
