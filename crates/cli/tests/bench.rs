@@ -57,7 +57,7 @@ fn a_quick_run_prints_every_figure_of_the_log_and_leaves_nothing_behind() {
     let directory = tempfile::tempdir().expect("a directory");
     let counts = figures(directory.path(), &["log", "--quick", "--data", "here"]);
     for (name, count) in [
-        ("durable commits", 3),
+        ("durable commits", 6),
         ("recovery from a snapshot", 1),
         ("recovery without a snapshot", 1),
     ] {
