@@ -14,16 +14,18 @@ use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{
-    AssetClass, Digest, DurationMs, OrderId, OrderRequest, Stamp, TraderId, Usd, UtcMs,
+    AssetClass, Digest, DurationMs, OrderId, OrderRequest, Stamp, TradePair, TraderId, Usd, UtcMs,
+    market_hours,
 };
 
 use crate::account::Account;
 use crate::event::Event;
 use crate::input::{Commit, Input, RecordedFill, Roster};
-use crate::orders::seen::SeenIds;
+use crate::ledgers::PairSample;
+use crate::orders::seen::{Key, SeenIds};
 use crate::orders::{Desk, Plan};
 use crate::rejection::Rejection;
-use crate::state::{Adopted, Index, State, View, place};
+use crate::state::{self, Adopted, Index, State, View, place};
 
 /// What one commit did.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +76,9 @@ pub enum OutOfOrder {
 pub struct Engine {
     state: State,
     index: Index,
+    /// Kept for its capacity: the bytes of a commit's events, and the pairs of a sample.
+    bytes: Vec<u8>,
+    samples: Vec<PairSample>,
 }
 
 /// One commit being applied: where it stands and what it has changed so far.
@@ -81,6 +86,16 @@ struct Step {
     stamp: Stamp,
     events: Vec<Event>,
     marks: Checksum,
+    /// Which markets are open at the stamp, by row of the pair table, as far as somebody asked.
+    market_open: [Option<bool>; TradePair::COUNT],
+}
+
+impl Step {
+    /// Returns whether `pair` can be traded at the stamp; computed once in a commit.
+    fn is_open(&mut self, pair: TradePair) -> bool {
+        let at = self.stamp.at;
+        *self.market_open[pair.index()].get_or_insert_with(|| market_hours::is_open(pair, at))
+    }
 }
 
 impl Engine {
@@ -109,7 +124,12 @@ impl Engine {
             return Err(OutOfOrder::Time { commit: commit.index, found: commit.at, last: last.at });
         }
         let stamp = Stamp { commit: commit.index, at: commit.at };
-        let mut step = Step { stamp, events: Vec::new(), marks: Checksum::default() };
+        let mut step = Step {
+            stamp,
+            events: Vec::with_capacity(commit.inputs.len()),
+            marks: Checksum::default(),
+            market_open: [None; TradePair::COUNT],
+        };
         if last.commit > 0 {
             self.close_due_cells(&mut step, last.at);
         }
@@ -122,7 +142,7 @@ impl Engine {
             replies.push(reply);
         }
         self.state.stamp = stamp;
-        self.state.digest = chained(self.state.digest, &step);
+        self.state.digest = chained(self.state.digest, &step, &mut self.bytes);
         Ok(Outcome { stamp, digest: self.state.digest, replies, events: step.events })
     }
 
@@ -146,16 +166,22 @@ impl Engine {
         recorded: Option<&RecordedFill>,
     ) -> Result<(), Rejection> {
         self.rules_in_force()?;
-        self.state.roster.admit(&request.trader)?;
+        // Gate 1: whoever is on the roster has an account, and departed traders keep theirs.
+        self.state.roster.traders().ok_or(Rejection::RosterUnknown)?;
         let place = self.account_place(&request.trader)?;
+        if !self.index.registered[place] {
+            return Err(Rejection::NotRegistered);
+        }
         let account = &self.state.accounts[place];
         let adopted = Arc::clone(self.rulebook_of(account));
+        let key = Key::of(&request.id);
         let desk = Desk {
             rulebook: &adopted.rules,
             prices: &self.state.prices,
             account,
             departed_at: self.state.roster.departed_at(&request.trader),
             seen: &self.state.seen[place],
+            key,
             at: step.stamp.at,
         };
         match desk.judge(request, recorded)? {
@@ -166,7 +192,7 @@ impl Engine {
             }),
             Plan::Fill(fill) => self.settle_fill(step, &adopted.rules, place, fill)?,
         }
-        self.state.seen[place].insert(&request.id, adopted.rules.orders.ids_remembered.value);
+        self.state.seen[place].insert(key, adopted.rules.orders.ids_remembered.value);
         Ok(())
     }
 
@@ -189,6 +215,7 @@ impl Engine {
             self.state.seen.push(SeenIds::default());
             step.events.push(Event::TraderEnrolled { trader, rulebook: adopted.hash });
         }
+        self.index.registered = state::registered(&self.state);
         let departed = change.departed.into_iter().map(|trader| Event::TraderDeparted { trader });
         step.events.extend(departed);
         Ok(())
@@ -292,7 +319,7 @@ impl Engine {
         let state = State::try_from_slice(bytes)?;
         state.check()?;
         let index = Index::of(&state);
-        Ok(Self { state, index })
+        Ok(Self { state, index, ..Self::default() })
     }
 }
 
@@ -315,16 +342,19 @@ fn rejected(ordinal: u32, input: &Input, rejection: &Rejection) -> Event {
 
 /// Returns the digest after `step`: it covers the digest before, the stamp, every event, and every
 /// valuation that a mark or a sample changed.
-fn chained(before: Digest, step: &Step) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&before.0);
-    hasher.update(&step.stamp.commit.to_le_bytes());
-    hasher.update(&step.stamp.at.0.to_le_bytes());
-    hasher.update(&step.marks.0.to_le_bytes());
+///
+/// The events are written to `bytes` first: one hash over all of them costs less than the many
+/// small updates that their fields would be.
+fn chained(before: Digest, step: &Step, bytes: &mut Vec<u8>) -> Digest {
+    bytes.clear();
+    bytes.extend_from_slice(&before.0);
+    bytes.extend_from_slice(&step.stamp.commit.to_le_bytes());
+    bytes.extend_from_slice(&step.stamp.at.0.to_le_bytes());
+    bytes.extend_from_slice(&step.marks.0.to_le_bytes());
     step.events
-        .serialize(&mut hasher)
+        .serialize(bytes)
         .expect("events hold finite numbers, which the engine checks before it makes them");
-    Digest(*hasher.finalize().as_bytes())
+    Digest::of(bytes)
 }
 
 /// A running checksum of changed numbers: two engines that computed any of them differently get

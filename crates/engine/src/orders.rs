@@ -35,6 +35,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) departed_at: Option<UtcMs>,
     /// The trader's processed order ids.
     pub(crate) seen: &'a SeenIds,
+    /// The key of the id of the order to be judged.
+    pub(crate) key: seen::Key,
     /// Now.
     pub(crate) at: UtcMs,
 }
@@ -142,7 +144,7 @@ impl Desk<'_> {
         }
         let pair = TradePair::from_id(request.pair.as_str())
             .ok_or_else(|| Rejection::UnknownPair(request.pair.clone()))?;
-        if self.seen.contains(&request.id) {
+        if self.seen.contains(self.key) {
             return Err(Rejection::DuplicateId);
         }
         let has_open = self.account.book.pair(pair).is_some_and(|book| book.open.is_some());

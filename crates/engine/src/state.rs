@@ -130,6 +130,8 @@ impl State {
 pub(crate) struct Index {
     /// Place of each trader's account.
     pub(crate) by_trader: BTreeMap<TraderId, usize>,
+    /// Whether the trader is on the roster, by place of the account.
+    pub(crate) registered: Vec<bool>,
     /// Places of the accounts with an open position, ascending, by row of the pair table.
     pub(crate) holders: Vec<Vec<usize>>,
 }
@@ -137,7 +139,7 @@ pub(crate) struct Index {
 impl Index {
     /// Returns the index of `state`.
     pub(crate) fn of(state: &State) -> Self {
-        let mut index = Self::default();
+        let mut index = Self { registered: registered(state), ..Self::default() };
         for (place, account) in state.accounts.iter().enumerate() {
             index.by_trader.insert(account.trader.clone(), place);
             for position in account.book.open_positions() {
@@ -161,6 +163,12 @@ impl Index {
             (Ok(_), true) | (Err(_), false) => {}
         }
     }
+}
+
+/// Returns whether each account's trader is on the roster.
+pub(crate) fn registered(state: &State) -> Vec<bool> {
+    let on_roster = |account: &Arc<Account>| state.roster.admit(&account.trader).is_ok();
+    state.accounts.iter().map(on_roster).collect()
 }
 
 /// Returns `number` as a place in a list; one that does not fit is past the end of any list.

@@ -65,6 +65,9 @@ pub struct Figure {
     pub ratio_to: Option<Ratio>,
     /// How many processors the machine gives to this process.
     pub cores: usize,
+    /// How many tasks wanted a processor on average over the last minute, this one included, where
+    /// the system tells (Linux). More than one per core, and the figure is the worse for it.
+    pub load: Option<f64>,
 }
 
 /// What a figure should reach.

@@ -99,7 +99,7 @@ impl Engine {
             flatten(step, rules, &self.state.prices, open);
             record
                 .flat_orders
-                .extend(open.orders()[first_new_order..].iter().map(|o| o.id.clone()));
+                .extend(open.orders().since(first_new_order).map(|order| order.id.clone()));
             step.report_fills(&account.trader, open, first_new_order, false);
             book.retire();
             self.index.set_holding(book.pair, place, false);
@@ -199,7 +199,7 @@ impl Step {
     ) {
         let after = PositionFacts::of(position);
         let last = position.orders().len() - 1;
-        for (place, order) in position.orders().iter().enumerate().skip(first_new_order) {
+        for (place, order) in (first_new_order..).zip(position.orders().since(first_new_order)) {
             self.events.push(Event::Filled {
                 trader: trader.clone(),
                 position: position.id().clone(),

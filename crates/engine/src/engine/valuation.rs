@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use proctor_types::{Quote, TradePair, UtcMs, market_hours};
+use proctor_types::{Quote, TradePair, UtcMs};
 
 use super::{Engine, Step, cell_number};
-use crate::account::Account;
 use crate::event::Event;
 use crate::ledgers::{MarketStatus, Outcome, PairSample};
 use crate::positions::book::{Mark, PairBook};
@@ -14,6 +13,7 @@ use crate::prices::conversion::Rates;
 use crate::prices::mark_price;
 use crate::rejection::Rejection;
 use crate::rulebook::{ClosedMarketValue, Rulebook};
+use crate::state::{Adopted, State, place};
 
 impl Engine {
     /// Takes new prices, values the open positions of their pairs, and judges the accounts.
@@ -56,20 +56,25 @@ impl Engine {
     fn mark(&mut self, step: &mut Step, pair: TradePair, touched: &mut Vec<usize>) {
         let at = step.stamp.at;
         // A closed market has no price: what an order was filled at, or the last mark, stands.
-        if !market_hours::is_open(pair, at) {
+        if !step.is_open(pair) {
             return;
         }
         let Some(holders) = self.index.holders.get(pair.index()) else { return };
-        let first_new = touched.len();
         touched.extend_from_slice(holders);
-        for &place in &touched[first_new..] {
-            let adopted = Arc::clone(self.rulebook_of(&self.state.accounts[place]));
-            let Some(quote) = self.state.prices.best(&adopted.rules.prices, pair, at) else {
-                continue;
+        let State { rulebooks, prices, accounts, .. } = &mut self.state;
+        // Nearly always all holders go by one rulebook, and one rulebook finds one price.
+        let mut found: Option<(u32, Option<&Quote>)> = None;
+        for &holder in holders {
+            let number = accounts[holder].rulebook;
+            let rules = &rulebooks[place(number)].rules;
+            let quote = match found {
+                Some((same, quote)) if same == number => quote,
+                _ => prices.best(&rules.prices, pair, at),
             };
-            let account = Arc::make_mut(&mut self.state.accounts[place]);
-            if let Some(book) = account.book.pair_mut(pair) {
-                value(&adopted.rules, book, quote, at);
+            found = Some((number, quote));
+            let Some(quote) = quote else { continue };
+            if let Some(book) = Arc::make_mut(&mut accounts[holder]).book.pair_mut(pair) {
+                value(rules, book, quote, at);
             }
         }
     }
@@ -106,6 +111,14 @@ impl Engine {
     /// Samples every account once after a ledger cell has ended, so that cells close on time even
     /// where nothing happens, and forgets closed positions that are older than the window.
     pub(super) fn close_due_cells(&mut self, step: &mut Step, before: UtcMs) {
+        let ended = |adopted: &Arc<Adopted>| {
+            let cell = adopted.rules.ledger.cell.value;
+            cell_number(before, cell) != cell_number(step.stamp.at, cell)
+        };
+        // Nearly always no cell of any rulebook has ended, and no account need be looked at.
+        if !self.state.rulebooks.iter().any(ended) {
+            return;
+        }
         for place in 0..self.state.accounts.len() {
             let account = &self.state.accounts[place];
             if account.ledgers.is_none() || account.elimination.is_some() {
@@ -141,17 +154,21 @@ impl Engine {
     }
 
     /// Tells the account's ledgers what its pairs are worth now.
-    pub(super) fn sample(&mut self, step: &mut Step, place: usize) -> Option<Outcome> {
-        let at = step.stamp.at;
-        let adopted = Arc::clone(self.rulebook_of(&self.state.accounts[place]));
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
-        let samples = pair_samples(&adopted.rules, account, at);
-        for sample in &samples {
+    pub(super) fn sample(&mut self, step: &mut Step, number: usize) -> Option<Outcome> {
+        let State { rulebooks, accounts, .. } = &mut self.state;
+        let account = Arc::make_mut(&mut accounts[number]);
+        let rules = &rulebooks[place(account.rulebook)].rules;
+        let samples = &mut self.samples;
+        samples.clear();
+        for book in account.book.pairs_mut() {
+            samples.push(pair_sample(rules, book, step));
+        }
+        for sample in &*samples {
             step.marks.add(sample.value);
             step.marks.add(sample.carry_fee);
             step.marks.add(sample.unrealized_pnl);
         }
-        let sampled = account.ledgers.as_mut()?.sample(&adopted.rules.ledger, at, &samples);
+        let sampled = account.ledgers.as_mut()?.sample(&rules.ledger, step.stamp.at, samples);
         match sampled {
             Ok(outcome) => {
                 step.marks.add(outcome.value);
@@ -195,12 +212,9 @@ fn value(rules: &Rulebook, book: &mut PairBook, quote: &Quote, at: UtcMs) {
     }
 }
 
-/// Returns what each pair of the account is worth at `at`, with the fees of that moment.
-fn pair_samples(rules: &Rulebook, account: &mut Account, at: UtcMs) -> Vec<PairSample> {
-    account.book.pairs_mut().iter_mut().map(|book| pair_sample(rules, book, at)).collect()
-}
-
-fn pair_sample(rules: &Rulebook, book: &mut PairBook, at: UtcMs) -> PairSample {
+/// Returns what the pair of `book` is worth at the step's stamp, with the fees of that moment.
+fn pair_sample(rules: &Rulebook, book: &mut PairBook, step: &mut Step) -> PairSample {
+    let at = step.stamp.at;
     let price_changed = std::mem::take(&mut book.price_changed);
     let totals = book.totals;
     let mut sample = PairSample {
@@ -214,7 +228,7 @@ fn pair_sample(rules: &Rulebook, book: &mut PairBook, at: UtcMs) -> PairSample {
         status: MarketStatus::NoOpenPositions,
     };
     let Some(open) = book.open.as_mut() else { return sample };
-    let market_open = market_hours::is_open(book.pair, at);
+    let market_open = step.is_open(book.pair);
     let carry_fee =
         if market_open || rules.switches.closed_market_value == ClosedMarketValue::FeesApply {
             if book.valued_at < at {

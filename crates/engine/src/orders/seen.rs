@@ -15,18 +15,19 @@ pub struct SeenIds {
     oldest_first: VecDeque<Key>,
 }
 
-type Key = [u8; 16];
+/// What is kept of an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct Key([u8; 16]);
 
 impl SeenIds {
-    /// Tells whether an order named `id` was processed.
+    /// Tells whether an order whose id has this key was processed.
     #[must_use]
-    pub fn contains(&self, id: &OrderId) -> bool {
-        self.known.contains(&key(id))
+    pub fn contains(&self, key: Key) -> bool {
+        self.known.contains(&key)
     }
 
-    /// Remembers `id`, and forgets the oldest ones beyond `remembered_max`.
-    pub fn insert(&mut self, id: &OrderId, remembered_max: u32) {
-        let key = key(id);
+    /// Remembers an id by its key, and forgets the oldest ones beyond `remembered_max`.
+    pub fn insert(&mut self, key: Key, remembered_max: u32) {
         if self.known.insert(key) {
             self.oldest_first.push_back(key);
         }
@@ -39,11 +40,15 @@ impl SeenIds {
     }
 }
 
-fn key(id: &OrderId) -> Key {
-    let hash = Digest::of(id.as_str().as_bytes()).0;
-    let mut key = [0; 16];
-    key.copy_from_slice(&hash[..16]);
-    key
+impl Key {
+    /// Returns the key of `id`.
+    #[must_use]
+    pub fn of(id: &OrderId) -> Self {
+        let hash = Digest::of(id.as_str().as_bytes()).0;
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash[..16]);
+        Self(key)
+    }
 }
 
 impl BorshSerialize for SeenIds {
@@ -63,17 +68,17 @@ impl BorshDeserialize for SeenIds {
 mod tests {
     use super::*;
 
-    fn id(number: u32) -> OrderId {
-        OrderId::new(&format!("o{number}")).expect("valid")
+    fn id(number: u32) -> Key {
+        Key::of(&OrderId::new(&format!("o{number}")).expect("valid"))
     }
 
     #[test]
     fn the_oldest_id_is_forgotten_first() {
         let mut seen = SeenIds::default();
         for number in 0..5 {
-            seen.insert(&id(number), 3);
+            seen.insert(id(number), 3);
         }
-        let known: Vec<bool> = (0..5).map(|number| seen.contains(&id(number))).collect();
+        let known: Vec<bool> = (0..5).map(|number| seen.contains(id(number))).collect();
         assert_eq!(known, [false, false, true, true, true]);
     }
 
@@ -81,15 +86,15 @@ mod tests {
     fn an_id_seen_twice_takes_one_place() {
         let mut seen = SeenIds::default();
         for number in [0, 1, 1, 1, 2] {
-            seen.insert(&id(number), 3);
+            seen.insert(id(number), 3);
         }
-        assert!(seen.contains(&id(0)));
+        assert!(seen.contains(id(0)));
     }
 
     #[test]
     fn memory_survives_a_round_trip() {
         let mut seen = SeenIds::default();
-        (0..10).for_each(|number| seen.insert(&id(number), 4));
+        (0..10).for_each(|number| seen.insert(id(number), 4));
         let bytes = borsh::to_vec(&seen).expect("to memory");
         assert_eq!(SeenIds::try_from_slice(&bytes).expect("round trip"), seen);
     }

@@ -6,6 +6,7 @@
 
 mod limits;
 mod order;
+mod orders;
 mod state;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -15,6 +16,7 @@ use self::state::{Context, State};
 use crate::Rulebook;
 
 pub use order::{ForcedFlatPrice, Order, OrderSource};
+pub use orders::Orders;
 
 /// Why an order does not enter a position, in the order of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -148,7 +150,8 @@ pub struct Position {
     id: PositionId,
     pair: TradePair,
     account_size: f64,
-    orders: Vec<Order>,
+    /// Shared with the copies that readers hold: a mark copies no orders.
+    orders: Orders,
     state: State,
 }
 
@@ -160,7 +163,7 @@ impl Position {
     #[must_use]
     pub fn new(id: PositionId, pair: TradePair, account_size: Usd, opened_at: UtcMs) -> Self {
         let state = State::new(opened_at);
-        Self { id, pair, account_size: account_size.get(), orders: Vec::new(), state }
+        Self { id, pair, account_size: account_size.get(), orders: Orders::default(), state }
     }
 
     /// Adds `order`, cut to the limits, and values the position at its price.
@@ -411,7 +414,7 @@ impl Position {
 
     /// Returns its orders as they were filled, oldest first.
     #[must_use]
-    pub fn orders(&self) -> &[Order] {
+    pub fn orders(&self) -> &Orders {
         &self.orders
     }
 

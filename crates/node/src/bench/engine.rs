@@ -187,19 +187,17 @@ fn hundred_orders_each(
             .map(|index| Commit { index, at, inputs: inputs.by_ref().take(per_commit).collect() })
             .take_while(|commit| !commit.inputs.is_empty())
             .collect();
-        let mut outcomes = Vec::with_capacity(commits.len());
-        let (elapsed, ()) = timed(|| {
-            for commit in &commits {
-                outcomes.push(engine.apply(commit));
+        let (elapsed, result) = timed(|| {
+            commits.iter().try_for_each(|commit| {
+                let outcome = engine.apply(commit)?;
                 if viewed {
                     view = Some(engine.view());
                 }
-            }
+                check(&outcome)
+            })
         });
+        result?;
         spent[number / 10] += elapsed;
-        for outcome in outcomes {
-            check(&outcome?)?;
-        }
     }
     drop(view);
     let orders = crowd.traders() * ORDERS_PER_POSITION / 10;

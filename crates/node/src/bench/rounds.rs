@@ -37,6 +37,7 @@ impl Plan {
             rounds: samples.len(),
             ratio_to: None,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            load: load(),
         }
     }
 
@@ -86,6 +87,10 @@ pub(super) fn take_turns(
         }
     }
     Ok(())
+}
+
+fn load() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
 /// Returns how long `work` took, and what it returned.

@@ -80,8 +80,8 @@ fn revived(
         Some(position) => position.clone(),
         None => fresh(ended),
     };
-    let orders = &ended.orders()[..ended.orders().len().saturating_sub(1)];
-    for order in orders.iter().skip(alive.orders().len()) {
+    let before_the_last = ended.orders().len().saturating_sub(1);
+    for order in ended.orders().iter().take(before_the_last).skip(alive.orders().len()) {
         // These were taken before, so they are taken again; portfolio leverage only ever cuts.
         if alive.add(rules, order.clone(), 0.0, ForcedFlatPrice::Missing).is_err() {
             return ended.clone();

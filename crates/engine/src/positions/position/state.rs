@@ -5,7 +5,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{Side, TradePair, UtcMs};
 
-use super::{Order, PositionRefusal};
+use super::{Order, Orders, PositionRefusal};
 use crate::Rulebook;
 use crate::positions::fees::carry::Carry;
 use crate::positions::fees::legacy;
@@ -19,7 +19,7 @@ pub(super) struct Context<'a> {
     /// Dollars.
     pub(super) account_size: f64,
     /// The orders before the one under way.
-    pub(super) orders: &'a [Order],
+    pub(super) orders: &'a Orders,
 }
 
 /// The part of a position that orders and marks change.

@@ -25,7 +25,7 @@ fn replay(rulebook: &Rulebook, position: &Position) -> Replayed {
     let slippage_from = rulebook.fees.slippage_from.value;
     let mut r = Replayed { value: 1.0, ..Replayed::default() };
     let opening = position.orders()[0].side;
-    for order in position.orders() {
+    for order in position.orders().iter() {
         let slip = if order.at < slippage_from { 0.0 } else { order.slippage };
         let fill = order.price * if order.leverage > 0.0 { 1.0 + slip } else { 1.0 - slip };
         let after = r.net_quantity + order.quantity;
@@ -78,7 +78,7 @@ fn slow_carry(rulebook: &Rulebook, position: &Position, at: UtcMs) -> f64 {
 
 fn most_held(position: &Position, start: UtcMs, end: UtcMs) -> f64 {
     let (mut held, mut most, mut any) = (0.0_f64, 0.0_f64, false);
-    for order in position.orders() {
+    for order in position.orders().iter() {
         let before = held;
         held += order.leverage;
         if order.at > end {

@@ -1,0 +1,80 @@
+//! `proctor bench` through the binary: every figure is printed, and nothing else is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn proctor(directory: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_proctor"))
+        .current_dir(directory)
+        .arg("bench")
+        .args(args)
+        .output()
+        .expect("the binary starts")
+}
+
+/// Runs a benchmark and returns how often each figure was printed.
+fn figures(directory: &Path, args: &[&str]) -> BTreeMap<String, usize> {
+    let output = proctor(directory, args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut counts = BTreeMap::new();
+    for line in String::from_utf8(output.stdout).expect("text").lines() {
+        let figure: Value = serde_json::from_str(line).expect("a JSON object on each line");
+        assert_eq!(figure["bench"], args[0]);
+        assert!(figure["unit"].is_string() && figure["params"].is_object(), "{line}");
+        assert!(figure["cores"].as_u64() >= Some(1), "{line}");
+        let measured = figure["value"].as_f64();
+        assert!(measured >= Some(0.0) || !cfg!(target_os = "linux"), "{line}");
+        let name = figure["figure"].as_str().expect("a name").to_owned();
+        *counts.entry(name).or_insert(0) += 1;
+    }
+    counts
+}
+
+#[test]
+fn a_quick_run_prints_every_figure_of_the_engine() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let counts = figures(directory.path(), &["engine", "--quick"]);
+    for (name, count) in [
+        ("memory of accounts with full ledgers", 1),
+        ("position marks", 1),
+        ("marks and samples through the engine", 2),
+        ("market orders", 4),
+        ("91st to 100th order against 1st to 10th", 4),
+        ("order 1 to 10", 4),
+        ("order 91 to 100", 4),
+        ("ledger of thirty days", 1),
+        ("ledger of thirty days, a commit a minute", 1),
+    ] {
+        assert_eq!(counts.get(name), Some(&count), "{name} of {counts:?}");
+    }
+}
+
+#[test]
+fn a_quick_run_prints_every_figure_of_the_log_and_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let counts = figures(directory.path(), &["log", "--quick", "--data", "here"]);
+    for (name, count) in [
+        ("durable commits", 6),
+        ("recovery from a snapshot", 1),
+        ("recovery without a snapshot", 1),
+    ] {
+        assert_eq!(counts.get(name), Some(&count), "{name} of {counts:?}");
+    }
+    let left = std::fs::read_dir(directory.path().join("here")).expect("the given directory");
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn without_a_name_there_is_help_and_an_unknown_name_is_refused() {
+    let here = Path::new(".");
+    let help = String::from_utf8(proctor(here, &[]).stderr).expect("text");
+    assert!(help.contains("engine") && help.contains("log"), "{help}");
+    let refused = proctor(here, &["egnine"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let message = String::from_utf8(refused.stderr).expect("text");
+    assert!(message.contains("unrecognized subcommand 'egnine'"), "{message}");
+    assert!(message.contains("engine"), "{message}");
+}
