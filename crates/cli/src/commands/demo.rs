@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// How many days of trading.
     #[arg(long, default_value_t = Scenario::default().days)]
     days: u32,
+    /// Writes a line for every acknowledged commit: what was written survives any crash.
+    #[arg(long, hide = true)]
+    acks: bool,
 }
 
 /// Runs the command.
@@ -32,7 +35,8 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     let scenario = Scenario { seed: args.seed, traders: args.traders, days: args.days };
     let started = Instant::now();
     let span = u64::try_from(scenario.minutes())?;
-    let mut bar = Progress::new(span, "simulating");
+    let mut bar =
+        if args.acks { Progress::every_step(span) } else { Progress::new(span, "simulating") };
     let batches = Simulation::new(scenario).map(Ok::<_, RunError>);
     let finished = run::run(&args.data, Default::default(), batches, |progress| {
         let minutes = (progress.stamp.at.0 - scenario.start().0) / 60_000;

@@ -13,10 +13,11 @@ use proctor_types::{
     Digest, OrderId, OrderRequest, PositionId, Side, Stamp, TradePair, TraderId, UtcMs,
 };
 
+use super::arithmetic::standing_value;
 use super::story::{
     AccountStory, After, AsOf, Asked, Cell, Counts, Fill, Ledger, MarkPoint, Note, OrderOutcome,
-    OrderStory, PositionStory, PriceSource, RulebookStory, SamplePoint, Size, Story, Verdict,
-    Worst,
+    OrderStory, PositionStory, PriceSource, RulebookStory, SamplePoint, Size, Story, Valuation,
+    Verdict, Worst,
 };
 use super::{standing, verdict};
 
@@ -48,6 +49,7 @@ struct Samples {
     count: u64,
     last_update: Option<UtcMs>,
     peak: Option<(Mark, Option<u64>)>,
+    peak_valuation: Option<Valuation>,
     lows: Vec<SamplePoint>,
     last: Vec<SamplePoint>,
     worst: Option<Drawdown>,
@@ -413,7 +415,13 @@ impl Samples {
         }
         self.last_update = ledger.last_update();
         self.worst = ledger.worst();
+        let known = self.peak.map(|(mark, _)| mark);
         self.sampled(stamp, ledger.peak(), ledger.value());
+        if known != Some(ledger.peak()) {
+            // Only a peak of this very sample can be told by the positions as they stand.
+            let fresh = ledger.peak().at == stamp.at;
+            self.peak_valuation = fresh.then(|| standing_value(account, stamp.at, ledger.value()));
+        }
     }
 
     /// Takes in the sample that ended the account; what the flat orders made of it comes after.
@@ -457,6 +465,7 @@ impl Samples {
             begun: begun.into(),
             samples: self.count,
             peak,
+            peak_valuation: self.peak_valuation,
             lows: self.lows,
             last_samples: self.last,
             worst: self.worst.map(|worst| Worst {

@@ -249,9 +249,9 @@ fn closed_by(cause: Option<&str>, liquidated: bool) -> &'static str {
     match cause {
         None => "",
         Some("organic") => "order",
-        Some(_) if liquidated => "liquidation",
+        Some(_) if liquidated => "liquidated",
         Some("max_orders_close") => "full",
-        Some(cause) if cause.starts_with("elimination") => "elimination",
+        Some(cause) if cause.starts_with("elimination") => "verdict",
         Some(_) => "node",
     }
 }
@@ -317,6 +317,10 @@ fn order_line(page: &mut String, order: &OrderStory) {
     );
     match &order.outcome {
         OrderOutcome::Filled(fill) => filled_line(page, &start, order, fill),
+        // The verdict says when; that every later order is refused for it needs no sentence each.
+        OrderOutcome::Refused { code, .. } if code == "eliminated" => {
+            wrapped(page, &start, "refused, eliminated");
+        }
         OrderOutcome::Refused { code, message } => {
             wrapped(page, &start, &format!("refused, {code}: {message}"));
         }

@@ -17,6 +17,9 @@ pub(super) fn verdict(page: &mut String, story: &Story, verdict: &Verdict) {
     entry(page, 2, "decided on", &verdict.commit_inputs);
     prices(page, &verdict.prices);
     valuation(page, "The value at the decision, to be redone by hand:", &verdict.valuation);
+    if let Some(peak) = story.ledger.as_ref().and_then(|ledger| ledger.peak_valuation.as_ref()) {
+        valuation(page, "The value at the peak:", peak);
+    }
     flats(page, verdict);
     let bar = format!(
         "every order after the verdict in commit {} is refused; so far {}{}",
@@ -160,7 +163,7 @@ pub(super) fn standing(page: &mut String, standing: &Standing, size_usd: f64) {
     );
     entry(page, 2, "value / peak", &drawdown);
     let limit = format!(
-        "{} / peak or less: {} x {} = {}",
+        "value / peak of {} or less: {} x {} = {}",
         standing.limit_ratio, standing.peak, standing.limit_ratio, standing.limit_value
     );
     entry(page, 2, "the account ends at", &limit);
@@ -215,7 +218,8 @@ fn valuation(page: &mut String, text: &str, valuation: &Valuation) {
     let against = if valuation.agrees {
         "equal to the ledger's value, to the last bit".to_owned()
     } else {
-        format!("the ledger says {}, as of its last sample", valuation.ledger_value)
+        let difference = valuation.product / valuation.ledger_value - 1.0;
+        format!("the ledger's last sample says {} ({difference:+.2e})", valuation.ledger_value)
     };
     entry(page, 4, "", &against);
 }
