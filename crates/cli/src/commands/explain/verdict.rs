@@ -264,19 +264,12 @@ fn open_value(page: &mut String, pair: &str, open: &OpenValue) {
         let source = price.source.as_deref().unwrap_or("the position's own order");
         let text = format!("{} from {source}, {} old", price.price, age(price.age_ms));
         entry(page, 6, "price", &text);
-        let text = format!(
-            "({} - {}) x {} lots x {} units x {} USD = {} USD",
-            price.price,
-            open.average_entry_price,
-            open.net_quantity,
-            open.lot_size,
-            open.quote_usd_rate,
-            open.unrealized_pnl_usd
-        );
-        entry(page, 6, "unrealized", &text);
+        unrealized(page, open, price);
     }
+    let at_least =
+        if open.return_before_fees == 0.0 { ", not below 0: the account is lost:" } else { "" };
     let text = format!(
-        "1 + ({} realized + {}) / {} = {}",
+        "1 + ({} realized + {}) / {}{at_least} = {}",
         open.realized_pnl_usd,
         open.unrealized_pnl_usd,
         open.account_size_usd,
@@ -288,4 +281,22 @@ fn open_value(page: &mut String, pair: &str, open: &OpenValue) {
         open.return_before_fees, open.spread_fee, open.carry_fee, open.return_after_fees
     );
     entry(page, 6, "after fees", &text);
+}
+
+fn unrealized(page: &mut String, open: &OpenValue, price: &PriceUsed) {
+    let text = if open.net_quantity == 0.0 {
+        // An order that lost the whole account leaves no size to show the product with.
+        format!("{} USD", open.unrealized_pnl_usd)
+    } else {
+        format!(
+            "({} - {}) x {} lots x {} units x {} USD = {} USD",
+            price.price,
+            open.average_entry_price,
+            open.net_quantity,
+            open.lot_size,
+            open.quote_usd_rate,
+            open.unrealized_pnl_usd
+        )
+    };
+    entry(page, 6, "unrealized", &text);
 }
