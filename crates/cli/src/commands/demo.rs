@@ -50,6 +50,12 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
         });
     })?;
     bar.finish();
+    for snapshot in &finished.skipped {
+        eprintln!(
+            "warning: did without a damaged snapshot, the log has it all: {}",
+            snapshot.error
+        );
+    }
     println!("{} commits in {:.1} s", finished.tally.commits, started.elapsed().as_secs_f64());
     println!("accepted {} refused {:?}", finished.tally.accepted, finished.tally.refused);
     println!("eliminated {}", finished.tally.eliminations.len());

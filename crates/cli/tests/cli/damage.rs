@@ -63,7 +63,10 @@ fn every_flipped_byte_of_a_data_directory_is_found_by_verify_and_at_start() {
             std::fs::write(name, &wrong).unwrap();
             let verified = verify(parent.path(), |_| {});
             assert!(verified.is_err(), "verify did not find byte {place} of {name}: {verified:?}");
-            assert!(start_notices(parent.path()), "a start did not see byte {place} of {name}");
+            // A start reads the newest snapshot; an older one is only for when that is damaged.
+            if !name.ends_with("10.snap") {
+                assert!(start_notices(parent.path()), "a start did not see byte {place} of {name}");
+            }
             assert_eq!(std::fs::read(name).unwrap(), wrong, "a refused file was changed");
             flipped += 1;
         }
@@ -103,6 +106,23 @@ fn the_binary_says_no_to_a_flipped_byte_and_will_not_start_on_it() {
     }
     std::fs::write(&segment, &sound).unwrap();
     assert_eq!(run(&["verify", "--data", path]).code, Some(0));
+}
+
+#[test]
+fn a_start_says_which_damaged_snapshot_it_did_without() {
+    let parent = tempfile::tempdir().unwrap();
+    let digest = demo(parent.path(), 2, 5, 1);
+    let is_snapshot = |name: &String| name.ends_with(".snap");
+    let name = files(parent.path()).into_keys().find(is_snapshot).unwrap();
+    let mut bytes = std::fs::read(&name).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&name, &bytes).unwrap();
+    let path = parent.path().to_str().unwrap();
+    let again = run(&["demo", "--data", path, "--seed", "2", "--traders", "5", "--days", "1"]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert_eq!(crate::common::digest(&again.out), digest, "the log alone gives the same state");
+    assert!(again.err.starts_with("warning: ") && again.err.contains(".snap"), "{again:?}");
 }
 
 #[test]

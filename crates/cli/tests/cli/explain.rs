@@ -2,9 +2,18 @@
 
 use std::path::Path;
 
+use proctor_engine::Input;
+use proctor_engine::input::Roster;
+use proctor_engine::rulebook::VANTA;
+use proctor_node::run::{self, RunError};
+use proctor_sequencer::Batch;
+use proctor_types::{
+    AssetClass, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side,
+    SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+};
 use serde_json::Value;
 
-use crate::common::{assert_one_line_error, demo, run};
+use crate::common::{assert_one_line_error, demo, run as proctor};
 
 const TRADERS: u32 = 30;
 
@@ -15,8 +24,8 @@ struct Told {
 
 fn tell(dir: &Path, trader: &str) -> Told {
     let dir = dir.to_str().unwrap();
-    let page = run(&["explain", "--data", dir, "--trader", trader]);
-    let json = run(&["explain", "--data", dir, "--trader", trader, "--json"]);
+    let page = proctor(&["explain", "--data", dir, "--trader", trader]);
+    let json = proctor(&["explain", "--data", dir, "--trader", trader, "--json"]);
     assert_eq!((page.code, json.code), (Some(0), Some(0)), "{}{}", page.err, json.err);
     Told { page: page.out, story: serde_json::from_str(&json.out).unwrap() }
 }
@@ -166,7 +175,7 @@ fn an_unknown_trader_is_told_how_many_there_are_and_the_nearest_names() {
     let dir = tempfile::tempdir().unwrap();
     demo(dir.path(), 1, 10, 1);
     let path = dir.path().to_str().unwrap();
-    let ask = |trader: &str| run(&["explain", "--data", path, "--trader", trader]);
+    let ask = |trader: &str| proctor(&["explain", "--data", path, "--trader", trader]);
     let says = "no account of trader trend-0008 among the 10 of this log; nearest names: trend-000";
     assert_one_line_error(&ask("trend-0008"), 2, says);
     assert_one_line_error(&ask("scal"), 2, "nearest names: scalper-0002, scalper-0009");
@@ -181,8 +190,62 @@ fn last_limits_the_lists_of_the_page_and_says_so() {
     let whole = tell(dir.path(), "scalper-0002");
     let orders = list(&whole.story["orders"]).len();
     assert!(orders > 10, "{orders} orders");
-    let short = run(&["explain", "--data", path, "--trader", "scalper-0002", "--last", "2"]).out;
+    let short =
+        proctor(&["explain", "--data", path, "--trader", "scalper-0002", "--last", "2"]).out;
     let title = format!("ORDERS, {orders} ({} earlier ones are not shown)", orders - 2);
     assert!(short.contains(&title), "{short}");
     assert!(short.lines().count() + orders - 2 <= whole.page.lines().count(), "{short}");
+}
+
+/// Writes the log of a trader who is short half of his account when the price triples.
+fn liquidation(dir: &Path) {
+    let noon = 1_767_700_800_000;
+    let trader = TraderId::new("alice").unwrap();
+    let order = Input::Order(OrderRequest {
+        trader: trader.clone(),
+        id: OrderId::new("6d6e2447-8b67-4bf9-82c1-547ddc971706").unwrap(),
+        pair: PairName::new("BTCUSD").unwrap(),
+        side: Side::Short,
+        execution: ExecutionType::Market,
+        size: SizeFields { leverage: Some(Leverage::new(0.5).unwrap()), ..SizeFields::default() },
+    });
+    let price = |at: UtcMs, number: f64| {
+        let pair = TradePair::from_id("BTCUSD").unwrap();
+        let source = SourceName::new("feed").unwrap();
+        Input::Prices(vec![Quote::event(pair, source, at, Price::new(number).unwrap())])
+    };
+    let (yesterday, opened, ended) = (UtcMs(noon - 86_400_000), UtcMs(noon), UtcMs(noon + 60_000));
+    let terms = vec![
+        Input::Rulebook(VANTA.into()),
+        Input::Roster(Roster::new(1, vec![trader.clone()])),
+        Input::AccountSize(trader.clone(), Usd::new(100_000.0).unwrap()),
+        Input::AssetClass(trader, AssetClass::Crypto),
+    ];
+    let batches = [
+        Batch { at: yesterday, inputs: terms },
+        Batch { at: opened, inputs: vec![price(opened, 60_000.0), order] },
+        Batch { at: ended, inputs: vec![price(UtcMs(ended.0 - 1_500), 185_000.0)] },
+    ];
+    let batches = batches.into_iter().map(Ok::<_, RunError>);
+    run::run(dir, Default::default(), batches, |_| {}).unwrap();
+}
+
+#[test]
+fn e_45_the_page_of_a_liquidation_shows_how_the_account_was_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    liquidation(dir.path());
+    let told = tell(dir.path(), "alice");
+    check_page(&told.page);
+    check_orders(&told.story);
+    let page = joined(&told.page);
+    for expected in [
+        "Trader alice: ELIMINATED, LIQUIDATED (E-45)",
+        "E-45 (trading 8.9): an account ends when its portfolio is worth nothing",
+        "BTCUSD 185000 feed 2026-01-06T12:00:58.500Z 1.5 s",
+        "not below 0: the account is lost: = 0",
+        "every order after the verdict in commit 3 is refused",
+        "to the last bit",
+    ] {
+        assert!(page.contains(expected), "{expected:?} is not on the page:\n{}", told.page);
+    }
 }

@@ -208,7 +208,18 @@ impl Observer {
                 let scene = Scene { commit, outcome, account, prices, view };
                 self.filled(&scene, position, *pair, order, (*clamped, *closes), after);
             }
-            _ => {}
+            Event::RulebookAdopted { .. }
+            | Event::TraderEnrolled { .. }
+            | Event::TraderDeparted { .. }
+            | Event::AccountSizeRecorded { .. }
+            | Event::AssetClassChosen { .. }
+            | Event::QuoteRefused { .. }
+            | Event::Rejected { .. }
+            | Event::NothingToClose { .. }
+            | Event::Filled { .. }
+            | Event::CellClosed { .. }
+            | Event::SampleRefused { .. }
+            | Event::Eliminated { .. } => {}
         }
     }
 
@@ -316,10 +327,14 @@ impl Observer {
         account: Option<&Account>,
         view: &View,
     ) {
-        let record = outcome.events.iter().find_map(|event| match event {
-            Event::Eliminated { trader, record } if *trader == self.trader => Some(record),
-            _ => None,
-        });
+        let mut record = None;
+        for event in &outcome.events {
+            if let Event::Eliminated { trader, record: found } = event
+                && *trader == self.trader
+            {
+                record = Some(found);
+            }
+        }
         if let (Some(record), Some(account)) = (record, account)
             && let Some(rulebook) = view.rulebook_of(account)
         {
@@ -418,8 +433,10 @@ impl Samples {
         let known = self.peak.map(|(mark, _)| mark);
         self.sampled(stamp, ledger.peak(), ledger.value());
         if known != Some(ledger.peak()) {
-            // Only a peak of this very sample can be told by the positions as they stand.
-            let fresh = ledger.peak().at == stamp.at;
+            // Only a peak of this very sample can be told by the positions as they stand; the value
+            // that every account begins with is a peak, too, and needs no explanation.
+            let mark = ledger.peak();
+            let fresh = mark.at == stamp.at && mark.value == ledger.value();
             self.peak_valuation = fresh.then(|| standing_value(account, stamp.at, ledger.value()));
         }
     }

@@ -218,8 +218,8 @@ fn positions(page: &mut String, story: &Story, last: Option<usize>) {
         ("max x", Align::Right),
         ("entry price", Align::Right),
         ("PnL, USD", Align::Right),
-        ("before fees", Align::Right),
-        ("after fees", Align::Right),
+        ("gross", Align::Right),
+        ("net", Align::Right),
         ("by", Align::Left),
     ]);
     for position in &story.positions[all - shown..] {
@@ -241,7 +241,8 @@ fn positions(page: &mut String, story: &Story, last: Option<usize>) {
     wrapped(
         page,
         "  ",
-        "opened and closed are commits; returns are ratios of the account size, 1 is unchanged",
+        "opened and closed are commits; gross and net are returns before and after fees as ratios of the \
+         account size, 1 is unchanged",
     );
 }
 

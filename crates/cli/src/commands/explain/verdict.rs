@@ -284,10 +284,9 @@ fn open_value(page: &mut String, pair: &str, open: &OpenValue) {
 }
 
 fn unrealized(page: &mut String, open: &OpenValue, price: &PriceUsed) {
-    let text = if open.net_quantity == 0.0 {
-        // An order that lost the whole account leaves no size to show the product with.
-        format!("{} USD", open.unrealized_pnl_usd)
-    } else {
+    let units = open.net_quantity * open.lot_size;
+    let gained = (price.price - open.average_entry_price) * units * open.quote_usd_rate;
+    let text = if gained == open.unrealized_pnl_usd {
         format!(
             "({} - {}) x {} lots x {} units x {} USD = {} USD",
             price.price,
@@ -295,6 +294,12 @@ fn unrealized(page: &mut String, open: &OpenValue, price: &PriceUsed) {
             open.net_quantity,
             open.lot_size,
             open.quote_usd_rate,
+            open.unrealized_pnl_usd
+        )
+    } else {
+        // The product would not hold: the size and entry price of after the order are told.
+        format!(
+            "{} USD: an order values what was held before it, without its own slippage (trading 3.7)",
             open.unrealized_pnl_usd
         )
     };
