@@ -20,10 +20,14 @@ struct Cli {
 enum Command {
     /// Run a simulated market and its traders through the whole node.
     Demo(commands::demo::Args),
-    /// Tell the story of one account: orders, positions, ledger, and its end or how far that is.
-    Explain(commands::explain::Args),
+    /// Run recorded orders and price bars through the whole node.
+    Replay(commands::replay::Args),
     /// Check a data directory: hash chain, every result, every stored digest.
     Verify(commands::verify::Args),
+    /// Tell the story of one account: orders, positions, ledger, and its end or how far that is.
+    Explain(commands::explain::Args),
+    /// Measure the speed of the node on this machine; prints JSON lines.
+    Bench(commands::bench::Args),
 }
 
 /// How a command ends when it did not fail.
@@ -36,7 +40,9 @@ enum Verdict {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Bench(args) => commands::bench::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
+        Command::Replay(args) => commands::replay::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
     };
@@ -45,8 +51,23 @@ fn main() -> ExitCode {
         Ok(Verdict::Bad) => ExitCode::FAILURE,
         Err(error) => {
             // One line: what happened, to what, and what to do.
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", one_line(&error));
             ExitCode::from(2)
         }
     }
+}
+
+/// Returns the error with its causes on one line; a cause that the text before says already is
+/// left out.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if line.is_empty() {
+            line = text;
+        } else if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+    }
+    line.replace('\n', " ")
 }

@@ -35,30 +35,42 @@ fn main() -> Result<(), Failure> {
 /// Appends and probes in turns, `records` for each sync.
 fn append(directory: &Path, records: usize, bytes: usize) -> Result<(), Failure> {
     let path = directory.join(format!("log-{records}-{bytes}"));
-    let (mut log, _) = Log::open(Arc::new(FileStorage::create(&path)?), LogConfig::default())?;
-    let mut probe = Probe::create(directory, 64 << 20)?;
-    let (mut own, mut bare) = (Vec::new(), Vec::new());
+    let config = LogConfig::default();
+    let (length, ahead) = (config.segment_bytes, config.preallocate_bytes);
+    let (mut log, _) = Log::open(Arc::new(FileStorage::create(&path)?), config)?;
+    let mut bare = Probe::create(directory, length, length)?;
+    let mut like_log = Probe::create(&path, length, ahead)?;
+    let (payload, written) = (vec![0xAB; bytes], batch_bytes(records, bytes));
+    let mut times = [Vec::new(), Vec::new(), Vec::new()];
     for turn in 0..TURNS {
-        // Who goes first changes, so that neither profits from its place.
-        for who in [turn % 2, (turn + 1) % 2] {
-            if who == 0 {
-                own.push(log_turn(&mut log, records, &vec![0xAB; bytes])?);
-            } else {
-                bare.push(probe.run(batch_bytes(records, bytes), SYNCS_A_TURN)?);
-            }
+        // Who goes first changes, so that nobody profits from his place.
+        for who in (0..3).map(|place| (turn + place) % 3) {
+            times[who].push(match who {
+                0 => log_turn(&mut log, records, &payload)?,
+                1 => like_log.run(written, SYNCS_A_TURN)?,
+                _ => bare.run(written, SYNCS_A_TURN)?,
+            });
         }
     }
     log.close()?;
-    let ratios = own.iter().zip(&bare).map(|(own, bare)| own.as_secs_f64() / bare.as_secs_f64());
-    let (own, bare) = (rate(&own), rate(&bare));
+    let [own, like_log, bare] = &times;
     writeln!(
         io::stdout(),
-        "{records:>3} x {bytes:>5} bytes a sync: log {own:>6.0}/s, bare fdatasync {bare:>6.0}/s, \
-         time ratio {:.3} (median of {TURNS} turns), {:.0} records/s",
-        median(ratios.collect()),
-        own * f64::from(u32::try_from(records)?),
+        "{records:>3} x {bytes:>5} bytes a sync: {:>6.0} syncs/s ({:.0} records/s), bare fdatasync \
+         {:.0}/s; time {:.3} of the probe's that fills ahead like the log, {:.3} of the bare one's",
+        rate(own),
+        rate(own) * f64::from(u32::try_from(records)?),
+        rate(bare),
+        ratio(own, like_log),
+        ratio(own, bare),
     )?;
     Ok(())
+}
+
+/// The median of the ratios of turns side by side.
+fn ratio(own: &[Duration], probe: &[Duration]) -> f64 {
+    let turns = own.iter().zip(probe);
+    median(turns.map(|(own, probe)| own.as_secs_f64() / probe.as_secs_f64()).collect())
 }
 
 fn log_turn(log: &mut Log, records: usize, payload: &[u8]) -> Result<Duration, Failure> {

@@ -19,38 +19,38 @@ pub fn batch_bytes(records: usize, payload_bytes: usize) -> usize {
     (records * (FRAME_HEADER_BYTES + payload_bytes)).div_ceil(CONTENT) * SECTOR
 }
 
-/// A file, zero-filled like a segment, that is written and synced and nothing else. Removed on drop.
+/// A file that is written and synced like a segment, and nothing else. Removed on drop.
 #[derive(Debug)]
 pub struct Probe {
     path: PathBuf,
     file: File,
     length: u64,
+    ahead: u64,
     next: u64,
+    filled: u64,
 }
 
 impl Probe {
-    /// Creates a probe of `length` bytes in a directory that the log uses or is beside.
+    /// Creates a probe in a directory that the log uses or is beside.
+    ///
+    /// `length` and `ahead`, in bytes, are what [`crate::LogConfig`] calls `segment_bytes` and
+    /// `preallocate_bytes`. If they are equal, all zeros are written here and none while the probe
+    /// runs: that is the disk's bare rate. If `ahead` is less, the probe pays for them as it goes,
+    /// as the log does.
     ///
     /// # Errors
     ///
     /// What the operating system says; [`io::ErrorKind::AlreadyExists`] if there is a probe.
-    pub fn create(directory: &Path, length: u64) -> io::Result<Self> {
+    pub fn create(directory: &Path, length: u64, ahead: u64) -> io::Result<Self> {
         let path = directory.join("fdatasync.probe");
         let file = File::options().write(true).create_new(true).open(&path)?;
-        let probe = Self { path, file, length, next: 0 };
-        let piece = vec![0; 1 << 20];
-        let mut at = 0;
-        while at < length {
-            let bytes = usize::try_from(length - at).unwrap_or(piece.len()).min(piece.len());
-            probe.file.write_all_at(&piece[..bytes], at)?;
-            at += bytes as u64;
-        }
-        probe.file.sync_all()?;
+        let mut probe = Self { path, file, length, ahead, next: 0, filled: 0 };
+        probe.fill(ahead.min(length))?;
         Ok(probe)
     }
 
-    /// Writes `bytes` and syncs, `rounds` times over, and returns how long that took. Begins again
-    /// at the front when the file is full.
+    /// Writes `bytes` and syncs, `rounds` times over, and returns how long that took. When the file
+    /// is full it begins again, in a file as new.
     ///
     /// # Errors
     ///
@@ -63,14 +63,38 @@ impl Probe {
         let piece = vec![0x5A; bytes];
         let start = Instant::now();
         for _ in 0..rounds {
-            if self.next + bytes as u64 > self.length {
-                self.next = 0;
-            }
+            self.reserve(bytes as u64)?;
             self.file.write_all_at(&piece, self.next)?;
             self.file.sync_data()?;
             self.next += bytes as u64;
         }
         Ok(start.elapsed())
+    }
+
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        if self.next + bytes > self.length {
+            self.next = 0;
+            if self.ahead < self.length {
+                self.file.set_len(0)?;
+                self.filled = 0;
+            }
+        }
+        let needed = self.next + bytes;
+        if needed > self.filled {
+            self.fill((self.filled + self.ahead).min(self.length).max(needed))?;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, until: u64) -> io::Result<()> {
+        let zeros = vec![0; 1 << 20];
+        while self.filled < until {
+            let left = usize::try_from(until - self.filled).unwrap_or(zeros.len());
+            let piece = &zeros[..left.min(zeros.len())];
+            self.file.write_all_at(piece, self.filled)?;
+            self.filled += piece.len() as u64;
+        }
+        self.file.sync_data()
     }
 }
 
@@ -81,14 +105,16 @@ impl Drop for Probe {
     }
 }
 
-/// Returns how many times a second `directory`'s disk writes and syncs this many bytes.
+/// Returns how many times a second `directory`'s disk writes and syncs this many bytes, into a file
+/// that is zero-filled beforehand.
 ///
 /// # Errors
 ///
 /// As [`Probe::create`] and [`Probe::run`].
 pub fn fdatasync_rate(directory: &Path, bytes: usize, rounds: u32) -> io::Result<f64> {
     let length = (bytes as u64).saturating_mul(u64::from(rounds)).clamp(1 << 20, 64 << 20);
-    let elapsed = Probe::create(directory, length.max(bytes as u64))?.run(bytes, rounds)?;
+    let length = length.max(bytes as u64);
+    let elapsed = Probe::create(directory, length, length)?.run(bytes, rounds)?;
     Ok(f64::from(rounds) / elapsed.as_secs_f64().max(f64::MIN_POSITIVE))
 }
 
@@ -102,6 +128,20 @@ mod tests {
         let rate = fdatasync_rate(directory.path(), batch_bytes(16, 100), 5).unwrap();
         assert!(rate > 0.0 && rate.is_finite());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_probe_that_fills_ahead_grows_in_steps_and_begins_again_when_full() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut probe = Probe::create(directory.path(), 10_240, 4_096).unwrap();
+        let length = |probe: &Probe| probe.file.metadata().unwrap().len();
+        let mut kib = vec![length(&probe) / 1_024];
+        for _ in 0..11 {
+            probe.run(1_024, 1).unwrap();
+            kib.push(length(&probe) / 1_024);
+        }
+        assert_eq!(kib, [4, 4, 4, 4, 4, 8, 8, 8, 8, 10, 10, 4]);
+        assert!(probe.run(10_241, 1).is_err());
     }
 
     #[test]

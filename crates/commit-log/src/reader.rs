@@ -381,3 +381,6 @@ fn open_file(
 ) -> Result<Box<dyn crate::storage::StorageFile>, IoFailure> {
     storage.open(&name.file, Access::Read).map_err(IoFailure::of("open", &name.file))
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,4 +210,12 @@ mod tests {
             Err(DamageKind::FrameLength { found: u64::from(u32::MAX), max: 0 })
         );
     }
+
+    #[test]
+    fn a_payload_over_the_limit_is_refused_even_if_all_of_it_is_there() {
+        let mut bytes = Vec::new();
+        encode_frame(&mut bytes, 1, &Digest([0; 32]), &vec![0; MAX_PAYLOAD_BYTES + 1]);
+        let (found, max) = (MAX_PAYLOAD_BYTES as u64 + 1, MAX_PAYLOAD_BYTES as u64);
+        assert_eq!(Frame::decode(&bytes), Err(DamageKind::FrameLength { found, max }));
+    }
 }

@@ -216,6 +216,7 @@ impl Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::faulty::FaultyDisk;
     use crate::storage::memory::MemoryStorage;
 
     #[test]
@@ -253,5 +254,14 @@ mod tests {
         segment.reserve(20, 4_096, 8_192).unwrap();
         assert_eq!(length(&storage), 21 * 512);
         assert!(storage.files()[&segment.name.file][512..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn room_is_on_disk_before_anything_is_written_there() {
+        let disk = FaultyDisk::new();
+        let mut segment = Segment::create(&disk, &Head::GENESIS, 1_024).unwrap();
+        assert_eq!(disk.undecided(), 0);
+        segment.reserve(40, 4_096, 1 << 20).unwrap();
+        assert_eq!(disk.undecided(), 0);
     }
 }

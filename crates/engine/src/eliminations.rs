@@ -70,15 +70,17 @@ pub struct Elimination {
     pub reason: Reason,
     /// The commit that decided and its time.
     pub stamp: Stamp,
-    /// The portfolio's highest value in the ledger's window, as a multiple of the account.
+    /// The value that the fall began from, as a multiple of the account's start.
     pub peak: f64,
     /// When that value was reached.
     pub peak_at: UtcMs,
-    /// The portfolio's value at the decision.
+    /// The least value of the fall; zero for a liquidation.
     pub value: f64,
-    /// The worst ratio of value to peak in the retained cells: 0.9 is ten per cent down.
+    /// When it was reached.
+    pub value_at: UtcMs,
+    /// What was left of the peak, `value / peak`: 0.9 is ten per cent down.
     pub worst_ratio: f64,
-    /// The loss from the peak in per cent, rounded to two places, as records show it (E-3).
+    /// What was lost of the peak in per cent, rounded to two places, as records show it (E-3).
     pub drawdown_percent: f64,
     /// The prices that the open positions were valued at.
     pub prices: Vec<PriceEvidence>,

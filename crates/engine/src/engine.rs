@@ -59,6 +59,14 @@ pub enum OutOfOrder {
         /// Time of the last commit that was applied.
         last: UtcMs,
     },
+    /// The time lies outside the years 1970 to 9999: spans counted from it would overflow.
+    #[error("commit {commit} is dated {} ms, which is not within the years 1970 to 9999", .found.0)]
+    Calendar {
+        /// Index of the commit that was offered.
+        commit: u64,
+        /// Its time.
+        found: UtcMs,
+    },
 }
 
 /// The fold over commits.
@@ -93,6 +101,9 @@ impl Engine {
         let last = self.state.stamp;
         if commit.index != last.commit + 1 {
             return Err(OutOfOrder::Index { found: commit.index, last: last.commit });
+        }
+        if !commit.at.is_in_range() {
+            return Err(OutOfOrder::Calendar { commit: commit.index, found: commit.at });
         }
         if commit.at < last.at {
             return Err(OutOfOrder::Time { commit: commit.index, found: commit.at, last: last.at });

@@ -76,10 +76,10 @@ impl Registered {
         Ok(RosterChange { joined, departed: lost })
     }
 
-    /// Tests whether `trader` may trade at all: gates 1 and 5.
+    /// Tests whether `trader` is registered: gate 1 of trading 2.6.
     ///
     /// # Errors
-    /// [`Rejection::RosterUnknown`], [`Rejection::NotRegistered`] or [`Rejection::Departed`].
+    /// [`Rejection::RosterUnknown`] or [`Rejection::NotRegistered`].
     pub fn admit(&self, trader: &TraderId) -> Result<(), Rejection> {
         let known = self.current.as_ref().ok_or(Rejection::RosterUnknown)?;
         if !known.traders.contains(trader) {

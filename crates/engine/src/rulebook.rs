@@ -309,8 +309,13 @@ pub struct EliminationRules {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RulebookError {
     /// Not TOML, a missing or unknown field, or a value of the wrong type.
-    #[error("{0}")]
-    Syntax(String),
+    #[error("line {line}: {problem}")]
+    Syntax {
+        /// Line of the document, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        problem: String,
+    },
     /// A field's value breaks a rule; holds the field's path and what is wrong.
     #[error("{field}: {problem}")]
     Field {
@@ -327,8 +332,13 @@ impl Rulebook {
     /// # Errors
     /// [`RulebookError`] names the line or the field that is wrong.
     pub fn parse(text: &str) -> Result<Self, RulebookError> {
-        let rulebook: Self = toml::from_str(text)
-            .map_err(|e| RulebookError::Syntax(e.to_string().trim_end().into()))?;
+        let rulebook: Self = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
+            RulebookError::Syntax {
+                line: before.matches('\n').count() + 1,
+                problem: error.message().trim_end().replace('\n', ", "),
+            }
+        })?;
         rulebook.check()?;
         Ok(rulebook)
     }
@@ -475,5 +485,78 @@ pub(crate) fn eras<T>(name: &str, schedule: &Schedule<T>) -> Result<(), Rulebook
         Ok(())
     } else {
         Err(field(name, "eras must be listed by increasing from_ms"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns what is wrong with the built-in rulebook after `from` was replaced by `to` in it.
+    fn problem(from: &str, to: &str) -> String {
+        assert!(VANTA.contains(from), "{from:?} stands in the rulebook");
+        Rulebook::parse(&VANTA.replacen(from, to, 1)).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn the_built_in_rulebook_is_valid_and_every_switch_is_right() {
+        let rulebook = Rulebook::parse(VANTA).expect("valid");
+        assert_eq!(rulebook.name, "vanta");
+        assert_eq!(rulebook.switches.carry_mode, CarryMode::Calendar);
+        assert_eq!(rulebook.switches.drawdown_limit, DrawdownLimit::Ratio);
+    }
+
+    #[test]
+    fn a_wrong_document_is_refused_with_the_place_and_the_reason() {
+        for (from, to, expected) in [
+            ("cooldown = {", "cool_down = {", "unknown field `cool_down`"),
+            (
+                "cooldown = { value = 10_000, unit = \"ms\"",
+                "cooldown = { value = 10, unit = \"s\"",
+                "the rule computes in \"ms\"",
+            ),
+            (
+                "value = 10_000, unit = \"ms\"",
+                "value = -1, unit = \"ms\"",
+                "orders.cooldown: -1 must be 0 or more",
+            ),
+            ("value = 500.0", "value = nan", "must be a finite number above 0"),
+            (
+                "drawdown_max = { value = 0.1",
+                "drawdown_max = { value = 10",
+                "must lie between 0 and 1",
+            ),
+            ("\"AUDJPY\"", "\"AUDJPX\"", "unknown trade pair"),
+            (
+                "carry_mode = \"calendar\"",
+                "carry_mode = \"sometimes\"",
+                "unknown variant `sometimes`",
+            ),
+            ("from_ms = 1727161200000, cap", "from_ms = 0, cap", "increasing from_ms"),
+            ("[leverage.class.indices]", "[leverage.class.bonds]", "unknown variant `bonds`"),
+        ] {
+            let problem = problem(from, to);
+            assert!(problem.contains(expected), "{to}: {problem}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_syntax_names_its_line() {
+        let line = VANTA.lines().position(|line| line.starts_with("cooldown")).expect("a line") + 1;
+        let problem = problem("cooldown = {", "cool_down = {");
+        assert!(problem.starts_with(&format!("line {line}: ")), "{problem}");
+    }
+
+    #[test]
+    fn an_era_holds_from_its_first_moment_to_the_next() {
+        let rulebook = Rulebook::parse(VANTA).expect("valid");
+        let btc = TradePair::from_id("BTCUSD").expect("a pair");
+        let max = |ms| rulebook.leverage_bounds(btc, UtcMs(ms)).map(|bounds| bounds.max);
+        assert_eq!(max(1_722_018_482_999), Some(20.0));
+        assert_eq!(max(1_722_018_483_000), Some(0.5));
+        assert_eq!(rulebook.portfolio_cap(UtcMs(1_727_161_199_999)), f64::INFINITY);
+        assert_eq!(rulebook.portfolio_cap(UtcMs(1_727_161_200_000)), 10.0);
+        let spx = TradePair::from_id("SPX").expect("a pair");
+        assert_eq!(rulebook.leverage_bounds(spx, UtcMs(1_722_018_483_000)), None);
     }
 }

@@ -8,6 +8,8 @@ mod bars;
 mod hash;
 mod orders;
 mod rows;
+#[cfg(test)]
+mod testing;
 mod text;
 
 pub use bars::{

@@ -5,9 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod data_dir;
 pub mod explain;
 pub mod import;
+pub mod recorded;
 pub mod report;
 pub mod run;
 pub mod simulation;

@@ -5,6 +5,7 @@
 //! killed and resumed ends in the same digest as one that was not.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::path::Path;
 
 use proctor_commit_log::{Reader, SkippedSnapshot};
@@ -64,6 +65,14 @@ pub struct Progress {
     pub stamp: Stamp,
     /// The state digest after it.
     pub digest: Digest,
+}
+
+impl fmt::Display for Progress {
+    /// Writes the line that acknowledges a commit where there is no terminal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stamp { commit, at } = self.stamp;
+        write!(f, "committed {commit} {at} digest {}", self.digest.short())
+    }
 }
 
 /// A run that came to its end.
@@ -157,3 +166,6 @@ fn feed<E: From<RunError>>(
     }
     waiting.into_iter().try_for_each(settle)
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ pub struct Tally {
     pub accepted: u64,
     /// Orders that were refused, by code.
     pub refused: BTreeMap<&'static str, u64>,
+    /// Which orders were refused, and why.
+    pub refused_orders: BTreeMap<(TraderId, OrderId), &'static str>,
     /// Price records that were not taken, by code.
     pub quotes_refused: BTreeMap<String, u64>,
     /// Inputs other than orders that were refused, by code.
@@ -127,7 +129,8 @@ impl Tally {
     ) {
         let counts = if order.is_some() { &mut self.refused } else { &mut self.inputs_refused };
         *counts.entry(rejection.code()).or_default() += 1;
-        if let (Some(trader), Some(_)) = (trader, order) {
+        if let (Some(trader), Some(order)) = (trader, order) {
+            self.refused_orders.insert((trader.clone(), order.clone()), rejection.code());
             // Strangers are not on the roster; their orders are counted, their names are not kept.
             if let Some(tally) = self.traders.get_mut(trader) {
                 tally.refused += 1;

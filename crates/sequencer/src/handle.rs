@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
+use proctor_commit_log::MAX_PAYLOAD_BYTES;
 use proctor_engine::{Input, View};
 use proctor_types::UtcMs;
+use proctor_wire::log_entry;
 
 use crate::clock::Clock;
 use crate::publisher::Views;
@@ -171,29 +173,11 @@ fn collect(first: Message, messages: &Receiver<Message>) -> (Vec<Submission>, bo
 
 /// Commits a group and answers: undated submissions share one commit, dated ones have their own.
 fn serve(writer: &mut Writer, clock: &impl Clock, group: Vec<Submission>) {
-    let mut batches: Vec<Batch> = Vec::new();
-    let mut waiting: Vec<Vec<(SyncSender<Answer>, usize)>> = Vec::new();
-    // Which batch takes undated submissions; a dated one in between closes it.
-    let mut open: Option<usize> = None;
-    let mut latest = writer.stamp().at;
-    for Submission { at, inputs, answer } in group {
-        let count = inputs.len();
-        match (at, open) {
-            (None, Some(place)) => {
-                batches[place].inputs.extend(inputs);
-                waiting[place].push((answer, count));
-                continue;
-            }
-            (None, None) => open = Some(batches.len()),
-            (Some(_), _) => open = None,
-        }
-        // A wall clock may go back, stamps do not.
-        let at = at.unwrap_or_else(|| clock.now().max(latest));
-        latest = latest.max(at);
-        batches.push(Batch { at, inputs });
-        waiting.push(vec![(answer, count)]);
+    let mut plan = GroupPlan::after(writer.stamp().at);
+    for submission in group {
+        plan.add(clock, submission);
     }
-    for (result, answers) in writer.commit(batches).into_iter().zip(waiting) {
+    for (result, answers) in writer.commit(plan.batches).into_iter().zip(plan.waiting) {
         let mut replies = result.as_ref().map_or(&[][..], |receipt| &receipt.replies);
         for (answer, count) in answers {
             let (own, rest) = replies.split_at(count.min(replies.len()));
@@ -202,5 +186,46 @@ fn serve(writer: &mut Writer, clock: &impl Clock, group: Vec<Submission>) {
             // Whoever no longer waits does not mind.
             drop(answer.send(own));
         }
+    }
+}
+
+/// Which submissions of a group become which commits.
+struct GroupPlan {
+    batches: Vec<Batch>,
+    /// Who waits for each batch, and how many of its inputs are theirs.
+    waiting: Vec<Vec<(SyncSender<Answer>, usize)>>,
+    /// Whether the last batch takes more undated submissions, and how many bytes it has so far.
+    open: Option<usize>,
+    /// The time of the last batch that will be committed.
+    latest: UtcMs,
+}
+
+impl GroupPlan {
+    fn after(latest: UtcMs) -> Self {
+        Self { batches: Vec::new(), waiting: Vec::new(), open: None, latest }
+    }
+
+    fn add(&mut self, clock: &impl Clock, Submission { at, inputs, answer }: Submission) {
+        let (count, bytes) = (inputs.len(), log_entry::encoded_len(&inputs));
+        if at.is_none()
+            && let Some(so_far) = self.open
+            // A submission that is too large by itself must not spoil a commit of others.
+            && so_far + bytes <= MAX_PAYLOAD_BYTES
+            && let (Some(batch), Some(waiting)) = (self.batches.last_mut(), self.waiting.last_mut())
+        {
+            batch.inputs.extend(inputs);
+            waiting.push((answer, count));
+            self.open = Some(so_far + bytes);
+            return;
+        }
+        self.open = at.is_none().then_some(bytes);
+        // A wall clock may go back, stamps do not.
+        let stamp = at.unwrap_or_else(|| clock.now().max(self.latest));
+        // What the writer will refuse does not move the time of those that follow.
+        if stamp.is_in_range() && bytes <= MAX_PAYLOAD_BYTES {
+            self.latest = self.latest.max(stamp);
+        }
+        self.batches.push(Batch { at: stamp, inputs });
+        self.waiting.push(vec![(answer, count)]);
     }
 }

@@ -4,6 +4,7 @@
 //! digest of the state before it, so within a group every batch but the last is applied before the
 //! sync; nothing is published or answered before it, so no reader can tell.
 
+use std::io;
 use std::sync::Arc;
 
 use proctor_commit_log::storage::Storage;
@@ -69,6 +70,9 @@ pub enum CommitError {
         /// Time of the last commit.
         last: UtcMs,
     },
+    /// The batch is dated outside the years 1970 to 9999; only it was refused.
+    #[error("the time {} ms is not within the years 1970 to 9999", .0.0)]
+    Calendar(UtcMs),
     /// The batch is larger than a record may be; only it was refused.
     #[error("the batch has {bytes} bytes, a commit holds at most {MAX_PAYLOAD_BYTES}")]
     TooLarge {
@@ -188,10 +192,11 @@ impl Writer {
                 Err(CommitError::Stopped("not synced".into()))
             }));
         }
-        if last.is_some() && self.stopped.is_none() {
-            if let Err(error) = self.log.sync() {
-                self.stopped = Some(error.to_string());
-            }
+        if last.is_some()
+            && self.stopped.is_none()
+            && let Err(error) = self.log.sync()
+        {
+            self.stopped = Some(error.to_string());
         }
         match (&self.stopped, last) {
             (None, Some((place, commit))) => {
@@ -216,6 +221,9 @@ impl Writer {
             return Err(CommitError::Stopped(cause.clone()));
         }
         let last = self.engine.stamp();
+        if !batch.at.is_in_range() {
+            return Err(CommitError::Calendar(batch.at));
+        }
         if batch.at < last.at {
             return Err(CommitError::TimeWentBack { given: batch.at, last: last.at });
         }
@@ -267,8 +275,16 @@ impl Writer {
     /// Writes a snapshot of the state as it stands and removes the oldest beyond those kept.
     ///
     /// # Errors
-    /// [`SnapshotError`] when it cannot be written; the log is not affected.
+    /// [`SnapshotError`] when it cannot be written, or when the log has stopped: the state may then
+    /// be ahead of what is durable. The log is not affected.
     pub fn snapshot(&mut self) -> Result<(), SnapshotError> {
+        if let Some(cause) = &self.stopped {
+            return Err(SnapshotError::Io(IoFailure {
+                action: "snapshot",
+                file: "the engine's state".into(),
+                source: Arc::new(io::Error::other(cause.clone())),
+            }));
+        }
         let state = checkpoint::encode(&self.engine).map_err(|error| {
             SnapshotError::Io(IoFailure {
                 action: "encode",
@@ -315,7 +331,12 @@ impl Writer {
 }
 
 fn is_refusal(answer: &Result<Receipt, CommitError>) -> bool {
-    matches!(answer, Err(CommitError::TimeWentBack { .. } | CommitError::TooLarge { .. }))
+    matches!(
+        answer,
+        Err(CommitError::TimeWentBack { .. }
+            | CommitError::Calendar(_)
+            | CommitError::TooLarge { .. })
+    )
 }
 
 /// Tests that `snapshot` was made from `log`.

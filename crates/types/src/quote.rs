@@ -59,6 +59,14 @@ pub enum InvalidQuote {
     /// The span is negative.
     #[error("span {} ms is negative", .0.0)]
     NegativeSpan(DurationMs),
+    /// The record begins or ends outside the years 1970 to 9999.
+    #[error("{} ms from {} ms on are not within the years 1970 to 9999", .span.0, .start.0)]
+    Time {
+        /// Where it begins.
+        start: UtcMs,
+        /// How long it is.
+        span: DurationMs,
+    },
 }
 
 impl Quote {
@@ -86,6 +94,9 @@ impl Quote {
     pub fn check(&self) -> Result<(), InvalidQuote> {
         if self.span.0 < 0 {
             return Err(InvalidQuote::NegativeSpan(self.span));
+        }
+        if !self.start.is_in_range() || self.span > UtcMs::MAX.since(self.start) {
+            return Err(InvalidQuote::Time { start: self.start, span: self.span });
         }
         let prices = [
             Some(self.open),
@@ -128,5 +139,29 @@ impl Quote {
     #[must_use]
     pub fn distance(&self, at: UtcMs) -> i64 {
         (at.0 - self.start.0).abs().min((at.0 - self.end().0).abs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_outside_the_calendar_is_refused_before_anything_is_computed_from_its_time() {
+        let pair = TradePair::from_id("BTCUSD").expect("in the table");
+        let source = SourceName::new("test").expect("valid");
+        let price = Price::new(1.0).expect("finite");
+        let spanning = |start, span| {
+            let event = Quote::event(pair, source.clone(), UtcMs(start), price);
+            Quote { span: DurationMs(span), ..event }.check()
+        };
+        let max = UtcMs::MAX.0;
+        assert_eq!(spanning(max - 1_000, 1_000), Ok(()));
+        for (start, span) in
+            [(max - 1_000, 1_001), (max + 1, 0), (-1, 0), (i64::MIN, 0), (i64::MAX, i64::MAX)]
+        {
+            let refused = Err(InvalidQuote::Time { start: UtcMs(start), span: DurationMs(span) });
+            assert_eq!(spanning(start, span), refused);
+        }
     }
 }

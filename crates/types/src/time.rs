@@ -60,6 +60,16 @@ pub struct CivilDate {
 }
 
 impl UtcMs {
+    /// The last moment that is accepted from outside, the end of the year 9999: no sum of moments
+    /// and spans overflows before it.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// Returns whether this moment lies in the years 1970 to 9999.
+    #[must_use]
+    pub fn is_in_range(self) -> bool {
+        (Self(0)..=Self::MAX).contains(&self)
+    }
+
     /// Returns 00:00 UTC of this moment's day.
     #[must_use]
     pub fn start_of_day(self) -> Self {

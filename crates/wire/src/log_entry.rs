@@ -24,6 +24,16 @@ pub struct LogEntry {
     pub inputs: Vec<Input>,
 }
 
+/// Returns how many bytes an entry with `inputs` has.
+///
+/// # Panics
+/// Never: amounts are finite by type, and counting does not fail.
+#[must_use]
+pub fn encoded_len(inputs: &[Input]) -> usize {
+    let inputs = borsh::object_length(inputs).expect("amounts are finite and counting cannot fail");
+    size_of_val(&VERSION) + size_of::<UtcMs>() + size_of::<Digest>() + inputs
+}
+
 impl LogEntry {
     /// Returns the canonical bytes.
     ///

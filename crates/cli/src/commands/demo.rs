@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
+use proctor_node::report::{Summary, count};
 use proctor_node::run::{self, RunError};
 use proctor_node::simulation::{Scenario, Simulation};
 
@@ -38,16 +39,9 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     let mut bar =
         if args.acks { Progress::every_step(span) } else { Progress::new(span, "simulating") };
     let batches = Simulation::new(scenario).map(Ok::<_, RunError>);
-    let finished = run::run(&args.data, Default::default(), batches, |progress| {
-        let minutes = (progress.stamp.at.0 - scenario.start().0) / 60_000;
-        bar.at(u64::try_from(minutes).unwrap_or(0), || {
-            format!(
-                "committed {} {} digest {}",
-                progress.stamp.commit,
-                progress.stamp.at,
-                progress.digest.short()
-            )
-        });
+    let finished = run::run(&args.data, Default::default(), batches, |done| {
+        let minutes = (done.stamp.at.0 - scenario.start().0) / 60_000;
+        bar.at(u64::try_from(minutes).unwrap_or(0), || done.to_string());
     })?;
     bar.finish();
     for snapshot in &finished.skipped {
@@ -56,9 +50,15 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
             snapshot.error
         );
     }
-    println!("{} commits in {:.1} s", finished.tally.commits, started.elapsed().as_secs_f64());
-    println!("accepted {} refused {:?}", finished.tally.accepted, finished.tally.refused);
-    println!("eliminated {}", finished.tally.eliminations.len());
-    println!("digest {}", finished.view.digest);
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{}", Summary::of(&finished.tally, &finished.view));
+    println!(
+        "{} days of {} traders in {seconds:.1} s: {} commits, {} of them from an earlier run",
+        args.days,
+        args.traders,
+        count(finished.tally.commits),
+        count(finished.resumed),
+    );
+    println!("the log is in {0}; check it with: proctor verify --data {0}", args.data.display());
     Ok(Verdict::Good)
 }

@@ -16,6 +16,9 @@ use crate::writer::MAX_BATCH_BYTES;
 
 /// Sectors read from the file at once (1 MiB).
 const CHUNK: u32 = 2_048;
+/// Sectors of the longest batch.
+const BATCH_SECTORS_MAX: u32 = 67_244;
+const _: () = assert!(BATCH_SECTORS_MAX as usize == MAX_BATCH_BYTES.div_ceil(CONTENT));
 /// Bytes of a sector before its content.
 const SECTOR_PREFIX: usize = 8;
 
@@ -104,29 +107,22 @@ impl Cursor {
                 Sector::Damaged(kind) => return Err(self.damage(number, kind)),
                 Sector::Blank | Sector::Cut(_) => return self.finish(first, number, is_last),
             };
-            let (kind, batch) = (written.kind, written.batch);
-            let fits = fits(&written, first, number);
-            out.extend_from_slice(written.content);
-            if !fits {
-                let later = batch > first;
+            if !fits(&written, first, number) {
+                let later = written.batch > first;
                 let kind = if later { DamageKind::SectorMissing } else { DamageKind::SectorFields };
                 return Err(self.damage(number, kind));
             }
+            out.extend_from_slice(written.content);
+            let kind = written.kind;
             if out.len() > MAX_BATCH_BYTES {
                 return Err(self.damage(number, DamageKind::BatchTooLong { max: MAX_BATCH_BYTES }));
             }
             number += 1;
-            let range = SectorRange { first, end: number };
-            match kind {
-                Kind::More => continue,
-                Kind::Last | Kind::Header => {
-                    self.next = number;
-                    return Ok(Step::Batch(range));
-                }
-                Kind::Seal => {
-                    self.next = number;
-                    return Ok(Step::Seal(range));
-                }
+            if kind != Kind::More {
+                self.next = number;
+                let range = SectorRange { first, end: number };
+                let is_seal = kind == Kind::Seal;
+                return Ok(if is_seal { Step::Seal(range) } else { Step::Batch(range) });
             }
         }
     }
@@ -140,28 +136,28 @@ impl Cursor {
         }
         let (mut end, mut complete) = (gap, false);
         for number in gap..self.sectors {
-            let stray = match self.classify(number)? {
+            let (torn, kind) = match self.classify(number)? {
                 Sector::Blank => continue,
-                Sector::Damaged(kind) => return Err(self.damage(number, kind)),
-                Sector::Cut(None) => None,
-                Sector::Cut(Some(batch)) if batch == first => None,
-                Sector::Cut(Some(_)) => Some((number, DamageKind::SectorStray)),
-                Sector::Written(written) if written.batch > first => {
-                    Some((gap, DamageKind::SectorMissing))
+                Sector::Damaged(kind) => (false, kind),
+                Sector::Cut(batch) => {
+                    (batch.is_none_or(|batch| batch == first), DamageKind::SectorStray)
                 }
-                Sector::Written(written) if complete || !fits(&written, first, number) => {
-                    Some((number, DamageKind::SectorStray))
+                Sector::Written(written) if written.batch > first => {
+                    return Err(self.damage(gap, DamageKind::SectorMissing));
                 }
                 Sector::Written(written) => {
+                    let torn = !complete && fits(&written, first, number);
                     complete = written.kind != Kind::More;
-                    None
+                    (torn, DamageKind::SectorStray)
                 }
             };
-            match stray {
-                Some((number, kind)) => return Err(self.damage(number, kind)),
-                None if !is_last => return Err(self.damage(number, DamageKind::SectorStray)),
-                None => end = number + 1,
+            if !torn || !is_last {
+                return Err(self.damage(number, kind));
             }
+            end = number + 1;
+        }
+        if end - first > BATCH_SECTORS_MAX {
+            return Err(self.damage(first, DamageKind::BatchTooLong { max: MAX_BATCH_BYTES }));
         }
         Ok(Step::End((end > first).then_some(SectorRange { first, end })))
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use proctor_commit_log::storage::faulty::FaultyDisk;
 use proctor_commit_log::storage::memory::MemoryStorage;
 use proctor_commit_log::{Head, Log, LogConfig, LogError, verify};
 
@@ -85,6 +86,28 @@ fn a_first_mark_in_the_blank_tail_is_reported() {
     let storage = Arc::new(MemoryStorage::with_files(files));
     let (_, recovery) = Log::open(storage, whole_segments()).unwrap();
     assert_eq!(recovery.cut.map(|cut| cut.offset as usize + cut.bytes as usize), Some(at + 512));
+}
+
+#[test]
+fn a_refused_log_keeps_even_what_would_be_removed_from_a_good_one() {
+    let mut files = small_log(true);
+    let name = files.keys().next().unwrap().clone();
+    files.insert("00000000000000000099.seg.new".to_owned(), vec![1; 10]);
+    files.get_mut(&name).unwrap()[600] ^= 1;
+    check_found(&files, &name, "one flipped bit");
+}
+
+#[test]
+fn a_bit_that_flips_under_an_open_log_is_found_by_the_next_reading() {
+    let disk = FaultyDisk::new();
+    let (mut log, _) = Log::open(Arc::new(disk.clone()), whole_segments()).unwrap();
+    log.append(b"first").unwrap();
+    log.sync().unwrap();
+    assert_eq!(log.read_from(1).unwrap().filter(Result::is_ok).count(), 1);
+    assert!(disk.flip_bit("00000000000000000001.seg", 600, 3));
+    let mut reader = log.read_from(1).unwrap();
+    assert!(matches!(reader.next(), Some(Err(LogError::Damaged(_)))));
+    assert!(reader.next().is_none(), "a reader ends after the first error");
 }
 
 #[test]

@@ -71,3 +71,22 @@ proptest! {
         }
     }
 }
+
+/// Cutting it would mean to write as many zeros as somebody likes.
+#[test]
+fn a_torn_tail_longer_than_any_batch_is_refused() {
+    let files = |sectors: usize| {
+        let mut files = written(&tiny(), &[&[5]], false).files();
+        let bytes = files.values_mut().next().unwrap();
+        bytes.resize((2 + sectors) * 512, 0);
+        bytes[(1 + sectors) * 512] = 0x5A;
+        Arc::new(MemoryStorage::with_files(files))
+    };
+    let longest = 67_244;
+    assert_eq!(
+        Log::open(files(longest), tiny()).unwrap().1.cut.unwrap().bytes,
+        longest as u64 * 512
+    );
+    let error = Log::open(files(longest + 1), tiny()).unwrap_err();
+    assert!(error.to_string().contains("over the limit"), "{error}");
+}

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use proctor_types::{PositionId, Side, TraderId, UtcMs};
+use proctor_types::{PositionId, Side, TraderId, UtcMs, float};
 
 use super::{Engine, Step};
 use crate::account::Account;
 use crate::eliminations::{Elimination, Reason};
 use crate::event::{Event, PositionFacts};
-use crate::ledgers::{Bundle, Outcome, drawdown};
+use crate::ledgers::{self, Bundle, Drawdown, Outcome, drawdown};
 use crate::orders::{Fill, Target, conversion_rates};
 use crate::positions::book::Mark;
 use crate::positions::position::{ForcedFlatPrice, OrderSource, Position};
@@ -54,24 +54,30 @@ impl Engine {
         let account = &self.state.accounts[place];
         let adopted = Arc::clone(self.rulebook_of(account));
         let Some(ledgers) = &account.ledgers else { return };
+        let portfolio = ledgers.portfolio();
         let verdict = drawdown::test(
             adopted.rules.switches.drawdown_limit,
             adopted.rules.elimination.drawdown_max.value,
-            ledgers.portfolio().worst_drawdown(),
+            portfolio.worst_drawdown(),
         );
-        let reason = match (outcome.liquidated, verdict.breached) {
-            (true, _) => Reason::Liquidated,
-            (false, true) => Reason::MaxTotalDrawdown,
-            (false, false) => return,
+        let (reason, fall) = match (outcome.liquidated, portfolio.worst()) {
+            (true, _) => {
+                let nothing = ledgers::Mark { at: step.stamp.at, value: 0.0 };
+                (Reason::Liquidated, Drawdown { peak: outcome.peak, trough: nothing })
+            }
+            (false, Some(fall)) if verdict.breached => (Reason::MaxTotalDrawdown, fall),
+            (false, _) => return,
         };
+        let lost = drawdown::percent_lost(fall.ratio());
         let record = Elimination {
             reason,
             stamp: step.stamp,
-            peak: outcome.peak.value,
-            peak_at: outcome.peak.at,
-            value: outcome.value,
-            worst_ratio: ledgers.portfolio().worst_drawdown().unwrap_or(1.0),
-            drawdown_percent: verdict.percent_reported(),
+            peak: fall.peak.value,
+            peak_at: fall.peak.at,
+            value: fall.trough.value,
+            value_at: fall.trough.at,
+            worst_ratio: fall.ratio(),
+            drawdown_percent: float::round_half_even(lost, 2),
             prices: account.price_evidence(),
             flat_orders: Vec::new(),
         };

@@ -171,7 +171,7 @@ fn a_refused_order_leaves_no_trace_but_its_event() {
         0      order alice o4 BTCUSD FLAT -      -> cooling_down
     ",
     );
-    let untouched = world.engine.state.clone();
+    let untouched = world.engine.state;
     refused.engine.state.stamp = untouched.stamp;
     refused.engine.state.digest = untouched.digest;
     assert_eq!(refused.engine.state, untouched);

@@ -112,8 +112,9 @@ impl Bundle {
 
     /// Tells the ledgers what the trader's pairs are worth at `at`.
     ///
-    /// `pairs` holds every pair that the trader ever traded, in the order of the table of pairs. A
-    /// pair's ledger begins with the first sample that has it.
+    /// `pairs` holds every pair that the trader ever traded, in the order of the table of pairs, as
+    /// of after the orders of `at`. A pair's ledger begins with the first sample that has it. The
+    /// time since the sample before counts as open if that one said so.
     ///
     /// # Errors
     /// [`LedgerError`] when a pair is missing or out of order, time went back, or a number cannot
@@ -184,10 +185,10 @@ impl Bundle {
     }
 
     /// Removes every cell that reaches to `cutoff` or beyond from all ledgers (trading 8.4).
-    pub fn trim(&mut self, rules: &LedgerRules, cutoff: UtcMs) {
-        self.portfolio.trim(rules, cutoff);
+    pub fn trim(&mut self, cutoff: UtcMs) {
+        self.portfolio.trim(cutoff);
         for (_, ledger) in &mut self.pairs {
-            ledger.trim(rules, cutoff);
+            ledger.trim(cutoff);
         }
     }
 }
@@ -243,7 +244,10 @@ fn advance(ledger: &mut Ledger, rules: &LedgerRules, sample: &Sample) -> CellsCl
             && sample.unrealized_pnl == cell.unrealized_pnl_total
     });
     let value = still.map_or(sample.value, |cell| cell.value);
-    ledger.apply(rules, &Sample { value, ..*sample })
+    // A sample shows the positions after the order that asked for it; until then they were as the
+    // sample before showed them.
+    let since = ledger.status().unwrap_or(sample.status);
+    ledger.apply(rules, &Sample { value, ..*sample }, since)
 }
 
 fn collect(

@@ -3,6 +3,8 @@
 //! A ledger does not know what it measures, a portfolio or one pair, nor where prices come from: it
 //! is given a value and how it came about, at moments that never go back. Source: trading 8.1-8.4.
 
+use std::io;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{Digest, DurationMs, UtcMs, float};
 
@@ -13,15 +15,21 @@ use super::{LedgerError, LedgerRules, MarketStatus, Sample};
 /// The performance history of a portfolio or of one pair of it.
 ///
 /// A copy shares its complete cells with the original, so it costs about as much as one cell.
-#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, PartialEq, BorshSerialize)]
 pub struct Ledger {
     initialized_at: UtcMs,
+    /// Length of the cells, taken from the rules when the first one begins: a rulebook that says
+    /// otherwise later cannot cut a ledger's history in two ways.
+    span: DurationMs,
     /// The running peak: the greatest value in the retained cells, and 1 at least.
     peak: Mark,
-    /// The worst fall in the complete cells that are retained.
+    /// The worst fall in the complete cells that are retained; follows from them.
+    #[borsh(skip)]
     closed_worst: Option<Drawdown>,
     history: History,
     current: Option<Current>,
+    /// The market as of the last update; unknown before the first and after a trim.
+    status: Option<MarketStatus>,
 }
 
 /// The cell that is being filled.
@@ -37,10 +45,12 @@ impl Ledger {
     pub fn new(initialized_at: UtcMs) -> Self {
         Self {
             initialized_at,
+            span: DurationMs(0),
             peak: Mark { at: initialized_at, value: 1.0 },
             closed_worst: None,
             history: History::new(),
             current: None,
+            status: None,
         }
     }
 
@@ -66,6 +76,12 @@ impl Ledger {
     #[must_use]
     pub fn current(&self) -> Option<&Cell> {
         self.current.as_ref().map(|current| &current.cell)
+    }
+
+    /// Returns the market as of the last update, or `None` before the first and after a trim.
+    #[must_use]
+    pub fn status(&self) -> Option<MarketStatus> {
+        self.status
     }
 
     /// Returns the value at the last update, 1 before the first.
@@ -129,10 +145,13 @@ impl Ledger {
     #[must_use]
     pub fn digest(&self) -> Digest {
         let (base, closed) = self.history.digests();
-        digest_of(&(self.initialized_at, self.peak, base, closed, self.current))
+        let identity = (self.initialized_at, self.span, base, closed);
+        digest_of(&(identity, self.peak, self.current, self.status))
     }
 
     /// Tells the ledger what its subject is worth at `sample.at` (trading 8.3).
+    ///
+    /// The time since the last update counts as open if `sample.status` says so.
     ///
     /// Returns how many cells that completed. A sample exactly on a boundary completes the cell's
     /// time but leaves it open, because more samples may follow at the same moment; the first one
@@ -147,7 +166,7 @@ impl Ledger {
         sample: &Sample,
     ) -> Result<CellsClosed, LedgerError> {
         self.check(sample)?;
-        Ok(self.apply(rules, sample))
+        Ok(self.apply(rules, sample, sample.status))
     }
 
     /// Tests what [`update`](Self::update) refuses.
@@ -158,10 +177,19 @@ impl Ledger {
         sample.check()
     }
 
-    /// Applies a checked sample.
-    pub(super) fn apply(&mut self, rules: &LedgerRules, sample: &Sample) -> CellsClosed {
-        let span = rules.cell.value;
-        let trading = sample.status > MarketStatus::MarketNotOpen;
+    /// Applies a checked sample; `since` is how the market was from the last update up to it.
+    pub(super) fn apply(
+        &mut self,
+        rules: &LedgerRules,
+        sample: &Sample,
+        since: MarketStatus,
+    ) -> CellsClosed {
+        if self.is_empty() {
+            self.span = rules.cell.value;
+        }
+        self.status = Some(sample.status);
+        let span = self.span;
+        let trading = since > MarketStatus::MarketNotOpen;
         let peak = self.peak;
         let current = self.current.get_or_insert_with(|| {
             let trough = Mark { at: sample.at, value: 1.0 };
@@ -172,7 +200,7 @@ impl Ledger {
         // Strictly greater: a sample on the boundary still belongs to the cell that ends there.
         if i64::from(current.cell.accum_ms) + elapsed > span.0 {
             let full = *current;
-            closed = self.roll(span, sample.at, trading, full);
+            closed = self.roll(sample.at, trading, full);
         } else {
             current.cell.accum_ms += ms(elapsed);
             current.cell.open_ms += if trading { ms(elapsed) } else { 0 };
@@ -190,7 +218,8 @@ impl Ledger {
 
     /// Completes the cell `full`, fills the time since with cells in which nothing happened and
     /// opens the one that holds `at`.
-    fn roll(&mut self, span: DurationMs, at: UtcMs, trading: bool, full: Current) -> CellsClosed {
+    fn roll(&mut self, at: UtcMs, trading: bool, full: Current) -> CellsClosed {
+        let span = self.span;
         let Current { mut cell, worst } = full;
         let mut boundary = cell.last_update.next_boundary(span);
         cell.open_ms += if trading { ms(span.0 - i64::from(cell.accum_ms)) } else { 0 };
@@ -239,7 +268,7 @@ impl Ledger {
     /// reference takes the peak anew only when its next update begins, and golden runs follow it.
     pub fn forget_before_window(&mut self, rules: &LedgerRules) -> usize {
         let mut forgotten = 0;
-        while self.covered(rules) > rules.window.value && self.history.pop_oldest().is_some() {
+        while self.covered() > rules.window.value && self.history.pop_oldest().is_some() {
             forgotten += 1;
         }
         if forgotten > 0 {
@@ -249,10 +278,10 @@ impl Ledger {
     }
 
     /// Returns the time that the retained cells cover.
-    fn covered(&self, rules: &LedgerRules) -> DurationMs {
+    fn covered(&self) -> DurationMs {
         let complete = i64::try_from(self.history.len()).expect("cells are counted in hundreds");
         let current = self.current().map_or(0, |cell| i64::from(cell.accum_ms));
-        DurationMs(complete * rules.cell.value.0 + current)
+        DurationMs(complete * self.span.0 + current)
     }
 
     /// Takes the peak anew from the retained cells; it is 1 at least.
@@ -264,8 +293,8 @@ impl Ledger {
 
     /// Removes every cell that reaches to `cutoff` or beyond, so that the time since can be
     /// replayed (trading 8.4). Returns how many cells that were.
-    pub fn trim(&mut self, rules: &LedgerRules, cutoff: UtcMs) -> usize {
-        let ends_before = |cell: &&Cell| cell.start().plus(rules.cell.value) < cutoff;
+    pub fn trim(&mut self, cutoff: UtcMs) -> usize {
+        let ends_before = |cell: &&Cell| cell.start().plus(self.span) < cutoff;
         let kept = self.cells().take_while(ends_before).count();
         let removed = self.len() - kept;
         if kept < self.len() {
@@ -274,6 +303,7 @@ impl Ledger {
             self.current =
                 youngest.map(|Closed { cell, worst }| Current { cell: *cell, worst: *worst });
             self.history.truncate(kept.saturating_sub(1));
+            self.status = None;
             self.reset_closed_worst();
             self.reset_peak();
         }
@@ -282,6 +312,23 @@ impl Ledger {
 
     fn reset_closed_worst(&mut self) {
         self.closed_worst = self.history.iter().map(|closed| closed.worst).reduce(worse);
+    }
+}
+
+impl BorshDeserialize for Ledger {
+    /// Reads a ledger of a snapshot; its complete cells are checked against their hash chain.
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let mut ledger = Self {
+            initialized_at: UtcMs::deserialize_reader(reader)?,
+            span: DurationMs::deserialize_reader(reader)?,
+            peak: Mark::deserialize_reader(reader)?,
+            closed_worst: None,
+            history: History::deserialize_reader(reader)?,
+            current: Option::deserialize_reader(reader)?,
+            status: Option::deserialize_reader(reader)?,
+        };
+        ledger.reset_closed_worst();
+        Ok(ledger)
     }
 }
 

@@ -139,12 +139,12 @@ fn time_without_updates_is_filled_with_cells_in_which_nothing_happened_8_3() {
 #[test]
 fn trimming_keeps_the_cells_that_end_before_the_cut_off_8_4() {
     let mut ledger = golden(4);
-    assert_eq!(ledger.trim(&rules(), at(34 * HOUR_MS)), 3);
+    assert_eq!(ledger.trim(at(34 * HOUR_MS)), 3);
     assert_eq!(ledger.len(), 2);
     assert_eq!(ledger.peak(), Mark { at: at(6 * HOUR_MS), value: 1.02 });
     assert_eq!(ledger.last_update(), Some(at(24 * HOUR_MS)));
-    assert_eq!(ledger.trim(&rules(), at(34 * HOUR_MS)), 0, "nothing more to trim");
-    ledger.trim(&rules(), at(0));
+    assert_eq!(ledger.trim(at(34 * HOUR_MS)), 0, "nothing more to trim");
+    ledger.trim(at(0));
     assert_eq!((ledger.len(), ledger.peak().value, ledger.worst()), (0, 1.0, None));
 }
 
@@ -292,6 +292,22 @@ fn a_portfolio_is_the_product_of_its_pairs_and_the_sum_of_their_profits_8_7() {
 }
 
 #[test]
+fn time_counts_as_open_from_the_opening_order_to_the_closing_one() {
+    let mut bundle = Bundle::new(at(0));
+    let (open, flat) = (MarketStatus::OpenPriceChange, MarketStatus::NoOpenPositions);
+    let mut open_hours = |hour, status| {
+        let pairs = [pair_sample("BTCUSD", 1.0, status)];
+        bundle.sample(&rules(), at(hour * HOUR_MS), &pairs).unwrap();
+        i64::from(bundle.portfolio().current().unwrap().open_ms) / HOUR_MS
+    };
+    assert_eq!(open_hours(1, open), 0, "opened");
+    assert_eq!(open_hours(2, open), 1, "still open");
+    assert_eq!(open_hours(3, flat), 2, "closed");
+    assert_eq!(open_hours(9, open), 2, "opened again: the hours before were flat");
+    assert_eq!(open_hours(11, flat), 4, "closed again");
+}
+
+#[test]
 fn an_outcome_lists_the_closed_cells_of_the_portfolio_and_then_of_the_pairs() {
     let mut bundle = Bundle::new(at(0));
     let pairs = [
@@ -382,6 +398,17 @@ fn a_digest_tells_ledgers_apart_that_differ_anywhere() {
         assert_eq!(digests.iter().filter(|other| *other == digest).count(), 1, "ledger {index}");
     }
     assert_eq!(golden(4).digest(), golden(4).digest());
+}
+
+#[test]
+fn a_ledger_keeps_the_cells_it_began_with_whatever_later_rules_say() {
+    let mut shorter = rules();
+    shorter.cell.value = DurationMs(6 * HOUR_MS);
+    let mut ledger = ledger(&[(0, 1.0), (10 * HOUR_MS, 1.1)]);
+    ledger.update(&shorter, &sample(40 * HOUR_MS, 1.1)).unwrap();
+    let ends: Vec<_> =
+        ledger.cells().map(|cell| (cell.last_update.0 - MIDNIGHT) / HOUR_MS).collect();
+    assert_eq!(ends, [12, 24, 36, 40]);
 }
 
 #[test]

@@ -16,9 +16,6 @@ use crate::Rulebook;
 
 pub use order::{ForcedFlatPrice, Order, OrderSource};
 
-/// The last moment that is accepted, the end of the year 9999: nothing overflows before it.
-const TIME_MAX: UtcMs = UtcMs(253_402_300_799_999);
-
 /// Why an order does not enter a position, in the order of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum PositionRefusal {
@@ -228,7 +225,7 @@ impl Position {
         if self.is_closed() || self.orders.is_empty() {
             return Marked::Idle;
         }
-        if !in_range(at) {
+        if !at.is_in_range() {
             return Marked::Unusable;
         }
         if self.state.carry_is_current(rulebook, at) {
@@ -259,7 +256,7 @@ impl Position {
         if self.is_closed() || self.orders.is_empty() {
             return Marked::Idle;
         }
-        let usable = price.is_finite() && price > 0.0 && in_range(at);
+        let usable = price.is_finite() && price > 0.0 && at.is_in_range();
         let (unrealized, value) = self.state.value_at(self.pair, self.account_size, price);
         let return_at_close = value * fees;
         if !(usable && unrealized.is_finite() && value.is_finite() && return_at_close.is_finite()) {
@@ -294,7 +291,7 @@ impl Position {
     }
 
     fn renewed(&self, rulebook: &Rulebook, at: UtcMs) -> State {
-        let at = at.clamp(UtcMs(0), TIME_MAX);
+        let at = at.clamp(UtcMs(0), UtcMs::MAX);
         let at = self.state.closed_at.map_or(at, |closed| closed.min(at));
         let mut state = self.state;
         state.renew_carry(self.context(rulebook), at, None);
@@ -373,7 +370,7 @@ impl Position {
         if let Some((field, value)) = order.bad_number() {
             return Err(PositionRefusal::Number { field, value });
         }
-        if !in_range(order.at) {
+        if !order.at.is_in_range() {
             return Err(PositionRefusal::Time(order.at));
         }
         if let Some(last) = self.orders.last().filter(|last| last.at > order.at) {
@@ -390,10 +387,6 @@ impl Position {
         let Self { pair, account_size, ref orders, .. } = *self;
         Context { rulebook, pair, account_size, orders }
     }
-}
-
-fn in_range(at: UtcMs) -> bool {
-    (UtcMs(0)..=TIME_MAX).contains(&at)
 }
 
 /// What a position says about itself.

@@ -88,7 +88,10 @@ impl BadRow {
     pub fn cause(&self) -> BadRowCause {
         match self {
             Self::Field(FieldError::NotFinite { .. }) => BadRowCause::NotFinite,
-            Self::Field(_) | Self::Quote(InvalidQuote::NegativeSpan(_)) => BadRowCause::Field,
+            Self::Field(_)
+            | Self::Quote(InvalidQuote::NegativeSpan(_) | InvalidQuote::Time { .. }) => {
+                BadRowCause::Field
+            }
             Self::Backward(_) => BadRowCause::Backward,
             Self::Repeated => BadRowCause::Repeated,
             Self::Overlapping { .. } => BadRowCause::Overlapping,
@@ -173,6 +176,24 @@ pub enum BarError {
         first_line: u64,
         /// The share that is allowed, as a ratio.
         max_share: f64,
+    },
+    /// The bars are further apart than the file's name says that they last.
+    ///
+    /// Bars that are thought too short would be known before they end.
+    #[error(
+        "{}: no two bars are closer than {} s, but by its name they last {} s; write {pair}:{}=PATH \
+         if they last longer, {pair}:{}=PATH if many are missing",
+        .file.display(), .step.0 / 1_000, .span.0 / 1_000, .step.0 / 1_000, .span.0 / 1_000
+    )]
+    SpanTooShort {
+        /// The file.
+        file: PathBuf,
+        /// Its pair.
+        pair: TradePair,
+        /// What its name says.
+        span: DurationMs,
+        /// The smallest time between two of its bars.
+        step: DurationMs,
     },
     /// The bars' length is neither in the file's name nor in its times.
     #[error("{}: how long its bars last is not known; write {pair}:SECONDS=PATH", .file.display())]
@@ -294,6 +315,9 @@ pub struct BarReader {
     form: Form,
     bad_rows: BadRows,
     previous: Option<UtcMs>,
+    /// The smallest time between two bars, where it is to be compared with the span.
+    smallest_step: Option<DurationMs>,
+    must_check_span: bool,
     rows: u64,
     skipped: SkippedRows,
     first_skipped: u64,
@@ -302,6 +326,8 @@ pub struct BarReader {
 
 /// Bars are streamed, so that only their lines are bounded, not their number.
 const BYTES_MAX: u64 = u64::MAX;
+/// Among so many rows, two bars follow each other without a gap, however thin the market.
+const ROWS_TO_JUDGE_SPAN: u64 = 100;
 
 impl BarFile {
     /// Opens the file; its header is read and, where the name does not tell how long bars last,
@@ -323,6 +349,8 @@ impl BarFile {
             form: Form { header, columns, pair: self.pair, source: self.source.clone(), span },
             bad_rows,
             previous: None,
+            smallest_step: None,
+            must_check_span: self.is_span_from_name,
             rows: 0,
             skipped: SkippedRows::default(),
             first_skipped: 0,
@@ -415,7 +443,8 @@ impl BarReader {
             self.rows += 1;
             match (bar, self.bad_rows) {
                 (Ok(bar), _) => {
-                    self.previous = Some(bar.start);
+                    let step = self.previous.replace(bar.start).map(|at| bar.start.since(at));
+                    self.smallest_step = self.smallest_step.into_iter().chain(step).min();
                     return Ok(Some(bar));
                 }
                 (Err(fault), BadRows::Refuse) => {
@@ -441,6 +470,15 @@ impl BarReader {
         let file = || self.text.path().to_owned();
         if self.rows == 0 {
             return Err(FileError::NoRows { file: file() }.into());
+        }
+        let (pair, span) = (self.form.pair, self.form.span);
+        match self.smallest_step {
+            Some(step)
+                if self.must_check_span && step > span && self.rows >= ROWS_TO_JUDGE_SPAN =>
+            {
+                return Err(BarError::SpanTooShort { file: file(), pair, span, step });
+            }
+            Some(_) | None => {}
         }
         let BadRows::Skip { max_share } = self.bad_rows else { return Ok(()) };
         // Counts of rows are far below 2^53, so both conversions are exact.

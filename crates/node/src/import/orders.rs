@@ -22,7 +22,7 @@ use super::rows::FieldError;
 use super::text::{FileError, Progress, TextFile};
 
 /// The most decompressed bytes of one file of orders; they are held in memory.
-const BYTES_MAX: u64 = 512 * 1024 * 1024;
+const BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The most orders of one replay.
 const ORDERS_MAX: usize = 2_000_000;
 
@@ -186,12 +186,12 @@ pub enum OrdersError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The file is not the JSON that is expected.
-    #[error("{}: {source}; expected a JSON list of positions, each with its list of orders", .file.display())]
+    #[error("{}: {reason}; expected a JSON list of positions, each with its list of orders", .file.display())]
     Json {
         /// The file.
         file: PathBuf,
         /// What the parser says, with line and column.
-        source: serde_json::Error,
+        reason: String,
     },
     /// A record is broken.
     #[error("{}, {place}: {fault}; correct or remove it", .file.display())]
@@ -212,7 +212,7 @@ pub enum OrdersError {
         set: String,
     },
     /// A set was asked for that the file does not have.
-    #[error("{}: has no set {set:?}; its sets are {}", .file.display(), .sets.join(", "))]
+    #[error("{}: has no set {set:?}; its sets are {sets:?}", .file.display())]
     UnknownSet {
         /// The file.
         file: PathBuf,
@@ -222,7 +222,7 @@ pub enum OrdersError {
         sets: Vec<String>,
     },
     /// The file holds the same order in several sets, and none was chosen.
-    #[error("{}: order {order} is in several sets; choose one of {}", .file.display(), .sets.join(", "))]
+    #[error("{}: order {order} is in several sets; choose one of {sets:?}", .file.display())]
     SeveralSets {
         /// The file.
         file: PathBuf,

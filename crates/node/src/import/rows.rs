@@ -65,10 +65,12 @@ pub enum FieldError {
     },
 }
 
-/// The first characters of a text, for an error message of bounded length.
-pub(super) fn excerpt(text: &str) -> String {
-    const CHARS_MAX: usize = 40;
-    match text.char_indices().nth(CHARS_MAX) {
+/// How much of a field an error message shows.
+const FIELD_CHARS_MAX: usize = 40;
+
+/// Returns the first `chars` characters of a text, so that error messages are of bounded length.
+pub(super) fn excerpt(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
     }
@@ -176,7 +178,7 @@ fn excerpt_of_list(names: &[String]) -> String {
     let mut text = names
         .iter()
         .take(NAMES_MAX)
-        .map(|n| format!("{:?}", excerpt(n)))
+        .map(|n| format!("{:?}", excerpt(n, FIELD_CHARS_MAX)))
         .collect::<Vec<_>>()
         .join(", ");
     if names.len() > NAMES_MAX {
@@ -216,8 +218,14 @@ impl Row<'_> {
         let text = self.filled(column)?;
         match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number),
-            Ok(_) => Err(FieldError::NotFinite { column: column.name, text: excerpt(text) }),
-            Err(_) => Err(FieldError::NotANumber { column: column.name, text: excerpt(text) }),
+            Ok(_) => Err(FieldError::NotFinite {
+                column: column.name,
+                text: excerpt(text, FIELD_CHARS_MAX),
+            }),
+            Err(_) => Err(FieldError::NotANumber {
+                column: column.name,
+                text: excerpt(text, FIELD_CHARS_MAX),
+            }),
         }
     }
 
@@ -232,7 +240,10 @@ impl Row<'_> {
     /// Returns the field as a whole number.
     pub(super) fn whole<T: std::str::FromStr>(&self, column: Column) -> Result<T, FieldError> {
         let text = self.filled(column)?;
-        text.parse().map_err(|_| FieldError::NotWhole { column: column.name, text: excerpt(text) })
+        text.parse().map_err(|_| FieldError::NotWhole {
+            column: column.name,
+            text: excerpt(text, FIELD_CHARS_MAX),
+        })
     }
 
     /// Returns the field as a moment.

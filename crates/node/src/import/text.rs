@@ -276,12 +276,13 @@ impl TextFile {
 
     /// Returns the first byte that is not white space, without reading past it.
     ///
-    /// Looks only into the first buffer: a file with kilobytes of leading blanks has no shape.
+    /// Looks only into the first buffer: of one that is all blanks, it returns a blank.
     pub(super) fn first_byte(&mut self) -> Result<Option<u8>, FileError> {
         let first = match self.contents.as_buf_read().fill_buf() {
             Ok(bytes) => {
                 let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-                bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace())
+                let solid = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+                solid.or(bytes.first()).copied()
             }
             Err(source) => return Err(self.failure(source)),
         };

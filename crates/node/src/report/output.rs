@@ -5,11 +5,14 @@
 //! and no manifest. So: a directory with a manifest is complete, one without is not.
 
 mod manifest;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proctor_types::Digest;
 use serde::Serialize;
@@ -129,7 +132,10 @@ impl OutputDir {
         if !parent.is_dir() {
             return Err(no_parent());
         }
-        let staging = parent.join(format!(".{name}.partial-{}", std::process::id()));
+        // The number keeps two sets of one process apart.
+        static BEGUN: AtomicU64 = AtomicU64::new(0);
+        let (process, number) = (std::process::id(), BEGUN.fetch_add(1, Ordering::Relaxed));
+        let staging = parent.join(format!(".{name}.partial-{process}-{number}"));
         // What is there is left from a killed process whose number came round again.
         match fs::remove_dir_all(&staging) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -196,49 +202,64 @@ impl OutputDir {
     /// [`OutputError`] when something foreign came into the directory meanwhile, or moving fails;
     /// the directory then has no manifest, and the next run may write into it.
     pub fn finish(self) -> Result<Manifest, OutputError> {
-        let old = names_of_ours(&self.target)?;
-        let mut manifest = Manifest::new(self.files.clone());
-        manifest.files.sort_by(|a, b| a.name.cmp(&b.name));
-        let new: BTreeSet<_> = self.files.iter().map(|file| file.name.clone()).collect();
-        let marker = Marker::new(old.union(&new).cloned().collect());
-        write_value(&self.staging, INCOMPLETE, &marker)?;
-        write_value(&self.staging, MANIFEST, &manifest)?;
-        match fs::create_dir(&self.target) {
-            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(io_error(&self.target, "making the directory")(source));
-            }
-            Ok(()) | Err(_) => {}
-        }
-        // Each step is on the disk before the next: no order of failures shows a manifest beside
-        // files that it does not list.
-        self.move_in(INCOMPLETE)?;
-        sync(&self.target)?;
-        self.remove(MANIFEST)?;
-        sync(&self.target)?;
-        old.difference(&new).try_for_each(|name| self.remove(name))?;
-        self.files.iter().try_for_each(|file| self.move_in(&file.name))?;
-        sync(&self.target)?;
-        self.move_in(MANIFEST)?;
-        sync(&self.target)?;
-        self.remove(INCOMPLETE)?;
-        sync(&self.target)?;
+        let (steps, manifest) = self.steps()?;
+        steps.iter().try_for_each(|step| self.take(step))?;
         Ok(manifest)
     }
 
-    fn move_in(&self, name: &str) -> Result<(), OutputError> {
-        let path = self.target.join(name);
-        fs::rename(self.staging.join(name), &path).map_err(io_error(&path, "moving into place"))
+    /// Returns what is to be done, in order, and the manifest that will then be there.
+    ///
+    /// However many steps are taken, the directory holds the old set, the new one, or no manifest.
+    fn steps(&self) -> Result<(Vec<Step>, Manifest), OutputError> {
+        let old = names_of_ours(&self.target)?;
+        let new: BTreeSet<_> = self.files.iter().map(|file| file.name.clone()).collect();
+        let manifest = Manifest::new(self.files.clone());
+        let marker = Marker::new(old.union(&new).cloned().collect());
+        write_value(&self.staging, INCOMPLETE, &marker)?;
+        write_value(&self.staging, MANIFEST, &manifest)?;
+        let mut steps = vec![Step::MakeDirectory, Step::MoveIn(INCOMPLETE.into()), Step::Sync];
+        steps.extend([Step::Remove(MANIFEST.into()), Step::Sync]);
+        steps.extend(old.difference(&new).cloned().map(Step::Remove));
+        steps.extend(new.into_iter().map(Step::MoveIn));
+        steps.extend([Step::Sync, Step::MoveIn(MANIFEST.into()), Step::Sync]);
+        steps.extend([Step::Remove(INCOMPLETE.into()), Step::Sync]);
+        Ok((steps, manifest))
     }
 
-    fn remove(&self, name: &str) -> Result<(), OutputError> {
-        let path = self.target.join(name);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(io_error(&path, "removing")(source))
+    fn take(&self, step: &Step) -> Result<(), OutputError> {
+        let target = &self.target;
+        match step {
+            Step::MakeDirectory => match fs::create_dir(target) {
+                Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                    Err(io_error(target, "making the directory")(source))
+                }
+                Ok(()) | Err(_) => Ok(()),
+            },
+            Step::MoveIn(name) => fs::rename(self.staging.join(name), target.join(name))
+                .map_err(io_error(&target.join(name), "moving into place")),
+            Step::Remove(name) => match fs::remove_file(target.join(name)) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    Err(io_error(&target.join(name), "removing")(source))
+                }
+                Ok(()) | Err(_) => Ok(()),
+            },
+            // The directory's own name lies in its parent, which also holds the temporary one.
+            Step::Sync => {
+                sync(target)?;
+                sync(self.staging.parent().unwrap_or(Path::new(".")))
             }
-            Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+/// A step of moving a set of files into its directory.
+#[derive(Debug)]
+enum Step {
+    MakeDirectory,
+    MoveIn(String),
+    Remove(String),
+    /// Wait until the names are on the disk: what follows must not get there first.
+    Sync,
 }
 
 impl Drop for OutputDir {

@@ -132,3 +132,62 @@ fn separated(digits: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut table =
+            Table::new([("pair", Align::Left), ("n", Align::Right), ("note", Align::Left)]);
+        assert!(table.is_empty());
+        table.row(["BTCUSD".into(), count(43_199), String::new()]);
+        table.row(["é".into(), count(7), "x".into()]);
+        let expected = "\
+pair         n  note
+------  ------  ----
+BTCUSD  43,199
+é            7  x
+";
+        assert_eq!(table.to_string(), expected);
+    }
+
+    #[test]
+    fn an_empty_first_cell_keeps_its_place() {
+        let mut table = Table::new([("a", Align::Left), ("b", Align::Left)]);
+        table.row([String::new(), "x".into()]);
+        assert_eq!(table.to_string(), "a  b\n-  -\n   x\n");
+    }
+
+    #[test]
+    fn a_cell_cannot_break_the_table_or_speak_to_the_terminal() {
+        let mut table = Table::new([("a", Align::Left)]);
+        table.row(["x\ny\u{1b}[31m\u{9b}z".into()]);
+        assert_eq!(table.to_string(), "a\n----------\nx y [31m z\n");
+    }
+
+    #[test]
+    fn amounts_are_grouped_by_thousands_and_nothing_has_no_sign() {
+        for (amount, text) in [
+            (0.0, "0.00"),
+            (-0.001, "0.00"),
+            (999.999, "1,000.00"),
+            (-999.99, "-999.99"),
+            (-1_234_567.891, "-1,234,567.89"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(usd(amount), text);
+        }
+        let counts = [0, 999, 1_000, 1_234_567, u64::MAX].map(count);
+        assert_eq!(counts, ["0", "999", "1,000", "1,234,567", "18,446,744,073,709,551,615"]);
+    }
+
+    #[test]
+    fn a_ratio_is_shown_as_percent() {
+        assert_eq!(percent(0.0125, 2), "1.25 %");
+        assert_eq!(percent(-0.05, 0), "-5 %");
+        assert_eq!(percent(-0.000_001, 2), "0.00 %");
+    }
+}

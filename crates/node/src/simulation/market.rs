@@ -78,8 +78,8 @@ impl Market {
             if !market_hours::is_open(line.pair, open) {
                 continue;
             }
-            if self.dice.chance(0.000_5) {
-                line.spell = self.dice.between(2.0, 6.0);
+            if self.dice.chance(0.000_2) {
+                line.spell = self.dice.between(2.0, 5.0);
             }
             line.spell = 1.0 + (line.spell - 1.0) * 0.995;
             let sigma = line.volatility * line.spell / MINUTES_PER_YEAR.sqrt();

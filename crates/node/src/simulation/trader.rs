@@ -145,27 +145,29 @@ impl SimulatedTrader {
         let along = |change: f64| if change >= 0.0 { Side::Long } else { Side::Short };
         let against = |change: f64| if change >= 0.0 { Side::Short } else { Side::Long };
         match self.style {
-            Style::Trend if held == 0.0 => Some((along(slow), most * self.dice.between(0.2, 0.5))),
+            Style::Trend if held == 0.0 => {
+                Some((along(slow), most * self.dice.between(0.08, 0.25)))
+            }
             Style::Trend if held.signum() != slow.signum() => Some((Side::Flat, 0.0)),
             Style::Trend => None,
             Style::Reversion if held == 0.0 => {
-                Some((against(fast), most * self.dice.between(0.1, 0.4)))
+                Some((against(fast), most * self.dice.between(0.05, 0.15)))
             }
             Style::Reversion | Style::Scalper if held != 0.0 => Some((Side::Flat, 0.0)),
             Style::Reversion | Style::Scalper => {
-                Some((along(fast), most * self.dice.between(0.05, 0.2)))
+                Some((along(fast), most * self.dice.between(0.03, 0.08)))
             }
-            Style::Holder if held == 0.0 => Some((Side::Long, most * self.dice.between(0.3, 0.8))),
+            Style::Holder if held == 0.0 => Some((Side::Long, most * self.dice.between(0.1, 0.35))),
             Style::Holder => None,
             Style::Martingale if held.abs() >= most * 0.95 => Some((Side::Flat, 0.0)),
             Style::Martingale => {
                 let side = if held == 0.0 { against(slow) } else { along(held) };
-                Some((side, (held.abs()).max(most * 0.12)))
+                Some((side, held.abs().max(most * 0.06)))
             }
             Style::Reckless if held == 0.0 || self.dice.chance(0.3) => Some((along(fast), most)),
             Style::Reckless => Some((Side::Flat, 0.0)),
             Style::Careless if held != 0.0 && self.dice.chance(0.5) => Some((Side::Flat, 0.0)),
-            Style::Careless => Some((along(fast), most * self.dice.between(-0.1, 1.2))),
+            Style::Careless => Some((along(fast), most * self.dice.between(-0.02, 0.3))),
         }
     }
 

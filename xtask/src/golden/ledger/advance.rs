@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proctor_engine::ledgers::{Ledger, MarketStatus, Sample};
-use proctor_types::{TradePair, UtcMs, market_hours};
+use proctor_engine::ledgers::{Ledger, MarketStatus, ReplayRules, Sample};
+use proctor_types::{DurationMs, TradePair, UtcMs, market_hours};
 
 use super::book::{Book, Held};
 use super::replay::{LastPrice, Ledgers, Refused, Replay, refused};
@@ -49,13 +49,6 @@ impl Totals {
 }
 
 type AllTotals = BTreeMap<Key, Totals>;
-
-/// The step from one evaluation to the next.
-#[derive(Clone, Copy, PartialEq)]
-enum Mode {
-    Second,
-    Minute,
-}
 
 /// What stays the same while time advances.
 struct Span<'a> {
@@ -203,8 +196,9 @@ impl Replay<'_> {
         let mut current = None;
         let mut at = span.start;
         while at < span.end {
-            let mode = self.mode(span, at);
-            let totals = self.evaluate(ledgers, book, &closed, at, mode);
+            let rules = &self.rulebook.ledger.replay;
+            let step = step_at(rules, span.start, span.end, at);
+            let totals = self.evaluate(ledgers, book, &closed, at, step);
             if totals[&PORTFOLIO].value == 0.0 {
                 self.liquidations.push(at);
                 return Ok(true);
@@ -214,7 +208,12 @@ impl Replay<'_> {
                 let now = totals[&key];
                 self.update_ledger(ledgers, key, span, at, now, now.status)?;
             }
-            at = self.step(mode, at);
+            if step == rules.minute_step.value {
+                self.ticks.minute += 1;
+            } else {
+                self.ticks.second += 1;
+            }
+            at = at.plus(step);
             current = Some(totals);
         }
         // Without any evaluation the reference trips over a variable that was never set.
@@ -247,33 +246,6 @@ impl Replay<'_> {
         if self.portfolio_only { vec![PORTFOLIO] } else { vec![Some(pair), PORTFOLIO] }
     }
 
-    /// A long span goes by the minute, except up to its first whole minute and in its last.
-    fn mode(&self, span: &Span<'_>, at: UtcMs) -> Mode {
-        let rules = &self.rulebook.ledger.replay;
-        let minute = rules.minute_step.value.0;
-        let whole = at.0 - at.0.rem_euclid(rules.second_step.value.0);
-        let by_minute = span.end.since(span.start) > rules.minute_mode_above.value
-            && whole.rem_euclid(minute) == 0
-            && span.end.0 - whole > minute;
-        if by_minute { Mode::Minute } else { Mode::Second }
-    }
-
-    fn step_ms(&self, mode: Mode) -> i64 {
-        let rules = &self.rulebook.ledger.replay;
-        match mode {
-            Mode::Second => rules.second_step.value.0,
-            Mode::Minute => rules.minute_step.value.0,
-        }
-    }
-
-    fn step(&mut self, mode: Mode, at: UtcMs) -> UtcMs {
-        match mode {
-            Mode::Second => self.ticks.second += 1,
-            Mode::Minute => self.ticks.minute += 1,
-        }
-        UtcMs(at.0 + self.step_ms(mode))
-    }
-
     /// Returns what all positions amount to at `at`, by the candle that starts at its second or
     /// minute.
     fn evaluate(
@@ -282,10 +254,10 @@ impl Replay<'_> {
         book: &mut Book,
         closed: &AllTotals,
         at: UtcMs,
-        mode: Mode,
+        step: DurationMs,
     ) -> AllTotals {
         let mut totals = closed.clone();
-        let at = UtcMs(at.0 - at.0.rem_euclid(self.step_ms(mode)));
+        let at = UtcMs(at.0 - at.0.rem_euclid(step.0));
         for (pair, positions) in &mut book.0 {
             for held in positions.iter_mut().filter(|held| is_dense(held)) {
                 let fees = self.fees.factors(self.rulebook, &held.position, at);
@@ -397,6 +369,17 @@ impl Replay<'_> {
     }
 }
 
+/// Returns the time from the evaluation at `at` to the next: a long span goes by the minute, except
+/// up to its first whole minute and in its last.
+fn step_at(rules: &ReplayRules, start: UtcMs, end: UtcMs, at: UtcMs) -> DurationMs {
+    let (second, minute) = (rules.second_step.value, rules.minute_step.value);
+    let whole = at.0 - at.0.rem_euclid(second.0);
+    let by_minute = end.since(start) > rules.minute_mode_above.value
+        && whole.rem_euclid(minute.0) == 0
+        && end.0 - whole > minute.0;
+    if by_minute { minute } else { second }
+}
+
 /// Returns whether the position is evaluated: open, with an order.
 fn is_dense(held: &Held) -> bool {
     held.is_open() && held.has_orders()
@@ -406,4 +389,46 @@ fn is_dense(held: &Held) -> bool {
 fn dense(book: &Book, pair: TradePair) -> Option<&Held> {
     let (_, positions) = book.0.iter().find(|(own, _)| *own == pair)?;
     positions.iter().find(|held| is_dense(held))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proctor_engine::Rulebook;
+    use proctor_engine::rulebook::VANTA;
+
+    /// 2025-11-04, 10:00 UTC.
+    const TEN: i64 = 1_762_250_400_000;
+
+    /// Returns the evaluations from `start` to `end`, in ms after ten, each with its step.
+    fn evaluations(start: i64, end: i64) -> Vec<(i64, i64)> {
+        let rules = Rulebook::parse(VANTA).unwrap().ledger.replay;
+        let (mut at, mut evaluations) = (start, Vec::new());
+        while at < end {
+            let step = step_at(&rules, UtcMs(TEN + start), UtcMs(TEN + end), UtcMs(TEN + at)).0;
+            evaluations.push((at, step));
+            at += step;
+        }
+        evaluations
+    }
+
+    #[test]
+    fn a_long_span_goes_by_the_minute_between_its_first_and_last_8_11() {
+        let evaluations = evaluations(20_251, 3_600_000);
+        let (first, rest) = evaluations.split_at(40);
+        let (middle, last) = rest.split_at(58);
+        assert_eq!((first[0], first[39]), ((20_251, 1_000), (59_251, 1_000)));
+        assert_eq!((middle[0], middle[57]), ((60_251, 60_000), (3_480_251, 60_000)));
+        assert_eq!((last[0], last[59]), ((3_540_251, 1_000), (3_599_251, 1_000)));
+        assert_eq!(last.len(), 60);
+        for (part, step) in [(first, 1_000), (middle, 60_000), (last, 1_000)] {
+            assert!(part.iter().all(|(_, own)| *own == step));
+        }
+    }
+
+    #[test]
+    fn a_span_of_half_an_hour_goes_by_the_second_8_7() {
+        assert!(evaluations(0, 1_800_000).iter().all(|(_, step)| *step == 1_000));
+        assert_eq!(evaluations(0, 1_800_001)[0], (0, 60_000));
+    }
 }

@@ -133,9 +133,10 @@ proptest! {
 
     #[test]
     fn a_portfolio_is_the_product_of_its_pairs_at_all_times(steps in steps()) {
+        let rules = rules();
         let (mut bundle, mut trader) = (Bundle::new(at(7 * HOUR_MS)), Trader::new());
         for step in &steps {
-            run(&rules(), &mut bundle, &mut trader, std::slice::from_ref(step));
+            run(&rules, &mut bundle, &mut trader, std::slice::from_ref(step));
             let of = |field: fn(&Cell) -> f64| -> (f64, Vec<f64>) {
                 let current = |ledger: &Ledger| field(ledger.current().unwrap());
                 (current(bundle.portfolio()), bundle.pairs().map(|(_, l)| current(l)).collect())
@@ -184,17 +185,17 @@ proptest! {
         steps in steps(),
         cutoff in 0..400_i64,
     ) {
-        let mut trader = Trader::new();
+        let (rules, mut trader) = (rules(), Trader::new());
         let samples: Vec<_> = steps.iter().map(|step| trader.turn(step)).collect();
         let mut ledger = Ledger::new(samples[0].0);
         let replay = |ledger: &mut Ledger, from: Option<UtcMs>| {
             for (at, pairs) in samples.iter().filter(|(at, _)| from.is_none_or(|from| *at > from)) {
-                ledger.update(&rules(), &pairs[0].sample(*at)).unwrap();
+                ledger.update(&rules, &pairs[0].sample(*at)).unwrap();
             }
         };
         replay(&mut ledger, None);
         let mut trimmed = ledger.clone();
-        let removed = trimmed.trim(&rules(), at(cutoff * HOUR_MS));
+        let removed = trimmed.trim(at(cutoff * HOUR_MS));
         prop_assert_eq!(trimmed.len() + removed, ledger.len());
         let from = trimmed.last_update();
         replay(&mut trimmed, from);

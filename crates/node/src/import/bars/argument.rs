@@ -18,6 +18,8 @@ pub struct BarFile {
     pub pair: TradePair,
     /// How long each bar lasts; `None` means the smallest step between two bars.
     pub span: Option<DurationMs>,
+    /// Whether the span was only read off the file's name: then the times of its bars must agree.
+    pub is_span_from_name: bool,
     /// The name under which its bars go.
     pub source: SourceName,
 }
@@ -88,10 +90,10 @@ impl BarFile {
         let Some(stem) = stem(&path) else {
             return Err(BarArgumentError::NoPath { argument: argument.to_owned() });
         };
-        let (name, span) = match terms.map(|terms| terms.split_once(':').unwrap_or((terms, ""))) {
+        let (name, span) = match terms.map(|terms| terms.split_once(':').ok_or(terms)) {
             None => (None, None),
-            Some((name, "")) => (Some(name), None),
-            Some((name, seconds)) => (Some(name), Some(span_of_seconds(seconds)?)),
+            Some(Err(name)) => (Some(name), None),
+            Some(Ok((name, seconds))) => (Some(name), Some(span_of_seconds(seconds)?)),
         };
         let pair = match name {
             Some(name) => TradePair::from_id(&name.to_ascii_uppercase()).ok_or_else(|| {
@@ -100,11 +102,11 @@ impl BarFile {
             })?,
             None => pair_of_name(&path, &stem)?,
         };
-        let span = match span {
-            Some(span) => Some(span),
-            None => span_of_name(&path, &stem, pair)?,
+        let (span, is_span_from_name) = match span {
+            Some(span) => (Some(span), false),
+            None => (span_of_name(&path, &stem, pair)?, true),
         };
-        Ok(Self { source: source_of_name(&stem), path, pair, span })
+        Ok(Self { source: source_of_name(&stem), path, pair, span, is_span_from_name })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use proctor_types::OrderId;
+
 use super::{
     ORDERS_MAX, OrdersError, Place, RawOrder, RecordFault, RecordedOrder, pair, position,
     refuse_repeated_orders, trader,
@@ -11,6 +13,8 @@ use crate::import::text::{FileError, TextFile};
 
 /// The most sets that are told apart; more means that the column is something else.
 const SETS_MAX: usize = 64;
+/// The most characters of a set's name that are shown.
+const SET_CHARS_MAX: usize = 64;
 
 struct Columns {
     trader: Column,
@@ -99,7 +103,7 @@ pub(super) fn read(
         let Some(row) = header.row(bytes).map_err(|e| broken(e.into()))? else { continue };
         let row_set = columns.set.map_or("", |column| row.text(column));
         if !sets.contains(row_set) && sets.len() < SETS_MAX {
-            sets.insert(excerpt(row_set));
+            sets.insert(excerpt(row_set, SET_CHARS_MAX));
         }
         // Rows of other sets are not judged: they are not part of this replay.
         if set.is_some_and(|set| set != row_set) {
@@ -109,35 +113,29 @@ pub(super) fn read(
             return Err(OrdersError::TooMany { file });
         }
         orders.push(columns.order(&row, line).map_err(broken)?);
-        order_sets.push(excerpt(row_set));
+        order_sets.push(excerpt(row_set, SET_CHARS_MAX));
     }
     if sets.is_empty() {
         return Err(FileError::NoRows { file }.into());
     }
     let sets: Vec<_> = sets.into_iter().collect();
-    match set {
-        Some(set) if orders.is_empty() => {
-            return Err(OrdersError::UnknownSet { file, set: set.to_owned(), sets });
+    match (set, order_in_two_sets(&orders, &order_sets)) {
+        (Some(set), _) if orders.is_empty() => {
+            Err(OrdersError::UnknownSet { file, set: set.to_owned(), sets })
         }
-        Some(_) => {}
-        None => {
-            if let Some(order) = order_in_two_sets(&orders, &order_sets) {
-                let order = order.request.id.clone();
-                return Err(OrdersError::SeveralSets { file, sets, order });
-            }
+        (None, Some(order)) => Err(OrdersError::SeveralSets { file, sets, order }),
+        (Some(_), _) | (None, None) => {
+            refuse_repeated_orders(&file, &orders)?;
+            Ok(orders)
         }
     }
-    refuse_repeated_orders(&file, &orders)?;
-    Ok(orders)
 }
 
-fn order_in_two_sets<'a>(
-    orders: &'a [RecordedOrder],
-    sets: &[String],
-) -> Option<&'a RecordedOrder> {
+/// Returns the first order that is in two sets.
+fn order_in_two_sets(orders: &[RecordedOrder], sets: &[String]) -> Option<OrderId> {
     let mut set_of = BTreeMap::new();
-    orders.iter().zip(sets).find_map(|(order, set)| {
-        let first = set_of.entry((&order.request.trader, &order.request.id)).or_insert(set);
-        (*first != set).then_some(order)
+    orders.iter().zip(sets).find_map(|(RecordedOrder { request, .. }, set)| {
+        let first = set_of.entry((&request.trader, &request.id)).or_insert(set);
+        (*first != set).then(|| request.id.clone())
     })
 }

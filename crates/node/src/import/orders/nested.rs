@@ -12,10 +12,11 @@ use super::{
     ORDERS_MAX, OrdersError, Place, RawOrder, RecordFault, RecordedOrder, RecordedPosition, pair,
     position, refuse_repeated_orders, refuse_repeated_positions, trader,
 };
-use crate::import::rows::moment;
+use crate::import::rows::{excerpt, moment};
 use crate::import::text::TextFile;
 
 #[derive(Deserialize)]
+#[serde(expecting = "a position")]
 struct PositionRecord {
     miner_hotkey: String,
     position_uuid: String,
@@ -33,6 +34,7 @@ struct PositionRecord {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an order")]
 struct OrderRecord {
     order_uuid: String,
     order_type: String,
@@ -82,7 +84,16 @@ pub(super) fn read(
     let records: Vec<PositionRecord> = match serde_json::from_reader(BufReader::new(&mut *text)) {
         Ok(records) => records,
         Err(error) if error.is_io() => return Err(text.failure(error.into()).into()),
-        Err(source) => return Err(OrdersError::Json { file, source }),
+        Err(error) => {
+            // The parser quotes what it found, of whatever length, and puts the place at the end:
+            // here the place goes first and the quote is cut.
+            let (line, column) = (error.line(), error.column());
+            let text = error.to_string();
+            let what = text.strip_suffix(&format!(" at line {line} column {column}"));
+            let what = excerpt(what.unwrap_or(&text), 120);
+            let reason = format!("line {line}, column {column}: {what}");
+            return Err(OrdersError::Json { file, reason });
+        }
     };
     let (mut orders, mut positions) = (Vec::new(), Vec::new());
     for (index, record) in records.iter().enumerate() {

@@ -40,7 +40,8 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    pub(super) fn new(files: Vec<ListedFile>) -> Self {
+    pub(super) fn new(mut files: Vec<ListedFile>) -> Self {
+        files.sort_by(|a, b| a.name.cmp(&b.name));
         Self { format: Format::V1, files }
     }
 }

@@ -1,0 +1,55 @@
+//! `proctor bench`: how fast is this machine? One JSON object per figure.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Subcommand;
+use proctor_node::bench::{self, Figure, Scale};
+
+use crate::Verdict;
+
+/// Arguments of `proctor bench`.
+#[derive(clap::Args)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    name: Name,
+    /// Measure every figure over next to nothing: checks that all of it works, the values say
+    /// nothing.
+    #[arg(long, global = true)]
+    quick: bool,
+}
+
+/// What is measured.
+#[derive(Subcommand)]
+enum Name {
+    /// Marks, market orders, ledgers and memory, in one process.
+    Engine,
+    /// Durable commits against the disk's own speed, and recovery.
+    Log {
+        /// Where to write; a directory of its own is made inside and removed afterwards.
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+    },
+}
+
+/// Runs the command; only figures go to standard output.
+pub(crate) fn run(args: &Args) -> Result<Verdict> {
+    let scale = if args.quick { Scale::Quick } else { Scale::Full };
+    let mut failure = None;
+    let mut report = |figure: Figure| match serde_json::to_string(&figure) {
+        Ok(line) => println!("{line}"),
+        Err(error) => failure = Some(error),
+    };
+    match &args.name {
+        Name::Engine => bench::engine(scale, &mut report)?,
+        Name::Log { data } => {
+            let parent = data.as_deref().unwrap_or(Path::new("data/bench"));
+            bench::log(scale, parent, &mut report)?;
+        }
+    }
+    match failure {
+        None => Ok(Verdict::Good),
+        Some(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,514 @@
+//! Random histories: plans that proptest can shrink, and a world that turns a plan into commits.
+//!
+//! A plan says what kind of thing happens; the world knows the time, the prices and the ids in use,
+//! so that most orders get as far as a fill and the rest fail in every way there is.
+
+use proctor_engine::input::{RecordedFill, Roster};
+use proctor_engine::rulebook::VANTA;
+use proctor_engine::{Commit, Input};
+use proctor_types::{
+    AssetClass, DurationMs, ExecutionType, Fraction, Leverage, OrderId, OrderRequest, PairName,
+    Price, Quantity, Quote, Side, SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+};
+use proptest::prelude::*;
+
+/// Monday 2025-11-03 14:00 UTC: every market but the indices is open.
+pub(crate) const T0: i64 = 1_762_178_400_000;
+
+const DAY: i64 = 86_400_000;
+
+/// Pairs with what they cost in the beginning: crypto, forex with and without a cross, one without
+/// prices, one blocked.
+const PAIRS: [(&str, f64); 8] = [
+    ("BTCUSD", 100_000.0),
+    ("ETHUSD", 4_000.0),
+    ("EURUSD", 1.1),
+    ("USDCAD", 1.35),
+    ("AUDUSD", 0.66),
+    ("AUDCAD", 0.9),
+    ("TAOUSD", 400.0),
+    ("USDJPY", 150.0),
+];
+const TRADERS: u32 = 6;
+
+/// What happens in one commit, after `gap` of time.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    gap: Gap,
+    acts: Vec<Act>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Gap {
+    None,
+    Ms(i64),
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// One quote for each move, in one batch.
+    Prices(Vec<(usize, u8, Move, Shape)>),
+    Order(OrderPlan),
+    Recorded(OrderPlan, FillPlan),
+    /// The traders whose bit is set are registered.
+    Roster(u8, RosterKind),
+    Size(u32, f64),
+    Class(u32, AssetClass),
+    Rulebook(Rules),
+    Tick,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    /// Per mille of the price of before.
+    Drift(i32),
+    /// A factor.
+    Jump(f64),
+    /// The price itself, however absurd; the world's price stays as it was.
+    Spike(f64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    Event,
+    Bar(i64),
+    Spread(f64),
+    /// At a time of its own, however absurd.
+    Dated(i64, i64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum RosterKind {
+    Next,
+    Stale,
+    /// Sixty traders more, so that losing them is an anomaly.
+    Crowd,
+}
+
+/// The rulebooks a history may adopt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Rules {
+    /// The built-in one.
+    Vanta,
+    /// No cooldown, three orders per position, eight ids remembered.
+    Quick,
+    /// Every switch as the reference behaves.
+    Parity,
+    /// Not a rulebook.
+    Broken,
+}
+
+#[derive(Clone, Debug)]
+struct OrderPlan {
+    trader: u32,
+    pair: PairPlan,
+    side: Side,
+    size: SizePlan,
+    repeats_id: bool,
+    execution: ExecutionType,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum PairPlan {
+    /// One of the trader's class.
+    Own(usize),
+    Known(usize),
+    Any(usize),
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum SizePlan {
+    /// A part of what the pair allows.
+    Usual(f64),
+    /// The three fields as they are.
+    Fields(Option<f64>, Option<f64>, Option<f64>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum FillPlan {
+    /// At the world's price times this.
+    Near(f64),
+    /// Anything: price, bid, ask, slippage.
+    Absurd(f64, Option<f64>, Option<f64>, Option<f64>),
+}
+
+impl OrderPlan {
+    /// The place of the order's pair among those that the world prices.
+    fn place(&self) -> Option<usize> {
+        match self.pair {
+            // As in the prologue: traders 0 and 1 have crypto, the others forex.
+            PairPlan::Own(number) if self.trader < 2 => Some(number % 2),
+            PairPlan::Own(number) => Some(2 + number % 4),
+            PairPlan::Known(place) => Some(place),
+            PairPlan::Any(_) | PairPlan::Unknown => None,
+        }
+    }
+}
+
+impl Rules {
+    pub(crate) fn text(self) -> String {
+        let replaced = |pairs: &[(&str, &str)]| {
+            pairs.iter().fold(VANTA.to_owned(), |text, (from, to)| {
+                assert!(text.contains(from), "the built-in rulebook no longer says {from}");
+                text.replace(from, to)
+            })
+        };
+        match self {
+            Self::Vanta => VANTA.into(),
+            Self::Quick => replaced(&[
+                ("cooldown = { value = 10_000", "cooldown = { value = 0"),
+                (
+                    "orders_per_position_max = { value = 100",
+                    "orders_per_position_max = { value = 3",
+                ),
+                ("ids_remembered = { value = 100_000", "ids_remembered = { value = 8"),
+            ]),
+            Self::Parity => replaced(&[
+                ("carry_mode = \"calendar\"", "carry_mode = \"legacy\""),
+                ("flat_slippage_mode = \"closing_size\"", "flat_slippage_mode = \"signal_size\""),
+                ("priceless_flat = \"keep_mark\"", "priceless_flat = \"last_order\""),
+                ("liquidated_size = \"zeroed\"", "liquidated_size = \"as_was\""),
+                ("closed_market_value = \"fees_apply\"", "closed_market_value = \"frozen\""),
+                ("drawdown_limit = \"ratio\"", "drawdown_limit = \"percent\""),
+                ("account_floor = \"always\"", "account_floor = \"when_unknown\""),
+            ]),
+            Self::Broken => "name = \"nothing else\"".into(),
+        }
+    }
+}
+
+/// A finite number of any size and sign.
+fn absurd() -> impl Strategy<Value = f64> {
+    let scale = (-300_i32..=300, prop::bool::ANY)
+        .prop_map(|(exponent, negative)| (if negative { -1.0 } else { 1.0 }, exponent))
+        .prop_map(|(sign, exponent)| sign * format!("1e{exponent}").parse::<f64>().unwrap());
+    prop_oneof![scale, Just(0.0), Just(1.0), Just(f64::MAX), Just(f64::MIN_POSITIVE), Just(5e-324)]
+}
+
+fn moves() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        12 => (-20_i32..=20).prop_map(Move::Drift),
+        2 => (0.3..3.0_f64).prop_map(Move::Jump),
+        1 => absurd().prop_map(Move::Spike),
+    ]
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    prop_oneof![
+        8 => Just(Shape::Event),
+        3 => prop_oneof![Just(1_000), Just(60_000)].prop_map(Shape::Bar),
+        1 => (0.0..0.004_f64).prop_map(Shape::Spread),
+        1 => (-120_000_i64..3_000, -5_i64..100_000).prop_map(|(at, span)| Shape::Dated(at, span)),
+        1 => (any::<i64>(), any::<i64>()).prop_map(|(at, span)| Shape::Dated(at, span)),
+    ]
+}
+
+fn prices() -> impl Strategy<Value = Act> {
+    prop::collection::vec((0..PAIRS.len(), 0..3_u8, moves(), shape()), 1..6).prop_map(Act::Prices)
+}
+
+/// A quote for every pair, so that the orders that follow find a price.
+fn all_prices() -> impl Strategy<Value = Act> {
+    let calm = prop_oneof![
+        60 => (-8_i32..=8).prop_map(Move::Drift),
+        1 => moves(),
+    ];
+    prop::collection::vec(calm, PAIRS.len()).prop_map(|moves| {
+        Act::Prices(moves.into_iter().enumerate().map(|(n, m)| (n, 0, m, Shape::Event)).collect())
+    })
+}
+
+fn side() -> impl Strategy<Value = Side> {
+    prop_oneof![4 => Just(Side::Long), 3 => Just(Side::Short), 2 => Just(Side::Flat)]
+}
+
+fn order() -> impl Strategy<Value = OrderPlan> {
+    let pair = prop_oneof![
+        30 => (0..6_usize).prop_map(PairPlan::Own),
+        4 => (0..PAIRS.len()).prop_map(PairPlan::Known),
+        1 => (0..TradePair::COUNT).prop_map(PairPlan::Any),
+        1 => Just(PairPlan::Unknown),
+    ];
+    let size = prop_oneof![
+        12 => (0.02..1.3_f64).prop_map(SizePlan::Usual),
+        1 => (prop::option::of(absurd()), prop::option::of(absurd()), prop::option::of(absurd()))
+            .prop_map(|(leverage, value, quantity)| SizePlan::Fields(leverage, value, quantity)),
+        1 => (0..3, absurd()).prop_map(|(form, number)| match form {
+            0 => SizePlan::Fields(Some(number), None, None),
+            1 => SizePlan::Fields(None, Some(number), None),
+            _ => SizePlan::Fields(None, None, Some(number)),
+        }),
+    ];
+    let execution = prop_oneof![
+        30 => Just(ExecutionType::Market),
+        1 => Just(ExecutionType::Limit),
+        1 => Just(ExecutionType::Bracket),
+    ];
+    let repeats_id = prop::bool::weighted(0.04);
+    let trader = prop_oneof![5 => 0..4_u32, 1 => 0..TRADERS];
+    (trader, pair, side(), size, repeats_id, execution).prop_map(
+        |(trader, pair, side, size, repeats_id, execution)| OrderPlan {
+            trader,
+            pair,
+            side,
+            size,
+            repeats_id,
+            execution,
+        },
+    )
+}
+
+fn fill() -> impl Strategy<Value = FillPlan> {
+    let any = || prop::option::of(absurd());
+    prop_oneof![
+        6 => (0.9..1.1_f64).prop_map(FillPlan::Near),
+        1 => (absurd(), any(), any(), any()).prop_map(|(p, b, a, s)| FillPlan::Absurd(p, b, a, s)),
+    ]
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let class = prop_oneof![
+        3 => Just(AssetClass::Crypto),
+        3 => Just(AssetClass::Forex),
+        1 => Just(AssetClass::Equities),
+    ];
+    let kind = prop_oneof![
+        3 => Just(RosterKind::Next),
+        1 => Just(RosterKind::Stale),
+        1 => Just(RosterKind::Crowd),
+    ];
+    let rules = prop_oneof![
+        Just(Rules::Vanta),
+        Just(Rules::Quick),
+        Just(Rules::Parity),
+        Just(Rules::Broken)
+    ];
+    prop_oneof![
+        20 => order().prop_map(Act::Order),
+        6 => (order(), fill()).prop_map(|(order, fill)| Act::Recorded(order, fill)),
+        6 => prices(),
+        4 => Just(Act::Tick),
+        1 => (any::<u8>(), kind).prop_map(|(mask, kind)| Act::Roster(mask | 3, kind)),
+        1 => (0..TRADERS, prop_oneof![1.0..1e6_f64, absurd()]).prop_map(|(t, s)| Act::Size(t, s)),
+        1 => (0..TRADERS, class).prop_map(|(trader, class)| Act::Class(trader, class)),
+        1 => rules.prop_map(Act::Rulebook),
+    ]
+}
+
+fn gap() -> impl Strategy<Value = Gap> {
+    prop_oneof![
+        3 => Just(Gap::None),
+        6 => (1_i64..9_000).prop_map(Gap::Ms),
+        12 => (10_000_i64..90_000).prop_map(Gap::Ms),
+        4 => (60_000_i64..DAY / 4).prop_map(Gap::Ms),
+        3 => (DAY / 2..3 * DAY).prop_map(Gap::Ms),
+        1 => (3 * DAY..200 * DAY).prop_map(Gap::Ms),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let acts = (prop::option::weighted(0.8, all_prices()), prop::collection::vec(act(), 1..5));
+    (gap(), acts).prop_map(|(gap, (prices, acts))| Step {
+        gap,
+        acts: prices.into_iter().chain(acts).collect(),
+    })
+}
+
+/// A history: it begins with a rulebook, a roster, sizes and classes, unless `bare`.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    bare: bool,
+    rules: Rules,
+    steps: Vec<Step>,
+}
+
+/// Returns histories of at most `steps` commits after the first.
+pub(crate) fn history(steps: usize) -> impl Strategy<Value = History> {
+    let rules =
+        prop_oneof![3 => Just(Rules::Vanta), 3 => Just(Rules::Quick), 1 => Just(Rules::Parity)];
+    (prop::bool::weighted(0.05), rules, prop::collection::vec(step(), 1..=steps))
+        .prop_map(|(bare, rules, steps)| History { bare, rules, steps })
+}
+
+impl History {
+    /// Returns the commits of the history.
+    pub(crate) fn commits(&self) -> Vec<Commit> {
+        let mut world = World::new();
+        let mut commits = Vec::new();
+        if !self.bare {
+            commits.push(world.prologue(self.rules));
+            world.at = T0;
+        }
+        for step in &self.steps {
+            if let Gap::Ms(ms) = step.gap {
+                world.at += ms;
+            }
+            let inputs = step.acts.iter().map(|act| world.input(act)).collect();
+            commits.push(world.commit(inputs));
+        }
+        commits
+    }
+}
+
+struct World {
+    at: i64,
+    commits: u64,
+    prices: Vec<f64>,
+    orders: u32,
+    roster_version: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let prices = PAIRS.iter().map(|(_, price)| *price).collect();
+        Self { at: T0 - 2 * DAY, commits: 0, prices, orders: 0, roster_version: 0 }
+    }
+
+    fn commit(&mut self, inputs: Vec<Input>) -> Commit {
+        self.commits += 1;
+        Commit { index: self.commits, at: UtcMs(self.at), inputs }
+    }
+
+    /// Traders 0 to 4 are registered; 0 to 3 have a class, 4 has none and 5 is nobody.
+    fn prologue(&mut self, rules: Rules) -> Commit {
+        let mut inputs = vec![Input::Rulebook(rules.text())];
+        inputs.push(self.roster(0b1_1111, RosterKind::Next));
+        for number in 0..4 {
+            let size = 50_000.0 * f64::from(number + 1);
+            inputs.push(Input::AccountSize(trader(number), Usd::new(size).unwrap()));
+            let class = if number < 2 { AssetClass::Crypto } else { AssetClass::Forex };
+            inputs.push(Input::AssetClass(trader(number), class));
+        }
+        self.commit(inputs)
+    }
+
+    fn roster(&mut self, mask: u8, kind: RosterKind) -> Input {
+        let crowd = match kind {
+            RosterKind::Stale => 0,
+            RosterKind::Next => {
+                self.roster_version += 1;
+                0
+            }
+            RosterKind::Crowd => {
+                self.roster_version += 1;
+                60
+            }
+        };
+        let known = (0..TRADERS).filter(|bit| mask >> bit & 1 == 1);
+        let traders = known.chain(100..100 + crowd).map(trader).collect();
+        Input::Roster(Roster::new(self.roster_version, traders))
+    }
+
+    fn input(&mut self, act: &Act) -> Input {
+        match act {
+            Act::Prices(moves) => {
+                Input::Prices(moves.iter().map(|quote| self.quote(*quote)).collect())
+            }
+            Act::Order(plan) => Input::Order(self.order(plan)),
+            Act::Recorded(plan, fill) => {
+                let request = self.order(plan);
+                Input::RecordedOrder(request, self.fill(plan, *fill))
+            }
+            Act::Roster(mask, kind) => self.roster(*mask, *kind),
+            Act::Size(number, size) => {
+                Input::AccountSize(trader(*number), Usd::new(*size).unwrap())
+            }
+            Act::Class(number, class) => Input::AssetClass(trader(*number), *class),
+            Act::Rulebook(rules) => Input::Rulebook(rules.text()),
+            Act::Tick => Input::Tick,
+        }
+    }
+
+    fn quote(&mut self, (place, source, moved, shape): (usize, u8, Move, Shape)) -> Quote {
+        let number = match moved {
+            Move::Drift(per_mille) => {
+                self.prices[place] *= 1.0 + f64::from(per_mille) / 1_000.0;
+                self.prices[place]
+            }
+            Move::Jump(factor) => {
+                self.prices[place] *= factor;
+                self.prices[place]
+            }
+            Move::Spike(price) => price,
+        };
+        let pair = TradePair::from_id(PAIRS[place].0).unwrap();
+        let source = SourceName::new(&format!("s{source}")).unwrap();
+        let event = Quote::event(pair, source, UtcMs(self.at), price(number));
+        match shape {
+            Shape::Event => event,
+            Shape::Bar(span) => {
+                Quote { start: UtcMs(self.at - span), span: DurationMs(span), ..event }
+            }
+            Shape::Spread(spread) => {
+                let bid = number * (1.0 - spread / 2.0);
+                Quote {
+                    bid: Price::new(bid).ok(),
+                    ask: Price::new(bid * (1.0 + spread)).ok(),
+                    ..event
+                }
+            }
+            Shape::Dated(at, span) => {
+                Quote { start: UtcMs(self.at.saturating_add(at)), span: DurationMs(span), ..event }
+            }
+        }
+    }
+
+    fn order(&mut self, plan: &OrderPlan) -> OrderRequest {
+        if !plan.repeats_id {
+            self.orders += 1;
+        }
+        let name = match plan.pair {
+            PairPlan::Own(_) | PairPlan::Known(_) => PAIRS[plan.place().unwrap_or(0)].0,
+            PairPlan::Any(row) => TradePair::all().nth(row).unwrap().id(),
+            PairPlan::Unknown => "NOPAIR",
+        };
+        let most = TradePair::from_id(name).map_or(1.0, |pair| match pair.class() {
+            AssetClass::Crypto => 0.5,
+            AssetClass::Forex | AssetClass::Equities | AssetClass::Indices => 5.0,
+        });
+        let (leverage, value, quantity) = match plan.size {
+            SizePlan::Usual(part) => (Some(most * part), None, None),
+            SizePlan::Fields(leverage, value, quantity) => (leverage, value, quantity),
+        };
+        OrderRequest {
+            trader: trader(plan.trader),
+            id: OrderId::new(&format!("o{}", self.orders)).unwrap(),
+            pair: PairName::new(name).unwrap(),
+            side: plan.side,
+            execution: plan.execution,
+            size: SizeFields {
+                leverage: leverage.map(|n| Leverage::new(n).unwrap()),
+                value: value.map(|n| Usd::new(n).unwrap()),
+                quantity: quantity.map(|n| Quantity::new(n).unwrap()),
+            },
+        }
+    }
+
+    fn fill(&self, order: &OrderPlan, plan: FillPlan) -> RecordedFill {
+        let current = order.place().map_or(1.0, |place| self.prices[place]);
+        match plan {
+            FillPlan::Near(factor) => RecordedFill {
+                price: price(current * factor),
+                bid: None,
+                ask: None,
+                slippage: Fraction::new(0.0001).ok(),
+            },
+            FillPlan::Absurd(number, bid, ask, slippage) => RecordedFill {
+                price: price(number),
+                bid: bid.map(price),
+                ask: ask.map(price),
+                slippage: slippage.map(|n| Fraction::new(n).unwrap()),
+            },
+        }
+    }
+}
+
+pub(crate) fn trader(number: u32) -> TraderId {
+    TraderId::new(&format!("t{number}")).unwrap()
+}
+
+/// A price, at most the greatest number: a few moves of a greater one would leave the finite ones.
+fn price(number: f64) -> Price {
+    Price::new(number.clamp(-f64::MAX, f64::MAX)).unwrap()
+}

@@ -1,0 +1,330 @@
+//! Laws of the whole engine: what holds for every history, however absurd its inputs.
+
+mod generator;
+mod invariants;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proctor_engine::positions::position::OrderSource;
+use proctor_engine::rejection::Rejection;
+use proctor_engine::{Commit, Engine, Event, Input, Outcome};
+use proctor_types::{Digest, TraderId, UtcMs};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use generator::{History, history};
+
+/// Bytes of a saved state that say which commit it is of: stamp and digest.
+const STAMP_AND_DIGEST: usize = 8 + 8 + 32;
+
+/// So many cases; `PROPTEST_CASES=25600`, a hundred times the default, makes them a hundred times
+/// as many.
+fn cases(cases: u32) -> Config {
+    let config = Config { failure_persistence: None, ..Config::default() };
+    Config { cases: cases * config.cases / 256, ..config }
+}
+
+fn apply(engine: &mut Engine, commit: &Commit) -> Outcome {
+    engine.apply(commit).expect("the generator keeps commits in order")
+}
+
+/// Applies `commit`; returns the digest, the events in canonical bytes and the replies' codes.
+///
+/// A refusal may quote a NaN, which does not equal itself, so outcomes cannot be compared as such.
+fn told(engine: &mut Engine, commit: &Commit) -> (Digest, Vec<u8>, Vec<&'static str>) {
+    let outcome = apply(engine, commit);
+    let events = borsh::to_vec(&outcome.events).expect("events have canonical bytes");
+    let code =
+        |reply: &Result<(), Rejection>| reply.as_ref().map_or_else(Rejection::code, |()| "ok");
+    (outcome.digest, events, outcome.replies.iter().map(code).collect())
+}
+
+fn saved(engine: &Engine) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    engine.save(&mut bytes).expect("a state that cannot be saved is a bug of the engine");
+    bytes
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    /// No panic, and the invariants of positions, ledgers and eliminations after every commit.
+    #[test]
+    fn every_history_keeps_the_invariants_and_every_state_can_be_saved(history in history(50)) {
+        let mut engine = Engine::new();
+        let mut ends = Ends::default();
+        for commit in history.commits() {
+            let outcome = apply(&mut engine, &commit);
+            prop_assert_eq!(outcome.replies.len(), commit.inputs.len());
+            let broken = invariants::check(&engine.view()).and_then(|()| ends.follow(&commit, &outcome, &engine));
+            prop_assert!(broken.is_ok(), "commit {}: {}", commit.index, broken.unwrap_err());
+        }
+        saved(&engine);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn a_replay_gives_the_same_events_and_digests(history in history(50)) {
+        let (mut live, mut replay) = (Engine::new(), Engine::new());
+        for commit in history.commits() {
+            prop_assert_eq!(told(&mut live, &commit), told(&mut replay, &commit));
+        }
+        prop_assert_eq!(saved(&live), saved(&replay));
+    }
+
+    #[test]
+    fn a_state_saved_anywhere_and_loaded_goes_on_as_if_nothing_had_happened(
+        history in history(40),
+        places in prop::collection::btree_set(0..40_usize, 1..4),
+    ) {
+        let (mut live, mut restored) = (Engine::new(), Engine::new());
+        for (place, commit) in history.commits().iter().enumerate() {
+            if places.contains(&place) {
+                let bytes = saved(&restored);
+                restored = Engine::load(&bytes).expect("what was saved can be loaded");
+                prop_assert_eq!(saved(&restored), bytes, "loading changed the state");
+            }
+            prop_assert_eq!(told(&mut live, commit), told(&mut restored, commit));
+        }
+        prop_assert_eq!(saved(&live), saved(&restored));
+    }
+
+    /// A held roster is counted, so that it can be confirmed (E-25); nothing else leaves a trace.
+    #[test]
+    fn a_refused_input_changes_nothing_but_the_stamp_and_the_digest(history in history(30)) {
+        let mut engine = Engine::new();
+        for commit in history.commits() {
+            // What the passing of time does, it does here.
+            let index = engine.stamp().commit + 1;
+            apply(&mut engine, &Commit { index, at: commit.at, inputs: vec![] });
+            for input in commit.inputs {
+                let before = saved(&engine);
+                let index = engine.stamp().commit + 1;
+                let alone = Commit { index, at: commit.at, inputs: vec![input] };
+                let outcome = apply(&mut engine, &alone);
+                match &outcome.replies[0] {
+                    Ok(()) | Err(Rejection::AnomalousRoster { .. }) => {}
+                    Err(refusal) => {
+                        let after = saved(&engine);
+                        prop_assert!(
+                            before[STAMP_AND_DIGEST..] == after[STAMP_AND_DIGEST..],
+                            "{} changed the state", refusal
+                        );
+                        let only_refused = matches!(&outcome.events[..], [Event::Rejected { .. }]);
+                        prop_assert!(only_refused, "{:?}", outcome.events);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_state_are_refused_without_a_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        // Only the empty state is so short that random bytes could be one.
+        prop_assert!(Engine::load(&bytes).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
+
+    #[test]
+    fn a_saved_state_with_a_wrong_byte_or_a_missing_end_is_loaded_or_refused_but_never_panics(
+        history in history(20),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 40),
+    ) {
+        let mut engine = Engine::new();
+        for commit in history.commits() {
+            apply(&mut engine, &commit);
+        }
+        let bytes = saved(&engine);
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            let mut damaged = bytes.clone();
+            damaged[place] = byte;
+            drop(Engine::load(&damaged));
+            // A length that lies: the four bytes from here say that there is no end.
+            let end = (place + 4).min(bytes.len());
+            damaged[place..end].fill(0xff);
+            drop(Engine::load(&damaged));
+            prop_assert!(Engine::load(&bytes[..place]).is_err(), "cut at {}", place);
+        }
+    }
+}
+
+/// What is known of accounts that have ended.
+#[derive(Default)]
+struct Ends {
+    ended: BTreeSet<TraderId>,
+}
+
+impl Ends {
+    /// Checks that an account ends once, flat, and accepts nothing from then on (E-60 to E-64).
+    fn follow(
+        &mut self,
+        commit: &Commit,
+        outcome: &Outcome,
+        engine: &Engine,
+    ) -> Result<(), String> {
+        let before = self.ended.clone();
+        let mut flats: BTreeMap<&TraderId, Vec<_>> = BTreeMap::new();
+        for event in &outcome.events {
+            match event {
+                Event::Filled { trader, order, .. } => {
+                    if self.ended.contains(trader) {
+                        return Err(format!("{trader} has ended, but {} was filled", order.id));
+                    }
+                    flats.entry(trader).or_default().push(&order.id);
+                }
+                Event::NothingToClose { trader, .. } if self.ended.contains(trader) => {
+                    return Err(format!("{trader} has ended, but an order was accepted"));
+                }
+                Event::Eliminated { trader, record } => {
+                    if !self.ended.insert(trader.clone()) {
+                        return Err(format!("{trader} was eliminated twice"));
+                    }
+                    let filled = flats.get(trader).map_or(&[][..], Vec::as_slice);
+                    if record.flat_orders.iter().any(|id| !filled.contains(&id)) {
+                        return Err(format!(
+                            "{trader}: not all of {:?} were filled",
+                            record.flat_orders
+                        ));
+                    }
+                    let account = engine.account(trader).ok_or("eliminated without an account")?;
+                    if record.stamp != outcome.stamp || account.elimination.as_ref() != Some(record)
+                    {
+                        return Err(format!("{trader}: the record is not of this commit"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (input, reply) in commit.inputs.iter().zip(&outcome.replies) {
+            if let Input::Order(request) | Input::RecordedOrder(request, _) = input
+                && before.contains(&request.trader)
+                && reply.is_ok()
+            {
+                return Err(format!(
+                    "{} has ended, but {} was accepted",
+                    request.trader, request.id
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Counts what happened, by name.
+fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
+    let mut one = |name: &str| *counts.entry(name.to_owned()).or_default() += 1;
+    for event in &outcome.events {
+        match event {
+            Event::Filled { order, clamped, closes, .. } => {
+                one("filled");
+                one(if *closes { "closed" } else { "opened or changed" });
+                if *clamped {
+                    one("clamped");
+                }
+                match order.source {
+                    OrderSource::MaxOrdersClose => one("full position closed"),
+                    OrderSource::EliminationFlat => one("flat without a price"),
+                    OrderSource::PriceFilledEliminationFlat => one("flat at a price"),
+                    _ => {}
+                }
+            }
+            Event::Rejected { rejection, .. } => one(&format!("rejected: {}", rejection.code())),
+            Event::QuoteRefused { code, .. } => one(&format!("quote refused: {code}")),
+            Event::Eliminated { record, .. } => one(record.reason.code()),
+            Event::CellClosed { .. } => one("cell closed"),
+            Event::NothingToClose { .. } => one("nothing to close"),
+            Event::SampleRefused { .. } => one("sample refused"),
+            Event::TraderDeparted { .. } => one("departed"),
+            Event::TraderEnrolled { .. } => one("enrolled"),
+            Event::RulebookAdopted { .. }
+            | Event::AccountSizeRecorded { .. }
+            | Event::AssetClassChosen { .. } => {}
+        }
+    }
+}
+
+/// What the generator must reach in [`COVERAGE_HISTORIES`] histories, at least so often.
+const COVERAGE: [(&str, u32); 44] = [
+    ("filled", 500),
+    ("closed", 100),
+    ("clamped", 20),
+    ("full position closed", 10),
+    ("flat without a price", 1),
+    ("flat at a price", 10),
+    ("MAX_TOTAL_DRAWDOWN", 20),
+    ("LIQUIDATED", 2),
+    ("cell closed", 500),
+    ("nothing to close", 10),
+    ("sample refused", 1),
+    ("departed", 5),
+    ("enrolled", 500),
+    ("quote refused: invalid", 20),
+    ("quote refused: future", 5),
+    ("quote refused: old", 20),
+    ("quote refused: wide_spread", 5),
+    ("rejected: no_rulebook", 1),
+    ("rejected: invalid_rulebook", 5),
+    ("rejected: roster_unknown", 1),
+    ("rejected: stale_roster", 5),
+    ("rejected: anomalous_roster", 2),
+    ("rejected: not_registered", 20),
+    ("rejected: eliminated", 10),
+    ("rejected: departed", 1),
+    ("rejected: unknown_pair", 10),
+    ("rejected: duplicate_id", 2),
+    ("rejected: blocked", 10),
+    ("rejected: asset_class_not_chosen", 10),
+    ("rejected: wrong_asset_class", 20),
+    ("rejected: asset_class_chosen", 5),
+    ("rejected: market_closed", 5),
+    ("rejected: unsupported", 5),
+    ("rejected: execution_unsupported", 5),
+    ("rejected: no_price", 20),
+    ("rejected: cooling_down", 5),
+    ("rejected: not_later", 2),
+    ("rejected: size_missing", 1),
+    ("rejected: size_ambiguous", 2),
+    ("rejected: size_negative", 1),
+    ("rejected: below_minimum", 2),
+    ("rejected: order_too_large", 1),
+    ("rejected: portfolio_full", 2),
+    ("rejected: account_size", 1),
+];
+const COVERAGE_HISTORIES: u32 = 300;
+
+#[test]
+fn the_generator_reaches_every_outcome() {
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut runner = TestRunner::new_with_rng(cases(1), rng);
+    let mut counts = BTreeMap::new();
+    for _ in 0..COVERAGE_HISTORIES {
+        let history: History = history(50).new_tree(&mut runner).expect("no filters").current();
+        let mut engine = Engine::new();
+        for commit in history.commits() {
+            count(&mut counts, &apply(&mut engine, &commit));
+        }
+    }
+    let reached = |name: &str| counts.get(name).copied().unwrap_or(0);
+    let missing: Vec<_> = COVERAGE.iter().filter(|(name, least)| reached(name) < *least).collect();
+    assert!(missing.is_empty(), "not reached often enough: {missing:?}\nreached: {counts:#?}");
+}
+
+#[test]
+fn a_commit_at_an_absurd_time_is_refused_and_changes_nothing() {
+    for at in [i64::MIN, -1, 253_402_300_800_000, i64::MAX] {
+        let mut engine = Engine::new();
+        let commit = Commit { index: 1, at: UtcMs(at), inputs: vec![Input::Tick] };
+        assert!(engine.apply(&commit).is_err(), "{at}");
+        assert_eq!(engine.stamp().commit, 0);
+    }
+}
