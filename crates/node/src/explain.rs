@@ -20,6 +20,7 @@
 
 mod arithmetic;
 mod observer;
+mod samples;
 mod standing;
 mod story;
 #[cfg(test)]

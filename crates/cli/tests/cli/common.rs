@@ -39,7 +39,12 @@ pub(crate) fn demo(dir: &Path, seed: u64, traders: u32, days: u32) -> String {
 
 /// Returns the digest at the end of a demo's output.
 pub(crate) fn digest(out: &str) -> String {
-    out.lines().find_map(|line| line.strip_prefix("digest ")).expect("a final digest").to_owned()
+    out.lines().find_map(digest_line).expect("a final digest")
+}
+
+/// Returns the digest when `line` is the one that tells it.
+pub(crate) fn digest_line(line: &str) -> Option<String> {
+    line.strip_prefix("digest ").map(|digest| digest.trim().to_owned())
 }
 
 /// Returns every file below `dir` with its content.

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use proctor_commit_log::Reader;
 use proctor_engine::Input;
 use proctor_engine::input::Roster;
 use proctor_engine::rulebook::VANTA;
+use proctor_node::data_dir::log_of;
 use proctor_node::run::{self, RunError};
-use proctor_sequencer::Batch;
+use proctor_sequencer::{Batch, Replay};
 use proctor_types::{
     AssetClass, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side,
     SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
@@ -14,8 +16,6 @@ use proctor_types::{
 use serde_json::Value;
 
 use crate::common::{assert_one_line_error, demo, run as proctor};
-
-const TRADERS: u32 = 30;
 
 struct Told {
     page: String,
@@ -30,13 +30,14 @@ fn tell(dir: &Path, trader: &str) -> Told {
     Told { page: page.out, story: serde_json::from_str(&json.out).unwrap() }
 }
 
-/// Returns the names of the demo's traders.
-fn names() -> Vec<String> {
-    let styles = ["trend", "reversion", "scalper", "holder", "martingale", "reckless", "careless"];
-    (0..TRADERS)
-        .zip(styles.iter().cycle())
-        .map(|(number, style)| format!("{style}-{number:04}"))
-        .collect()
+/// Returns the traders whose accounts ended, and of the others one of each style.
+fn some_traders(dir: &Path) -> Vec<String> {
+    let mut fold = Replay::from_the_first(Reader::open(log_of(dir).unwrap()).unwrap());
+    while fold.step().unwrap().is_some() {}
+    let accounts = fold.engine().view().accounts;
+    let (ended, alive): (Vec<_>, Vec<_>) =
+        accounts.iter().partition(|account| account.elimination.is_some());
+    ended.into_iter().chain(alive.into_iter().take(7)).map(|a| a.trader.to_string()).collect()
 }
 
 fn number(value: &Value) -> f64 {
@@ -54,9 +55,9 @@ fn list(value: &Value) -> &[Value] {
 #[test]
 fn the_story_of_an_eliminated_trader_can_be_redone_by_hand() {
     let dir = tempfile::tempdir().unwrap();
-    demo(dir.path(), 1, TRADERS, 3);
+    demo(dir.path(), 2, 60, 8);
     let mut ended = 0;
-    for name in names() {
+    for name in some_traders(dir.path()) {
         let told = tell(dir.path(), &name);
         check_page(&told.page);
         check_orders(&told.story);

@@ -14,7 +14,7 @@ use proctor_node::data_dir::log_of;
 use proctor_node::simulation::dice::Dice;
 use proctor_sequencer::Replay;
 
-use crate::common::{demo, proctor, run};
+use crate::common::{demo, digest_line, proctor, run};
 
 const TRADERS: u32 = 6;
 const DAYS: u32 = 2;
@@ -75,7 +75,7 @@ fn live(dir: &Path, seed: u64, until: u64) -> End {
             }
             last = Some(ack);
         }
-        digest = line.strip_prefix("digest ").map(|text| text.trim_end().to_owned()).or(digest);
+        digest = digest_line(&line).or(digest);
         line.clear();
     }
     let output = child.wait_with_output().unwrap();
