@@ -11,7 +11,8 @@ const LINE_EVERY: Duration = Duration::from_millis(200);
 /// Shows how far a long run is.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
-    last_line: Instant,
+    last_line: Option<Instant>,
+    line_every: Duration,
     total: u64,
 }
 
@@ -24,7 +25,12 @@ impl Progress {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             bar.with_style(style).with_prefix(what)
         });
-        Self { bar, last_line: Instant::now() - LINE_EVERY, total }
+        Self { bar, last_line: None, line_every: LINE_EVERY, total }
+    }
+
+    /// Returns a display that writes a line for every step, on a terminal too.
+    pub(crate) fn every_step(total: u64) -> Self {
+        Self { bar: None, last_line: None, line_every: Duration::ZERO, total }
     }
 
     /// Shows that `done` steps are done; `line` is what a plain line says.
@@ -33,8 +39,8 @@ impl Progress {
             bar.set_position(done.min(self.total));
             return;
         }
-        if self.last_line.elapsed() >= LINE_EVERY {
-            self.last_line = Instant::now();
+        if self.last_line.is_none_or(|last| last.elapsed() >= self.line_every) {
+            self.last_line = Some(Instant::now());
             // A closed pipe is no reason to stop a run.
             drop(writeln!(std::io::stdout().lock(), "{}", line()));
         }

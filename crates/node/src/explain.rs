@@ -20,8 +20,11 @@
 
 mod arithmetic;
 mod observer;
+mod samples;
 mod standing;
 mod story;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::path::Path;
@@ -69,7 +72,9 @@ pub enum ExplainError {
 fn unknown(trader: &TraderId, traders: usize, nearest: &[TraderId], refused: usize) -> String {
     let mut text = format!("no account of trader {trader} among the {traders} of this log");
     if refused > 0 {
-        text.push_str(&format!("; {refused} orders of that name were refused"));
+        let orders =
+            if refused == 1 { "order of that name was" } else { "orders of that name were" };
+        text.push_str(&format!("; {refused} {orders} refused"));
     }
     if !nearest.is_empty() {
         let names: Vec<&str> = nearest.iter().map(TraderId::as_str).collect();
@@ -140,30 +145,4 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn edit_distance_counts_letters() {
-        for (a, b, edits) in
-            [("", "", 0), ("abc", "abc", 0), ("abc", "", 3), ("kitten", "sitting", 3)]
-        {
-            assert_eq!((distance(a, b), distance(b, a)), (edits, edits), "{a} {b}");
-        }
-    }
-
-    #[test]
-    fn names_that_begin_with_what_was_typed_come_before_similar_ones() {
-        let names = ["trend-0014", "trend-0007", "holder-0003", "tremd-000"];
-        let ids = names.map(|name| TraderId::new(name).expect("valid")).to_vec();
-        let found = |asked: &str| {
-            nearest(asked, ids.clone()).iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(found("trend"), ["trend-0007", "trend-0014"]);
-        assert_eq!(found("trend-0008")[0], "trend-0007");
-        assert!(found("zzzzzzzzzzzz").is_empty());
-    }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
 
-use proctor_commit_log::Reader;
+use proctor_commit_log::{Reader, SkippedSnapshot};
 use proctor_sequencer::{
     Batch, Handle, OpenError, Pending, Replay, ReplayError, Sequencer, SubmitError, SystemClock,
     Writer, WriterConfig,
@@ -84,6 +84,8 @@ pub struct Finished {
     pub view: std::sync::Arc<proctor_engine::View>,
     /// How many commits the log held already.
     pub resumed: u64,
+    /// Damaged snapshots that the start did without.
+    pub skipped: Vec<SkippedSnapshot>,
 }
 
 /// Runs `batches` in the data directory at `path`; tells `progress` after each acknowledged commit.
@@ -107,7 +109,7 @@ pub fn run<E: From<RunError>>(
     let closed = sequencer.stop().close();
     fed?;
     closed.map_err(RunError::Close)?;
-    Ok(Finished { tally, view, resumed })
+    Ok(Finished { tally, view, resumed, skipped: opened.skipped })
 }
 
 /// Folds what the log holds already, holding it against `batches`; returns how much that is.

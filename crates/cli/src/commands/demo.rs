@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// How many days of trading.
     #[arg(long, default_value_t = Scenario::default().days)]
     days: u32,
+    /// Writes a line for every acknowledged commit: what was written survives any crash.
+    #[arg(long, hide = true)]
+    acks: bool,
 }
 
 /// Runs the command.
@@ -33,13 +36,20 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     let scenario = Scenario { seed: args.seed, traders: args.traders, days: args.days };
     let started = Instant::now();
     let span = u64::try_from(scenario.minutes())?;
-    let mut bar = Progress::new(span, "simulating");
+    let mut bar =
+        if args.acks { Progress::every_step(span) } else { Progress::new(span, "simulating") };
     let batches = Simulation::new(scenario).map(Ok::<_, RunError>);
     let finished = run::run(&args.data, Default::default(), batches, |done| {
         let minutes = (done.stamp.at.0 - scenario.start().0) / 60_000;
         bar.at(u64::try_from(minutes).unwrap_or(0), || done.to_string());
     })?;
     bar.finish();
+    for snapshot in &finished.skipped {
+        eprintln!(
+            "warning: did without a damaged snapshot, the log has it all: {}",
+            snapshot.error
+        );
+    }
     let seconds = started.elapsed().as_secs_f64();
     println!("{}", Summary::of(&finished.tally, &finished.view));
     println!(

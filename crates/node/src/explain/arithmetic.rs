@@ -19,7 +19,7 @@ pub(super) fn standing_value(account: &Account, at: UtcMs, ledger_value: f64) ->
             at: mark.at.into(),
             age_ms: at.since(mark.at).0,
         });
-        let open = book.open.as_ref().map(|position| open_value(position, price));
+        let open = book.open.as_ref().map(|position| open_value(position, position, price));
         pair_value(book.pair, &book.totals, open)
     });
     product(pairs.collect(), ledger_value)
@@ -58,8 +58,9 @@ fn decided_pair(
     for position in &after.closed()[after.closed().len() - new..] {
         if ended.contains(position.id()) {
             let earlier = before.and_then(|book| book.open.as_ref());
-            let alive = revived(rules, earlier, position, at, price.as_ref());
-            open = Some(open_value(&alive, price.clone()));
+            let held = before_the_flat(rules, earlier, position);
+            let valued = valued(rules, held.clone(), at, price.as_ref());
+            open = Some(open_value(&held, &valued, price.clone()));
         } else {
             totals.value *= position.return_at_close();
             totals.positions += 1;
@@ -68,33 +69,38 @@ fn decided_pair(
     pair_value(after.pair, &totals, open)
 }
 
-/// Returns `ended` as it was before its last order, the flat, valued at `price` at `at`.
-fn revived(
-    rules: &Rulebook,
-    before: Option<&Position>,
-    ended: &Position,
-    at: UtcMs,
-    price: Option<&PriceUsed>,
-) -> Position {
-    let mut alive = match before.filter(|position| position.id() == ended.id()) {
+/// Returns `ended` as it was before its last order, the flat.
+fn before_the_flat(rules: &Rulebook, before: Option<&Position>, ended: &Position) -> Position {
+    let mut held = match before.filter(|position| position.id() == ended.id()) {
         Some(position) => position.clone(),
         None => fresh(ended),
     };
     let before_the_last = ended.orders().len().saturating_sub(1);
-    for order in ended.orders().iter().take(before_the_last).skip(alive.orders().len()) {
+    for order in ended.orders().iter().take(before_the_last).skip(held.orders().len()) {
         // These were taken before, so they are taken again; portfolio leverage only ever cuts.
-        if alive.add(rules, order.clone(), 0.0, ForcedFlatPrice::Missing).is_err() {
+        if held.add(rules, order.clone(), 0.0, ForcedFlatPrice::Missing).is_err() {
             return ended.clone();
         }
     }
+    held
+}
+
+/// Returns `position` valued at `price` with the fees of `at`.
+fn valued(
+    rules: &Rulebook,
+    mut position: Position,
+    at: UtcMs,
+    price: Option<&PriceUsed>,
+) -> Position {
+    // Without a source the price is that of the position's own order, which has valued it.
     if let Some(price) = price.filter(|price| price.source.is_some()) {
-        alive.mark(rules, price.price, at, ForcedFlatPrice::Missing);
+        position.mark(rules, price.price, at, ForcedFlatPrice::Missing);
     }
     let fees_apply = rules.switches.closed_market_value == ClosedMarketValue::FeesApply;
-    if fees_apply || market_hours::is_open(alive.pair(), at) {
-        alive.refresh_fees(rules, at);
+    if fees_apply || market_hours::is_open(position.pair(), at) {
+        position.refresh_fees(rules, at);
     }
-    alive
+    position
 }
 
 fn fresh(like: &Position) -> Position {
@@ -108,23 +114,25 @@ fn pair_value(pair: TradePair, totals: &ClosedTotals, open: Option<OpenValue>) -
     PairValue { pair: pair.to_string(), closed, open, value }
 }
 
-fn open_value(position: &Position, price: Option<PriceUsed>) -> OpenValue {
+/// Tells what `held` is worth; `valued` is the same position with its value. A total loss leaves
+/// no size in a position, so the sizes are those from before.
+fn open_value(held: &Position, valued: &Position, price: Option<PriceUsed>) -> OpenValue {
     OpenValue {
-        position: position.id().to_string(),
-        side: opening_side(position).to_string(),
-        account_size_usd: position.account_size(),
-        net_leverage: position.net_leverage(),
-        average_entry_price: position.average_entry_price(),
-        net_quantity: position.net_quantity(),
-        lot_size: position.pair().lot_size(),
-        quote_usd_rate: position.orders().last().map_or(0.0, |order| order.quote_usd_rate),
+        position: held.id().to_string(),
+        side: opening_side(held).to_string(),
+        account_size_usd: held.account_size(),
+        net_leverage: held.net_leverage(),
+        average_entry_price: held.average_entry_price(),
+        net_quantity: held.net_quantity(),
+        lot_size: held.pair().lot_size(),
+        quote_usd_rate: held.orders().last().map_or(0.0, |order| order.quote_usd_rate),
         price,
-        realized_pnl_usd: position.realized_pnl(),
-        unrealized_pnl_usd: position.unrealized_pnl(),
-        return_before_fees: position.current_return(),
-        spread_fee: position.spread_fee(),
-        carry_fee: position.carry_fee(),
-        return_after_fees: position.return_at_close(),
+        realized_pnl_usd: valued.realized_pnl(),
+        unrealized_pnl_usd: valued.unrealized_pnl(),
+        return_before_fees: valued.current_return(),
+        spread_fee: valued.spread_fee(),
+        carry_fee: valued.carry_fee(),
+        return_after_fees: valued.return_at_close(),
     }
 }
 

@@ -3,25 +3,18 @@
 use std::collections::BTreeMap;
 
 use proctor_engine::account::Account;
-use proctor_engine::eliminations::Elimination;
 use proctor_engine::event::PositionFacts;
-use proctor_engine::ledgers::{Cell as LedgerCell, Drawdown, Mark};
 use proctor_engine::positions::position::{Order, OrderSource, Position};
 use proctor_engine::prices::Prices;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome, View};
-use proctor_types::{
-    Digest, OrderId, OrderRequest, PositionId, Side, Stamp, TradePair, TraderId, UtcMs,
-};
+use proctor_types::{Digest, OrderId, OrderRequest, PositionId, Side, Stamp, TradePair, TraderId};
 
+use super::samples::Samples;
 use super::story::{
-    AccountStory, After, AsOf, Asked, Cell, Counts, Fill, Ledger, MarkPoint, Note, OrderOutcome,
-    OrderStory, PositionStory, PriceSource, RulebookStory, SamplePoint, Size, Story, Verdict,
-    Worst,
+    AccountStory, After, AsOf, Asked, Counts, Fill, Note, OrderOutcome, OrderStory, PositionStory,
+    PriceSource, RulebookStory, Size, Story, Verdict,
 };
 use super::{standing, verdict};
-
-/// How many of the last samples are told.
-const LAST_SAMPLES: usize = 8;
 
 /// What the log has said about one trader so far.
 #[derive(Debug)]
@@ -40,18 +33,6 @@ pub(super) struct Observer {
     samples: Samples,
     verdict: Option<Verdict>,
     notes: Vec<Note>,
-}
-
-/// The samples of the portfolio's ledger.
-#[derive(Debug, Default)]
-struct Samples {
-    count: u64,
-    last_update: Option<UtcMs>,
-    peak: Option<(Mark, Option<u64>)>,
-    lows: Vec<SamplePoint>,
-    last: Vec<SamplePoint>,
-    worst: Option<Drawdown>,
-    cells: Vec<Cell>,
 }
 
 /// One commit as the observer sees it.
@@ -157,7 +138,7 @@ impl Observer {
                 self.note(stamp, format!("refused, {}: {rejection}", rejection.code()));
             }
             Event::CellClosed { pair: None, cell, .. } => {
-                self.samples.cells.push(cell_story(stamp, cell));
+                self.samples.closed(stamp, cell);
             }
             Event::RulebookAdopted { .. }
             | Event::QuoteRefused { .. }
@@ -206,7 +187,18 @@ impl Observer {
                 let scene = Scene { commit, outcome, account, prices, view };
                 self.filled(&scene, position, *pair, order, (*clamped, *closes), after);
             }
-            _ => {}
+            Event::RulebookAdopted { .. }
+            | Event::TraderEnrolled { .. }
+            | Event::TraderDeparted { .. }
+            | Event::AccountSizeRecorded { .. }
+            | Event::AssetClassChosen { .. }
+            | Event::QuoteRefused { .. }
+            | Event::Rejected { .. }
+            | Event::NothingToClose { .. }
+            | Event::Filled { .. }
+            | Event::CellClosed { .. }
+            | Event::SampleRefused { .. }
+            | Event::Eliminated { .. } => {}
         }
     }
 
@@ -314,10 +306,14 @@ impl Observer {
         account: Option<&Account>,
         view: &View,
     ) {
-        let record = outcome.events.iter().find_map(|event| match event {
-            Event::Eliminated { trader, record } if *trader == self.trader => Some(record),
-            _ => None,
-        });
+        let mut record = None;
+        for event in &outcome.events {
+            if let Event::Eliminated { trader, record: found } = event
+                && *trader == self.trader
+            {
+                record = Some(found);
+            }
+        }
         if let (Some(record), Some(account)) = (record, account)
             && let Some(rulebook) = view.rulebook_of(account)
         {
@@ -399,73 +395,6 @@ impl Observer {
             sizes: self.sizes.clone(),
             size_usd: adopted
                 .map_or(0.0, |book| account.terms.size(&book.rules, view.stamp.at).get()),
-        }
-    }
-}
-
-impl Samples {
-    /// Takes in the ledger as it stands after a commit.
-    fn observe(&mut self, stamp: Stamp, account: &Account) {
-        let Some(ledgers) = &account.ledgers else { return };
-        let ledger = ledgers.portfolio();
-        if ledger.last_update() == self.last_update {
-            return;
-        }
-        self.last_update = ledger.last_update();
-        self.worst = ledger.worst();
-        self.sampled(stamp, ledger.peak(), ledger.value());
-    }
-
-    /// Takes in the sample that ended the account; what the flat orders made of it comes after.
-    fn end(&mut self, record: &Elimination) {
-        let peak = Mark { at: record.peak_at, value: record.peak };
-        let fall = Drawdown { peak, trough: Mark { at: record.stamp.at, value: record.value } };
-        if self.worst.is_none_or(|worst| fall.ratio() < worst.ratio()) {
-            self.worst = Some(fall);
-        }
-        self.sampled(record.stamp, peak, record.value);
-    }
-
-    fn sampled(&mut self, stamp: Stamp, peak: Mark, value: f64) {
-        self.count += 1;
-        if self.peak.is_none_or(|(known, _)| known != peak) {
-            // A peak that is older than the sample is one that the window has brought back.
-            let commit = (peak.at == stamp.at).then_some(stamp.commit);
-            self.peak = Some((peak, commit));
-            self.lows.clear();
-        }
-        let sample = SamplePoint { place: stamp.into(), value, ratio: value / peak.value };
-        let lowest = self.lows.last().map_or(1.0, |low| low.ratio);
-        if sample.ratio < lowest {
-            self.lows.push(sample.clone());
-        }
-        if self.last.len() == LAST_SAMPLES {
-            self.last.remove(0);
-        }
-        self.last.push(sample);
-    }
-
-    fn peak_point(&self) -> MarkPoint {
-        let (mark, commit) = self.peak.unwrap_or((Mark { at: UtcMs(0), value: 1.0 }, None));
-        MarkPoint { value: mark.value, at: mark.at.into(), commit }
-    }
-
-    fn story(self, begun: UtcMs) -> Ledger {
-        let peak = self.peak_point();
-        let point = |mark: Mark| MarkPoint { value: mark.value, at: mark.at.into(), commit: None };
-        Ledger {
-            begun: begun.into(),
-            samples: self.count,
-            peak,
-            lows: self.lows,
-            last_samples: self.last,
-            worst: self.worst.map(|worst| Worst {
-                ratio: worst.ratio(),
-                percent: proctor_engine::ledgers::drawdown::percent_lost(worst.ratio()),
-                peak: point(worst.peak),
-                trough: point(worst.trough),
-            }),
-            cells: self.cells,
         }
     }
 }
@@ -593,19 +522,4 @@ fn position_story(position: &Position, opened: super::story::Place) -> PositionS
 /// Returns the side of the order that opened `position`.
 pub(super) fn opening_side(position: &Position) -> Side {
     position.orders().first().map_or(Side::Flat, |order| order.side)
-}
-
-fn cell_story(stamp: Stamp, cell: &LedgerCell) -> Cell {
-    Cell {
-        commit: stamp.commit,
-        start: cell.start().into(),
-        end: cell.last_update.into(),
-        value: cell.value,
-        peak: cell.peak,
-        worst_ratio: cell.worst_drawdown,
-        log_return: cell.log_return(),
-        realized_pnl_usd: cell.realized_pnl,
-        unrealized_pnl_usd: cell.unrealized_pnl,
-        updates: cell.n_updates,
-    }
 }

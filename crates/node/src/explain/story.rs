@@ -326,6 +326,8 @@ pub struct Ledger {
     pub samples: u64,
     /// The standing peak; of an ended account, the one of the verdict.
     pub peak: MarkPoint,
+    /// The peak's value step by step, when it was reached by a sample of the log.
+    pub peak_valuation: Option<Valuation>,
     /// Every new low since that peak.
     pub lows: Vec<SamplePoint>,
     /// The last samples, up to the verdict.

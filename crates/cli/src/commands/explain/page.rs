@@ -218,8 +218,8 @@ fn positions(page: &mut String, story: &Story, last: Option<usize>) {
         ("max x", Align::Right),
         ("entry price", Align::Right),
         ("PnL, USD", Align::Right),
-        ("before fees", Align::Right),
-        ("after fees", Align::Right),
+        ("gross", Align::Right),
+        ("net", Align::Right),
         ("by", Align::Left),
     ]);
     for position in &story.positions[all - shown..] {
@@ -241,7 +241,8 @@ fn positions(page: &mut String, story: &Story, last: Option<usize>) {
     wrapped(
         page,
         "  ",
-        "opened and closed are commits; returns are ratios of the account size, 1 is unchanged",
+        "opened and closed are commits; gross and net are returns before and after fees as ratios of the \
+         account size, 1 is unchanged",
     );
 }
 
@@ -249,9 +250,9 @@ fn closed_by(cause: Option<&str>, liquidated: bool) -> &'static str {
     match cause {
         None => "",
         Some("organic") => "order",
-        Some(_) if liquidated => "liquidation",
+        Some(_) if liquidated => "liquidated",
         Some("max_orders_close") => "full",
-        Some(cause) if cause.starts_with("elimination") => "elimination",
+        Some(cause) if cause.starts_with("elimination") => "verdict",
         Some(_) => "node",
     }
 }
@@ -317,6 +318,10 @@ fn order_line(page: &mut String, order: &OrderStory) {
     );
     match &order.outcome {
         OrderOutcome::Filled(fill) => filled_line(page, &start, order, fill),
+        // The verdict says when; that every later order is refused for it needs no sentence each.
+        OrderOutcome::Refused { code, .. } if code == "eliminated" => {
+            wrapped(page, &start, "refused, eliminated");
+        }
         OrderOutcome::Refused { code, message } => {
             wrapped(page, &start, &format!("refused, {code}: {message}"));
         }

@@ -39,10 +39,10 @@ pub(super) fn title(page: &mut String, text: &str) {
     page.push_str(&format!("\n{text}\n"));
 }
 
-/// Adds a table, indented.
+/// Adds a table below an entry.
 pub(super) fn table(page: &mut String, table: &impl ToString) {
     for line in table.to_string().lines() {
-        page.push_str(&format!("  {line}\n"));
+        page.push_str(&format!("    {line}\n"));
     }
 }
 

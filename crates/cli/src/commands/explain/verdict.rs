@@ -17,6 +17,9 @@ pub(super) fn verdict(page: &mut String, story: &Story, verdict: &Verdict) {
     entry(page, 2, "decided on", &verdict.commit_inputs);
     prices(page, &verdict.prices);
     valuation(page, "The value at the decision, to be redone by hand:", &verdict.valuation);
+    if let Some(peak) = story.ledger.as_ref().and_then(|ledger| ledger.peak_valuation.as_ref()) {
+        valuation(page, "The value at the peak:", peak);
+    }
     flats(page, verdict);
     let bar = format!(
         "every order after the verdict in commit {} is refused; so far {}{}",
@@ -160,7 +163,7 @@ pub(super) fn standing(page: &mut String, standing: &Standing, size_usd: f64) {
     );
     entry(page, 2, "value / peak", &drawdown);
     let limit = format!(
-        "{} / peak or less: {} x {} = {}",
+        "value / peak of {} or less: {} x {} = {}",
         standing.limit_ratio, standing.peak, standing.limit_ratio, standing.limit_value
     );
     entry(page, 2, "the account ends at", &limit);
@@ -215,7 +218,8 @@ fn valuation(page: &mut String, text: &str, valuation: &Valuation) {
     let against = if valuation.agrees {
         "equal to the ledger's value, to the last bit".to_owned()
     } else {
-        format!("the ledger says {}, as of its last sample", valuation.ledger_value)
+        let difference = valuation.product / valuation.ledger_value - 1.0;
+        format!("the ledger's last sample says {} ({difference:+.2e})", valuation.ledger_value)
     };
     entry(page, 4, "", &against);
 }
@@ -260,19 +264,12 @@ fn open_value(page: &mut String, pair: &str, open: &OpenValue) {
         let source = price.source.as_deref().unwrap_or("the position's own order");
         let text = format!("{} from {source}, {} old", price.price, age(price.age_ms));
         entry(page, 6, "price", &text);
-        let text = format!(
-            "({} - {}) x {} lots x {} units x {} USD = {} USD",
-            price.price,
-            open.average_entry_price,
-            open.net_quantity,
-            open.lot_size,
-            open.quote_usd_rate,
-            open.unrealized_pnl_usd
-        );
-        entry(page, 6, "unrealized", &text);
+        unrealized(page, open, price);
     }
+    let at_least =
+        if open.return_before_fees == 0.0 { ", not below 0: the account is lost:" } else { "" };
     let text = format!(
-        "1 + ({} realized + {}) / {} = {}",
+        "1 + ({} realized + {}) / {}{at_least} = {}",
         open.realized_pnl_usd,
         open.unrealized_pnl_usd,
         open.account_size_usd,
@@ -284,4 +281,27 @@ fn open_value(page: &mut String, pair: &str, open: &OpenValue) {
         open.return_before_fees, open.spread_fee, open.carry_fee, open.return_after_fees
     );
     entry(page, 6, "after fees", &text);
+}
+
+fn unrealized(page: &mut String, open: &OpenValue, price: &PriceUsed) {
+    let units = open.net_quantity * open.lot_size;
+    let gained = (price.price - open.average_entry_price) * units * open.quote_usd_rate;
+    let text = if gained == open.unrealized_pnl_usd {
+        format!(
+            "({} - {}) x {} lots x {} units x {} USD = {} USD",
+            price.price,
+            open.average_entry_price,
+            open.net_quantity,
+            open.lot_size,
+            open.quote_usd_rate,
+            open.unrealized_pnl_usd
+        )
+    } else {
+        // The product would not hold: the size and entry price of after the order are told.
+        format!(
+            "{} USD: an order values what was held before it, without its own slippage (trading 3.7)",
+            open.unrealized_pnl_usd
+        )
+    };
+    entry(page, 6, "unrealized", &text);
 }

@@ -1,0 +1,14 @@
+//! The binary as its users meet it: results, exit codes, messages, and what survives a kill.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests too: what is wrong shall stop them"
+)]
+
+mod common;
+
+mod damage;
+mod demo;
+mod explain;
+mod kill;
+mod messages;
