@@ -3,6 +3,8 @@
 //! The data is not part of the repository. It is looked for beside it, or where PROCTOR_SHARED says;
 //! without it these tests say that they were skipped.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 use std::path::{Path, PathBuf};
 
 use proctor_node::import::BadRows;
