@@ -153,7 +153,7 @@ fn killed_until_it_ends(seed: u64, dice: &mut Dice, seen: &mut Seen) -> String {
         let now = check(dir.path(), last.as_ref(), seen);
         assert!(now >= head, "the log got shorter: commit {head}, now {now}");
         head = now;
-        if seen.kills % 20 == 0 && head > 0 {
+        if seen.kills.is_multiple_of(20) && head > 0 {
             let verified = run(&["verify", "--data", dir.path().to_str().unwrap()]);
             assert_eq!(verified.code, Some(0), "{verified:?}");
             seen.verified += 1;
