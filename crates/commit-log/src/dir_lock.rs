@@ -14,8 +14,8 @@ const FILE_NAME: &str = "LOCK";
 #[derive(Debug)]
 pub struct DirLock {
     path: PathBuf,
-    /// Holds the lock by being open.
-    _file: File,
+    /// Holds the lock.
+    file: File,
 }
 
 /// Why a directory was not locked.
@@ -53,7 +53,7 @@ impl DirLock {
             .open(path.join(FILE_NAME))
             .map_err(io)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _file: file }),
+            Ok(()) => Ok(Self { path: path.to_owned(), file }),
             Err(TryLockError::WouldBlock) => Err(LockError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
@@ -63,6 +63,14 @@ impl DirLock {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child process between its fork and its exec holds a copy
+        // of the open file, and with it the lock. When unlocking fails, closing has to do.
+        drop(self.file.unlock());
     }
 }
 

@@ -42,13 +42,14 @@ impl Account {
         }
     }
 
-    /// Returns the price behind each open position's last valuation.
+    /// Returns the price behind the last valuation of each open position, and of one that lost the
+    /// whole account and is closed for that.
     #[must_use]
     pub fn price_evidence(&self) -> Vec<PriceEvidence> {
         self.book
             .pairs()
             .iter()
-            .filter(|book| book.open.is_some())
+            .filter(|book| book.open.is_some() || book.lost().is_some())
             .filter_map(|book| {
                 let mark = book.last_mark.as_ref()?;
                 let price = Price::new(mark.price).ok()?;

@@ -86,6 +86,9 @@ struct Step {
     stamp: Stamp,
     events: Vec<Event>,
     marks: Checksum,
+    /// Ledger cells ended with this commit: what it marks is sampled although a sample was just
+    /// taken, or the marks of a half-day's last moment would go unseen.
+    cells_closed: bool,
     /// Which markets are open at the stamp, by row of the pair table, as far as somebody asked.
     market_open: [Option<bool>; TradePair::COUNT],
 }
@@ -128,6 +131,7 @@ impl Engine {
             stamp,
             events: Vec::with_capacity(commit.inputs.len()),
             marks: Checksum::default(),
+            cells_closed: false,
             market_open: [None; TradePair::COUNT],
         };
         if last.commit > 0 {

@@ -44,12 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
         bar.at(u64::try_from(minutes).unwrap_or(0), || done.to_string());
     })?;
     bar.finish();
-    for snapshot in &finished.skipped {
-        eprintln!(
-            "warning: did without a damaged snapshot, the log has it all: {}",
-            snapshot.error
-        );
-    }
+    super::warn_of_skipped(&finished);
     let seconds = started.elapsed().as_secs_f64();
     println!("{}", Summary::of(&finished.tally, &finished.view));
     println!(

@@ -53,6 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
         bar.at(share, || done.to_string());
     })?;
     bar.finish();
+    super::warn_of_skipped(&replayed.finished);
     let seconds = started.elapsed().as_secs_f64();
     let summary = Summary::of(&replayed.finished.tally, &replayed.finished.view);
     println!("{summary}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proctor_types::{PositionId, Side, TraderId, UtcMs, float};
+use proctor_types::{OrderId, PositionId, Side, TraderId, UtcMs, float};
 
 use super::{Engine, Step};
 use crate::account::Account;
@@ -10,7 +10,7 @@ use crate::eliminations::{Elimination, Reason};
 use crate::event::{Event, PositionFacts};
 use crate::ledgers::{self, Bundle, Drawdown, Outcome, drawdown};
 use crate::orders::{Fill, Target, conversion_rates};
-use crate::positions::book::Mark;
+use crate::positions::book::{Mark, PairBook};
 use crate::positions::position::{ForcedFlatPrice, OrderSource, Position};
 use crate::prices::{Prices, fill_price};
 use crate::rejection::Rejection;
@@ -79,7 +79,7 @@ impl Engine {
             worst_ratio: fall.ratio(),
             drawdown_percent: float::round_half_even(lost, 2),
             prices: account.price_evidence(),
-            flat_orders: Vec::new(),
+            flat_orders: lost_flats(account),
         };
         self.eliminate(step, &adopted.rules, place, record);
     }
@@ -110,6 +110,15 @@ impl Engine {
         // The last sample shows what the flat orders made of the account.
         self.sample(step, place);
     }
+}
+
+/// Returns the orders that closed positions that lost the whole account.
+fn lost_flats(account: &Account) -> Vec<OrderId> {
+    let lost = account.book.pairs().iter().filter_map(PairBook::lost);
+    lost.filter_map(|position| position.orders().last())
+        .filter(|order| order.source.is_forced())
+        .map(|order| order.id.clone())
+        .collect()
 }
 
 /// What [`take_order`] did.

@@ -326,6 +326,10 @@ fn a_portfolio_worth_nothing_is_liquidated() {
     let account = world.account("bob");
     let record = account.elimination.as_ref().expect("eliminated");
     assert_eq!((record.reason, record.value), (Reason::Liquidated, 0.0));
+    let prices: Vec<_> = record.prices.iter().map(|p| (p.pair.id(), p.price.get())).collect();
+    assert_eq!(prices, [("EURUSD", 0.5)], "E-44: the record names the price that did it");
+    let flats: Vec<&str> = record.flat_orders.iter().map(OrderId::as_str).collect();
+    assert_eq!(flats, ["1o"]);
     assert_eq!(account.book.open_positions().count(), 0);
 }
 
@@ -346,6 +350,19 @@ fn cells_close_on_time_without_any_input_of_the_account() {
     // 22:00 + 2 h is a boundary; a tick of whatever kind passes it.
     assert_eq!(world.run("7200001 tick"), "accepted");
     assert_eq!(cells(&world), 2, "the portfolio's and the pair's");
+}
+
+#[test]
+fn a_breach_in_the_last_moment_of_a_cell_is_seen() {
+    // 22:00 + 2 h is a boundary: the cell ends there, and so does the account.
+    let mut world = check_with_alice(
+        "
+        0      price BTCUSD 100
+        0      order alice o1 BTCUSD LONG 0.5
+    ",
+    );
+    assert_eq!(world.run("7200000 price BTCUSD 70"), "accepted");
+    assert!(world.account("alice").elimination.is_some());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use proctor_types::{Quote, TradePair, UtcMs};
 
 use super::{Engine, Step, cell_number};
 use crate::event::Event;
-use crate::ledgers::{MarketStatus, Outcome, PairSample};
+use crate::ledgers::{Bundle, MarketStatus, Outcome, PairSample};
 use crate::positions::book::{Mark, PairBook};
 use crate::positions::position::{ForcedFlatPrice, Marked, Position};
 use crate::prices::conversion::Rates;
@@ -133,6 +133,7 @@ impl Engine {
             for book in Arc::make_mut(&mut self.state.accounts[place]).book.pairs_mut() {
                 book.forget_before(cutoff);
             }
+            step.cells_closed = true;
             self.sample_and_enforce(step, place);
         }
     }
@@ -141,7 +142,8 @@ impl Engine {
         let account = &self.state.accounts[place];
         let rules = &self.rulebook_of(account).rules.ledger;
         let liquidated = account.book.pairs().iter().any(|book| book.totals.value == 0.0);
-        if liquidated || account.ledgers.as_ref().is_some_and(|l| l.is_due(rules, step.stamp.at)) {
+        let due = |ledgers: &Bundle| ledgers.is_due(rules, step.stamp.at);
+        if liquidated || step.cells_closed || account.ledgers.as_ref().is_some_and(due) {
             self.sample_and_enforce(step, place);
         }
     }

@@ -218,9 +218,12 @@ fn portfolio_sample(at: UtcMs, pairs: &[PairSample]) -> Sample {
         realized_pnl: 0.0,
         unrealized_pnl: 0.0,
     };
+    // A pair that is worth nothing ends the portfolio, also where the others are worth so much that
+    // their product is beyond every number, and times zero not one any more.
+    let lost = pairs.iter().any(|pair| pair.value == 0.0);
     pairs.iter().fold(nothing, |whole, pair| Sample {
         at,
-        value: whole.value * pair.value,
+        value: if lost { 0.0 } else { whole.value * pair.value },
         status: whole.status.max(pair.status),
         spread_fee: whole.spread_fee * pair.spread_fee,
         carry_fee: whole.carry_fee * pair.carry_fee,

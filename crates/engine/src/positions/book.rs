@@ -25,7 +25,7 @@ pub struct PairBook {
     pub last_accepted_at: UtcMs,
     /// The open position.
     pub open: Option<Position>,
-    /// What the open position was valued at last.
+    /// What the open position, or the one that closed last, was valued at last.
     pub last_mark: Option<Mark>,
     /// When the open position was last given a price or new fees.
     pub valued_at: UtcMs,
@@ -140,6 +140,12 @@ impl PairBook {
         &self.closed
     }
 
+    /// Returns the position that lost the whole account, if one did.
+    #[must_use]
+    pub fn lost(&self) -> Option<&Position> {
+        self.closed.last().map(Arc::as_ref).filter(|position| position.is_liquidated())
+    }
+
     /// Moves the open position to the closed ones when it has closed; returns it then.
     pub fn retire(&mut self) -> Option<Arc<Position>> {
         let position = Arc::new(self.open.take_if(|position| position.is_closed())?);
@@ -152,7 +158,6 @@ impl PairBook {
             (self.totals.realized_pnl + position.realized_pnl()).clamp(f64::MIN, f64::MAX);
         self.totals.positions += 1;
         Arc::make_mut(&mut self.closed).push(Arc::clone(&position));
-        self.last_mark = None;
         Some(position)
     }
 

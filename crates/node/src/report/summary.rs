@@ -301,11 +301,19 @@ fn line(account: &Account, tally: &Tally, view: &View) -> AccountLine {
         .map_or(0.0, |adopted| account.terms.size(&adopted.rules, view.stamp.at).get());
     let portfolio = account.ledgers.as_ref().map(proctor_engine::ledgers::Bundle::portfolio);
     let cell = portfolio.and_then(|ledger| ledger.current());
-    let drawdown = portfolio.and_then(|ledger| ledger.worst()).map(|fall| DrawdownLine {
-        ratio: fall.ratio(),
-        from_ms: fall.peak.at,
-        to_ms: fall.trough.at,
-    });
+    // Of an account that has ended, the fall that the verdict was taken on: the flat orders made it
+    // a little deeper afterwards.
+    let drawdown = match (&account.elimination, portfolio.and_then(|ledger| ledger.worst())) {
+        (Some(record), _) => Some(DrawdownLine {
+            ratio: record.worst_ratio,
+            from_ms: record.peak_at,
+            to_ms: record.value_at,
+        }),
+        (None, Some(fall)) => {
+            Some(DrawdownLine { ratio: fall.ratio(), from_ms: fall.peak.at, to_ms: fall.trough.at })
+        }
+        (None, None) => None,
+    };
     let elimination = account.elimination.as_ref().map(|record| EliminationLine {
         reason: record.reason,
         rule: record.reason.rule(),
