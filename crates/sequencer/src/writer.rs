@@ -179,39 +179,42 @@ impl Writer {
     /// committed. After the first failed write or sync every answer is [`CommitError::Stopped`].
     pub fn commit(&mut self, batches: Vec<Batch>) -> Vec<Result<Receipt, CommitError>> {
         let mut answers = Vec::with_capacity(batches.len());
-        // The batch that is appended but not applied: the sync comes between the two.
+        // The batch that is appended but not applied: the sync comes between the two, unless the
+        // next one's header needs the state after it.
         let mut last: Option<(usize, Commit)> = None;
+        let mut appended = false;
         for batch in batches {
             if let Some((place, commit)) = last.take() {
                 answers[place] = Ok(self.apply(commit));
             }
             let place = answers.len();
             answers.push(self.append(batch).and_then(|commit| {
+                appended = true;
                 last = Some((place, commit));
                 // Replaced when the batch is applied; stands only if the log fails before that.
                 Err(CommitError::Stopped("not synced".into()))
             }));
         }
-        if last.is_some()
+        if appended
             && self.stopped.is_none()
             && let Err(error) = self.log.sync()
         {
             self.stopped = Some(error.to_string());
         }
-        match (&self.stopped, last) {
-            (None, Some((place, commit))) => {
-                answers[place] = Ok(self.apply(commit));
-                self.views.publish(self.engine.view());
-                self.snapshot_if_due();
+        if let Some(cause) = &self.stopped {
+            // What was applied in this group is in memory only: it was never durable, so nobody is
+            // told, and the writer does nothing more.
+            for answer in answers.iter_mut().filter(|a| !is_refusal(a)) {
+                *answer = Err(CommitError::Stopped(cause.clone()));
             }
-            (None, None) => {}
-            (Some(cause), _) => {
-                // What was applied in this group is in memory only: it was never durable, so
-                // nobody is told, and the writer does nothing more.
-                for answer in answers.iter_mut().filter(|a| !is_refusal(a)) {
-                    *answer = Err(CommitError::Stopped(cause.clone()));
-                }
-            }
+            return answers;
+        }
+        if let Some((place, commit)) = last {
+            answers[place] = Ok(self.apply(commit));
+        }
+        if appended {
+            self.views.publish(self.engine.view());
+            self.snapshot_if_due();
         }
         answers
     }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use proctor_commit_log::storage::faulty::{Fault, FaultyDisk};
 use proctor_commit_log::storage::memory::MemoryStorage;
 use proctor_commit_log::storage::{Access, Storage, StorageFile};
-use proctor_sequencer::{CommitError, Sequencer, SubmitError};
+use proctor_engine::Input;
+use proctor_sequencer::{Batch, CommitError, Sequencer, SubmitError};
+use proctor_types::UtcMs;
 
 use crate::common::{Fixed, Gate, T0, batch, config, fold, gate, open, size};
 
@@ -140,4 +142,19 @@ fn x_2_a_commit_whose_sync_fails_is_never_seen_and_the_writer_stops_for_good() {
     assert!(matches!(refused, Err(SubmitError::Refused(CommitError::Stopped(_)))), "{refused:?}");
     assert!(sequencer.stop().close().is_err());
     assert!(fold(&storage).expect("a good log").len() >= 2, "what was acknowledged is there");
+}
+
+/// A group whose last batch was refused once ended without a sync: the batches before it had been
+/// applied and were answered, but were neither durable nor visible.
+#[test]
+fn a_group_that_ends_with_a_refused_batch_is_synced_before_it_is_answered() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let mut writer = open(&storage, &config());
+    let back = Batch { at: UtcMs(T0 - 1), inputs: vec![Input::Tick] };
+    let answers = writer.commit(vec![batch(0), batch(1), back.clone(), back]);
+    let committed: Vec<bool> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(committed, [true, true, false, false]);
+    assert_eq!(writer.views().latest().stamp.commit, 2, "what is answered is visible");
+    drop(writer);
+    assert_eq!(fold(&storage).expect("a good log").len(), 2, "what is answered is durable");
 }
