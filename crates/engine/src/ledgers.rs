@@ -1,5 +1,4 @@
-//! Performance ledgers per trader: what the portfolio and each pair were worth, half-day by
-//! half-day.
+//! Performance ledgers per trader: what the portfolio and each pair were worth, by half-days.
 //!
 //! A [`Bundle`] is told, as prices, orders and ticks arrive, what each pair of a trader is worth; it
 //! keeps one [`Ledger`] per pair and one for the portfolio, whose value is the product of the
