@@ -169,7 +169,7 @@ impl Engine {
         request: &OrderRequest,
         recorded: Option<&RecordedFill>,
     ) -> Result<(), Rejection> {
-        self.rules_in_force()?;
+        self.rules_in_force(step.stamp.at)?;
         // Gate 1: whoever is on the roster has an account, and departed traders keep theirs.
         self.state.roster.traders().ok_or(Rejection::RosterUnknown)?;
         let place = self.account_place(&request.trader)?;
@@ -201,7 +201,8 @@ impl Engine {
     }
 
     fn enrol(&mut self, step: &mut Step, roster: &Roster) -> Result<(), Rejection> {
-        let adopted = Arc::clone(self.rules_in_force()?);
+        let (newest, adopted) = self.rules_in_force(step.stamp.at)?;
+        let adopted = Arc::clone(adopted);
         let change = Arc::make_mut(&mut self.state.roster).replace(
             &adopted.rules.roster,
             step.stamp.at,
@@ -211,8 +212,6 @@ impl Engine {
             if self.index.by_trader.contains_key(&trader) {
                 continue;
             }
-            let newest = u32::try_from(self.state.rulebooks.len() - 1)
-                .expect("a log does not hold four thousand million rulebooks");
             let account = Account::new(trader.clone(), step.stamp.at, newest);
             self.index.by_trader.insert(trader.clone(), self.state.accounts.len());
             self.state.accounts.push(Arc::new(account));
@@ -268,9 +267,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Returns the rulebook that new accounts enrol under and that prices and rosters go by.
-    fn rules_in_force(&self) -> Result<&Arc<Adopted>, Rejection> {
-        self.state.rulebooks.last().ok_or(Rejection::NoRulebook)
+    /// Returns the rulebook that new accounts enrol under and that prices and rosters go by, and
+    /// its place in the list: of those that are effective at `at` the one adopted last.
+    fn rules_in_force(&self, at: UtcMs) -> Result<(u32, &Arc<Adopted>), Rejection> {
+        self.state.rules_in_force(at).ok_or(Rejection::NoRulebook)
     }
 
     fn account_place(&self, trader: &TraderId) -> Result<usize, Rejection> {

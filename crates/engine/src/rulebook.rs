@@ -67,6 +67,8 @@ pub struct Rulebook {
     pub name: String,
     /// Counts up with every change of the document.
     pub version: u32,
+    /// From when on accounts enrol under the document; its constants without eras hold from then.
+    pub effective_from_ms: UtcMs,
     /// The documents that its `source` fields quote.
     pub sources: String,
     /// Where the reference implementation and the right behaviour differ.

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{Digest, Stamp, TradePair, TraderId};
+use proctor_types::{Digest, Stamp, TradePair, TraderId, UtcMs};
 
 use crate::account::Account;
 use crate::orders::seen::SeenIds;
@@ -91,6 +91,12 @@ impl View {
         self.accounts.iter().find(|account| account.trader == *trader).map(Arc::as_ref)
     }
 
+    /// Returns the rulebook that new accounts enrol under as of the view.
+    #[must_use]
+    pub fn rulebook_in_force(&self) -> Option<&Adopted> {
+        in_force(&self.rulebooks, self.stamp.at).map(|(_, adopted)| adopted.as_ref())
+    }
+
     /// Returns the rulebook that `account` keeps.
     #[must_use]
     pub fn rulebook_of(&self, account: &Account) -> Option<&Adopted> {
@@ -110,6 +116,11 @@ impl State {
             roster: Arc::clone(&self.roster),
             accounts: self.accounts.clone(),
         }
+    }
+
+    /// Returns the rulebook that new accounts enrol under at `at`, and its place in the list.
+    pub(crate) fn rules_in_force(&self, at: UtcMs) -> Option<(u32, &Arc<Adopted>)> {
+        in_force(&self.rulebooks, at)
     }
 
     /// Asserts what must hold of any state that was loaded from bytes.
@@ -174,4 +185,9 @@ pub(crate) fn registered(state: &State) -> Vec<bool> {
 /// Returns `number` as a place in a list; one that does not fit is past the end of any list.
 pub(crate) fn place(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// Returns the last of `rulebooks` that is effective at `at`, and its place.
+fn in_force(rulebooks: &[Arc<Adopted>], at: UtcMs) -> Option<(u32, &Arc<Adopted>)> {
+    (0..).zip(rulebooks).filter(|(_, adopted)| adopted.rules.effective_from_ms <= at).last()
 }

@@ -216,6 +216,20 @@ fn an_account_keeps_the_rulebook_it_enrolled_under() {
 }
 
 #[test]
+fn a_rulebook_waits_for_its_time() {
+    let mut world = check_with_alice("0 price BTCUSD 100");
+    let later = T0 + 60_000;
+    let strict = VANTA
+        .replace("effective_from_ms = 0", &format!("effective_from_ms = {later}"))
+        .replace("cooldown = { value = 10_000", "cooldown = { value = 60_000");
+    world.commit(T0, vec![Input::Rulebook(strict)]);
+    world.run("59999 roster 2 alice bob before");
+    world.run("60000 roster 3 alice bob before after");
+    let places = |who: &str| world.account(who).rulebook;
+    assert_eq!((places("alice"), places("before"), places("after")), (0, 0, 1));
+}
+
+#[test]
 fn a_flat_without_a_position_is_accepted_and_does_nothing() {
     let world = check_with_alice(
         "

@@ -22,7 +22,7 @@ impl Engine {
     /// [`Rejection::NoRulebook`] when there are no rules to go by. A single bad record is not an
     /// error of the batch: it is left out and reported.
     pub(super) fn price(&mut self, step: &mut Step, quotes: &[Quote]) -> Result<(), Rejection> {
-        let adopted = Arc::clone(self.rules_in_force()?);
+        let adopted = Arc::clone(self.rules_in_force(step.stamp.at)?.1);
         let prices = Arc::make_mut(&mut self.state.prices);
         let mut pairs: Vec<TradePair> = Vec::with_capacity(quotes.len());
         for quote in quotes {

@@ -101,7 +101,7 @@ impl Summary {
     /// Returns the summary of the run that `tally` counted and `view` is the end of.
     #[must_use]
     pub fn of(tally: &Tally, view: &View) -> Self {
-        let rulebook = view.rulebooks.last().map(|adopted| adopted.hash).unwrap_or_default();
+        let rulebook = view.rulebook_in_force().map(|adopted| adopted.hash).unwrap_or_default();
         let mut accounts: Vec<AccountLine> =
             view.accounts.iter().map(|account| line(account, tally, view)).collect();
         accounts.sort_by(|a, b| b.value.total_cmp(&a.value).then_with(|| a.trader.cmp(&b.trader)));

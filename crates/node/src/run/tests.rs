@@ -75,3 +75,15 @@ fn a_second_process_on_the_directory_is_refused() {
     let second = whole(dir.path(), SMALL);
     assert!(matches!(second, Err(RunError::DataDir(DataDirError::Locked(_)))), "{second:?}");
 }
+
+/// Frozen: it must be the same on every machine and in every build. A change of a rule, of the
+/// rulebook or of an event's bytes changes it; say which one it was when you write the new one.
+#[test]
+fn the_digest_of_a_small_run_is_the_same_on_every_machine() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let finished = whole(dir.path(), SMALL).expect("runs");
+    assert_eq!(
+        finished.view.digest.to_string(),
+        "feb3316f1e38b33c89d6e2ecafd00a2cf7b557e570f0838162b87d4d337c7b02"
+    );
+}
