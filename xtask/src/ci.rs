@@ -93,6 +93,11 @@ fn licences() -> Result<bool> {
 /// Runs all tests, passes their output on and closes with the sum of their results.
 fn tests() -> Result<bool> {
     cargo::announce(TEST, &[]);
+    let data = shared()?.join("data");
+    if !data.is_dir() {
+        // The harness shows no output of tests that pass, so what they skip is said here.
+        println!("skipped: tests on recorded data, {} does not exist", data.display());
+    }
     let mut child =
         cargo::command(TEST, &[])?.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let output = child.stdout.take().context("the output is a pipe")?;
