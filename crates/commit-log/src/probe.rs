@@ -105,19 +105,6 @@ impl Drop for Probe {
     }
 }
 
-/// Returns how many times a second `directory`'s disk writes and syncs this many bytes, into a file
-/// that is zero-filled beforehand.
-///
-/// # Errors
-///
-/// As [`Probe::create`] and [`Probe::run`].
-pub fn fdatasync_rate(directory: &Path, bytes: usize, rounds: u32) -> io::Result<f64> {
-    let length = (bytes as u64).saturating_mul(u64::from(rounds)).clamp(1 << 20, 64 << 20);
-    let length = length.max(bytes as u64);
-    let elapsed = Probe::create(directory, length, length)?.run(bytes, rounds)?;
-    Ok(f64::from(rounds) / elapsed.as_secs_f64().max(f64::MIN_POSITIVE))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,8 +112,11 @@ mod tests {
     #[test]
     fn the_probe_measures_something_and_leaves_nothing_behind() {
         let directory = tempfile::tempdir().unwrap();
-        let rate = fdatasync_rate(directory.path(), batch_bytes(16, 100), 5).unwrap();
+        let mut probe = Probe::create(directory.path(), 1 << 20, 1 << 20).unwrap();
+        let elapsed = probe.run(batch_bytes(16, 100), 5).unwrap();
+        let rate = 5.0 / elapsed.as_secs_f64();
         assert!(rate > 0.0 && rate.is_finite());
+        drop(probe);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 

@@ -1,8 +1,8 @@
 //! The order acceptance gate.
 //!
 //! Checks run in the order of [`Rejection`]'s variants and the first failure wins, so that every
-//! validator gives the same answer to the same order. A refused order changes nothing: what is
-//! computed for it is computed on copies. Source: trading 2.6, 2.7.
+//! validator gives the same answer to the same order. A refused order changes nothing: the
+//! gate only reads, and a position checks an order whole before it takes it. Source: trading 2.6, 2.7.
 
 pub mod seen;
 pub mod sizing;

@@ -141,10 +141,4 @@ impl Tally {
     fn trader(&mut self, trader: &TraderId) -> &mut TraderTally {
         self.traders.entry(trader.clone()).or_default()
     }
-
-    /// Returns how many orders were refused.
-    #[must_use]
-    pub fn refused_total(&self) -> u64 {
-        self.refused.values().sum()
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proctor_types::{OrderId, PositionId, Side, TraderId, UtcMs, float};
+use proctor_types::{OrderId, PositionId, Side, TraderId, UtcMs};
 
 use super::{Engine, Step};
 use crate::account::Account;
@@ -68,7 +68,6 @@ impl Engine {
             (false, Some(fall)) if verdict.breached => (Reason::MaxTotalDrawdown, fall),
             (false, _) => return,
         };
-        let lost = drawdown::percent_lost(fall.ratio());
         let record = Elimination {
             reason,
             stamp: step.stamp,
@@ -77,7 +76,7 @@ impl Engine {
             value: fall.trough.value,
             value_at: fall.trough.at,
             worst_ratio: fall.ratio(),
-            drawdown_percent: float::round_half_even(lost, 2),
+            drawdown_percent: drawdown::percent_reported(fall.ratio()),
             prices: account.price_evidence(),
             flat_orders: lost_flats(account),
         };

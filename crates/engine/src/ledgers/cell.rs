@@ -96,12 +96,6 @@ impl Cell {
         self.gain + self.loss
     }
 
-    /// Returns whether the cell covers its whole half-day.
-    #[must_use]
-    pub fn is_full(&self, span: DurationMs) -> bool {
-        i64::from(self.accum_ms) == span.0
-    }
-
     /// Returns the first cell of a ledger, begun at `at` (trading 8.2).
     pub(super) fn first(at: UtcMs, span: DurationMs) -> Self {
         let offset = ms(at.0.rem_euclid(span.0));

@@ -17,14 +17,6 @@ pub struct Verdict {
     pub percent: f64,
 }
 
-impl Verdict {
-    /// Returns the lost part in per cent as reports show it: two decimals, halves to even.
-    #[must_use]
-    pub fn percent_reported(&self) -> f64 {
-        float::round_half_even(self.percent, 2)
-    }
-}
-
 /// Tests the worst drawdown of a ledger (`worst`, as a ratio) against `limit`, the fraction of the
 /// peak that may be lost. A ledger without any cell has no drawdown and passes (S-12).
 #[must_use]
@@ -59,6 +51,13 @@ pub fn percent_lost(ratio: f64) -> f64 {
     } else {
         ((1.0 - ratio) * 100.0).clamp(0.0, 100.0)
     }
+}
+
+/// Returns how much of the peak is lost at `ratio`, in per cent as records show it: two decimals,
+/// halves to even (S-12).
+#[must_use]
+pub fn percent_reported(ratio: f64) -> f64 {
+    float::round_half_even(percent_lost(ratio), 2)
 }
 
 /// Returns a fraction in whole billionths.
@@ -98,7 +97,7 @@ mod tests {
 
     #[test]
     fn reports_show_two_decimals_s_11_s_12() {
-        let percent = |worst| test(DrawdownLimit::Percent, 0.1, Some(worst)).percent_reported();
+        let percent = percent_reported;
         assert_eq!(percent(0.89), 11.0);
         assert_eq!(percent(0.876_543_21), 12.35);
         assert_eq!((percent(1.2), percent(-0.1)), (0.0, 100.0));

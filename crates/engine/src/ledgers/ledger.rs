@@ -134,13 +134,6 @@ impl Ledger {
         }
     }
 
-    /// Returns a hash chain over every cell that was ever completed: each is hashed once, when it
-    /// is, and a snapshot whose cells do not match it is refused.
-    #[must_use]
-    pub fn closed_digest(&self) -> Digest {
-        self.history.digests().1
-    }
-
     /// Returns the hash of the whole ledger; costs the same however many cells it has.
     #[must_use]
     pub fn digest(&self) -> Digest {

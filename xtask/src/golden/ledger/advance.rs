@@ -7,6 +7,7 @@ use proctor_engine::ledgers::{Ledger, MarketStatus, ReplayRules, Sample};
 use proctor_types::{DurationMs, TradePair, UtcMs, market_hours};
 
 use super::book::{Book, Held};
+use super::fees::Factors;
 use super::replay::{LastPrice, Ledgers, Refused, Replay, refused};
 
 /// Which ledger: of a pair, or of the portfolio.
@@ -34,6 +35,15 @@ impl Totals {
         carry_fee: 1.0,
         status: MarketStatus::NoOpenPositions,
     };
+
+    /// Adds a position at its present value.
+    fn take(&mut self, held: &Held, fees: Factors) {
+        self.spread_fee *= fees.spread;
+        self.carry_fee *= fees.carry;
+        self.value *= held.return_at_close;
+        self.realized_pnl += held.position.realized_pnl();
+        self.unrealized_pnl += held.position.unrealized_pnl();
+    }
 
     fn sample(self, at: UtcMs) -> Sample {
         Sample {
@@ -159,12 +169,7 @@ impl Replay<'_> {
                 let held = then.filter(|_| is_last).unwrap_or(held);
                 let fees = self.fees.factors(self.rulebook, &held.position, span.end);
                 for key in [PORTFOLIO, Some(*pair)] {
-                    let sum = totals.entry(key).or_insert(Totals::NONE);
-                    sum.spread_fee *= fees.spread;
-                    sum.carry_fee *= fees.carry;
-                    sum.value *= held.return_at_close;
-                    sum.realized_pnl += held.position.realized_pnl();
-                    sum.unrealized_pnl += held.position.unrealized_pnl();
+                    totals.entry(key).or_insert(Totals::NONE).take(held, fees);
                 }
             }
         }
@@ -264,11 +269,7 @@ impl Replay<'_> {
                 let status = self.value(ledgers, held, at, fees.product());
                 for key in self.keys_of(*pair) {
                     let sum = totals.entry(key).or_insert(Totals::NONE);
-                    sum.spread_fee *= fees.spread;
-                    sum.carry_fee *= fees.carry;
-                    sum.value *= held.return_at_close;
-                    sum.realized_pnl += held.position.realized_pnl();
-                    sum.unrealized_pnl += held.position.unrealized_pnl();
+                    sum.take(held, fees);
                     sum.status = sum.status.max(status);
                 }
             }

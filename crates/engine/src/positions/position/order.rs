@@ -3,7 +3,6 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{OrderId, Side, UtcMs};
 
-use crate::orders::sizing::Size;
 use crate::prices::conversion::Rates;
 
 /// What caused an order (trading 2.1). The codes are those of the published records.
@@ -118,13 +117,6 @@ pub struct Order {
 }
 
 impl Order {
-    /// Returns the order with `size` as its leverage, value and quantity.
-    #[must_use]
-    pub fn sized(mut self, size: Size) -> Self {
-        (self.leverage, self.value, self.quantity) = (size.leverage, size.value, size.quantity);
-        self
-    }
-
     /// Returns true when the order cannot be valued: it has no price, or a rate is missing.
     #[must_use]
     pub fn is_priceless(&self) -> bool {
