@@ -15,7 +15,7 @@ const FORMAT: &str = "fmt --all --check";
 const LINT: &str = "clippy --workspace --all-targets --locked -- -D warnings";
 const DOCUMENT: &str = "doc --workspace --no-deps --locked";
 const DENY_WARNINGS: (&str, &str) = ("RUSTDOCFLAGS", "-D warnings");
-const ARCHITECTURE: &str = "test --package xtask --locked --test architecture";
+const ARCHITECTURE: &str = "test --package xtask --locked --test architecture --test rulebooks";
 const LICENCES: &str = "deny --offline check bans licenses sources";
 /// The command of the README.
 const TEST: &str = "test --workspace --locked";
@@ -37,7 +37,7 @@ pub(crate) fn run() -> Result<bool> {
     Ok(written_well()? && golden_runs()? && licences()? && tests()?)
 }
 
-/// Rewrites the generated parts of the documents.
+/// Rewrites what is generated: parts of the documents and the parity rulebook.
 ///
 /// # Errors
 /// When a command cannot be started.

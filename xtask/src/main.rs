@@ -24,7 +24,8 @@ enum Task {
     Check,
     /// Everything CI does, in the same order: `check`, golden runs, licences, all tests.
     Ci,
-    /// Rewrite what is generated: the code map of ARCHITECTURE.md. The diff is the review.
+    /// Rewrite what is generated: the code map of ARCHITECTURE.md and the parity rulebook. The diff
+    /// is the review.
     Update,
     /// Run files of golden cases through the engine and compare field by field.
     Golden {

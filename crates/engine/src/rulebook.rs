@@ -17,6 +17,10 @@ use crate::prices::slippage::SlippageRules;
 /// The rulebook of the reference programme, compiled in: what a node uses when told nothing else.
 pub const VANTA: &str = include_str!("../../../rulebooks/vanta.toml");
 
+/// The same rulebook with the reference's own behaviour at every parity switch: for golden vectors
+/// and for comparisons with recorded history.
+pub const VANTA_PARITY: &str = include_str!("../../../rulebooks/vanta-parity.toml");
+
 /// One number of the rulebook with its unit and where it comes from.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

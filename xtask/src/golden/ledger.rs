@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use proctor_engine::Rulebook;
 use proctor_engine::ledgers::{Cell, Ledger};
 use proctor_engine::positions::position::{ForcedFlatPrice, Position};
-use proctor_engine::rulebook::{Switches, VANTA};
+use proctor_engine::rulebook::VANTA_PARITY;
 use proctor_types::{DurationMs, PositionId, TradePair, Usd, UtcMs};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -73,8 +73,7 @@ const CP_FIELDS: [&str; 17] = [
 /// Returns what our engine says for `input`, in the shape of the reference's output.
 pub(crate) fn run(input: &Value) -> Result<Value> {
     let input = Input::deserialize(input).context("not a case of kind ledger")?;
-    let mut rulebook = Rulebook::parse(VANTA)?;
-    rulebook.switches = Switches::PARITY;
+    let mut rulebook = Rulebook::parse(VANTA_PARITY)?;
     if let Some(window) = input.target_ledger_window_ms {
         rulebook.ledger.window.value = DurationMs(window);
     }

@@ -9,7 +9,7 @@ use proctor_engine::positions::fees::legacy;
 use proctor_engine::positions::position::{ForcedFlatPrice, Marked, Order, OrderSource, Position};
 use proctor_engine::prices::conversion::{self, Rates};
 use proctor_engine::prices::slippage::{SlippageRequest, slippage};
-use proctor_engine::rulebook::{Switches, VANTA};
+use proctor_engine::rulebook::VANTA_PARITY;
 use proctor_types::{
     Leverage, OrderId, PositionId, Quantity, Side, SizeFields, TradePair, Usd, UtcMs,
 };
@@ -65,8 +65,7 @@ struct MarkInput {
 /// Returns what our engine says for `input`, in the shape of the reference's output.
 pub(crate) fn run(input: &Value) -> Result<Value> {
     let input = Input::deserialize(input).context("not a case of kind position")?;
-    let mut rulebook = Rulebook::parse(VANTA)?;
-    rulebook.switches = Switches::PARITY;
+    let rulebook = Rulebook::parse(VANTA_PARITY)?;
     let opened_at = UtcMs(input.orders.first().context("a case without orders")?.processed_ms);
     let mut position = Position::new(
         PositionId::new("golden")?,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use proctor_engine::Rulebook;
 use proctor_engine::prices::slippage::{Features, SlippageRequest, slippage};
-use proctor_engine::rulebook::VANTA;
+use proctor_engine::rulebook::VANTA_PARITY;
 use proctor_types::{TradePair, UtcMs};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ struct Day {
 /// Returns what our engine says for `input`, in the shape of the reference's output.
 pub(crate) fn run(input: &Value) -> Result<Value> {
     let input = Input::deserialize(input).context("not a case of kind slippage")?;
-    let rulebook = Rulebook::parse(VANTA)?;
+    let rulebook = Rulebook::parse(VANTA_PARITY)?;
     let features = features(&input);
     let request = SlippageRequest {
         pair: input.trade_pair,

@@ -8,7 +8,7 @@ use proctor_types::{Leverage, OrderId, PositionId, Quantity, SizeFields, Usd};
 use super::*;
 use crate::orders::sizing;
 use crate::prices::conversion::{self, Rates};
-use crate::rulebook::{Switches, VANTA};
+use crate::rulebook::{VANTA, VANTA_PARITY};
 
 /// Monday 2025-11-03 22:00 UTC.
 const T0: i64 = 1_762_207_200_000;
@@ -18,7 +18,7 @@ fn rulebook() -> Rulebook {
 }
 
 fn parity() -> Rulebook {
-    Rulebook { switches: Switches::PARITY, ..rulebook() }
+    Rulebook::parse(VANTA_PARITY).expect("the compiled-in rulebook is valid")
 }
 
 fn pair(id: &str) -> TradePair {
