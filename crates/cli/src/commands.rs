@@ -4,7 +4,35 @@ pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod replay;
+pub(crate) mod rulebook;
 pub(crate) mod verify;
+pub(crate) mod whatif;
+
+mod text;
+
+use std::io::{ErrorKind, Write};
+
+use anyhow::Result;
+use proctor_node::rulebooks::Document;
+
+use crate::Verdict;
+
+/// Returns the text of the rulebook that `name` is the file or the built-in name of; it is a valid
+/// one.
+fn rulebook_document(name: &str) -> Result<String> {
+    let document = Document::read(name)?;
+    document.check()?;
+    Ok(document.text)
+}
+
+/// Writes a page to the terminal's output.
+fn print(page: &str) -> Result<Verdict> {
+    match std::io::stdout().lock().write_all(page.as_bytes()) {
+        // Whoever reads only the first lines has what he wanted.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Verdict::Good),
+        written => Ok(written.map(|()| Verdict::Good)?),
+    }
+}
 
 /// Says which snapshots a start had to do without.
 fn warn_of_skipped(finished: &proctor_node::run::Finished) {

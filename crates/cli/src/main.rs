@@ -26,6 +26,10 @@ enum Command {
     Verify(commands::verify::Args),
     /// Tell the story of one account: orders, positions, ledger, and its end or how far that is.
     Explain(commands::explain::Args),
+    /// Which verdicts change under another rulebook, or with one input corrected?
+    Whatif(commands::whatif::Args),
+    /// Check a rulebook, show its constants, or compare two.
+    Rulebook(commands::rulebook::Args),
     /// Measure the speed of the node on this machine; prints JSON lines.
     Bench(commands::bench::Args),
 }
@@ -45,6 +49,8 @@ fn main() -> ExitCode {
         Command::Replay(args) => commands::replay::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
+        Command::Whatif(args) => commands::whatif::run(&args),
+        Command::Rulebook(args) => commands::rulebook::run(&args),
     };
     match outcome {
         Ok(Verdict::Good) => ExitCode::SUCCESS,

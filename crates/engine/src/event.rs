@@ -127,6 +127,27 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Returns whose account the event is about; `None` when it is about nobody's, or when an input
+    /// without a trader was refused.
+    #[must_use]
+    pub fn trader(&self) -> Option<&TraderId> {
+        match self {
+            Self::RulebookAdopted { .. } | Self::QuoteRefused { .. } => None,
+            Self::Rejected { trader, .. } => trader.as_ref(),
+            Self::TraderEnrolled { trader, .. }
+            | Self::TraderDeparted { trader }
+            | Self::AccountSizeRecorded { trader, .. }
+            | Self::AssetClassChosen { trader, .. }
+            | Self::NothingToClose { trader, .. }
+            | Self::Filled { trader, .. }
+            | Self::CellClosed { trader, .. }
+            | Self::SampleRefused { trader, .. }
+            | Self::Eliminated { trader, .. } => Some(trader),
+        }
+    }
+}
+
 /// What a position is worth after an order.
 #[derive(Clone, Copy, Debug, PartialEq, BorshSerialize)]
 pub struct PositionFacts {

@@ -35,6 +35,7 @@ use proctor_types::{Stamp, TraderId};
 
 use crate::data_dir::{self, DataDirError};
 use observer::Observer;
+pub(crate) use standing::standing;
 
 pub use story::{
     AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, Fill, FlatOrder,
@@ -56,17 +57,31 @@ pub enum ExplainError {
     #[error(transparent)]
     Replay(#[from] ReplayError),
     /// Nobody of this name was ever on the roster.
-    #[error("{}", unknown(trader, *traders, nearest, *refused))]
-    UnknownTrader {
-        /// The name that was asked for.
-        trader: TraderId,
-        /// How many accounts there are.
-        traders: usize,
-        /// The names most like it.
-        nearest: Vec<TraderId>,
-        /// How many orders of this name the log holds, all of them refused.
-        refused: usize,
-    },
+    #[error(transparent)]
+    UnknownTrader(#[from] UnknownTrader),
+}
+
+/// Nobody of this name was ever on the roster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", unknown(trader, *traders, nearest, *refused))]
+pub struct UnknownTrader {
+    /// The name that was asked for.
+    trader: TraderId,
+    /// How many accounts there are.
+    traders: usize,
+    /// The names most like it.
+    nearest: Vec<TraderId>,
+    /// How many orders of this name the log holds, all of them refused.
+    refused: usize,
+}
+
+impl UnknownTrader {
+    /// Returns that `trader` is none of `names`, though `refused` orders came under the name.
+    pub(crate) fn among(trader: &TraderId, names: Vec<TraderId>, refused: usize) -> Self {
+        let traders = names.len();
+        let nearest = nearest(trader.as_str(), names);
+        Self { trader: trader.clone(), traders, nearest, refused }
+    }
 }
 
 fn unknown(trader: &TraderId, traders: usize, nearest: &[TraderId], refused: usize) -> String {
@@ -110,12 +125,7 @@ pub fn explain(
         return Ok(observer.finish(account, &view, head));
     }
     let names: Vec<TraderId> = view.accounts.iter().map(|account| account.trader.clone()).collect();
-    Err(ExplainError::UnknownTrader {
-        trader: trader.clone(),
-        traders: names.len(),
-        nearest: nearest(trader.as_str(), names),
-        refused: observer.refused(),
-    })
+    Err(UnknownTrader::among(trader, names, observer.refused()).into())
 }
 
 /// Returns the names most like `asked`: first those that begin with it, then by edit distance.

@@ -100,7 +100,7 @@ pub fn replay(
     config: WriterConfig,
     mut progress: impl FnMut(run::Progress, Progress),
 ) -> Result<Replayed, RecordedError> {
-    check_rulebook(&recording.rulebook)?;
+    Rulebook::parse(&recording.rulebook)?;
     let orders = read_orders(recording)?;
     // Everything is read once before anything is written, so that a file that is broken at its end
     // leaves no half of a run behind.
@@ -212,14 +212,6 @@ impl Judged {
 #[must_use]
 pub fn built_in_rulebook() -> &'static str {
     proctor_engine::rulebook::VANTA
-}
-
-/// Tests that `text` is a rulebook.
-///
-/// # Errors
-/// [`RulebookError`] names the line or the field.
-pub fn check_rulebook(text: &str) -> Result<(), RulebookError> {
-    Rulebook::parse(text).map(drop)
 }
 
 fn open_bars(recording: &Recording) -> Result<MergedBars, RecordedError> {

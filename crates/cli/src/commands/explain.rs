@@ -1,10 +1,8 @@
 //! `proctor explain`: the story of one account, as a page for people or as JSON.
 
 mod page;
-mod text;
 mod verdict;
 
-use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -43,9 +41,5 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     if args.json {
         page.push('\n');
     }
-    match std::io::stdout().lock().write_all(page.as_bytes()) {
-        // Whoever reads only the first lines has what he wanted.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Verdict::Good),
-        written => Ok(written.map(|()| Verdict::Good)?),
-    }
+    super::print(&page)
 }

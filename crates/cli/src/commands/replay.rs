@@ -24,9 +24,9 @@ pub(crate) struct Args {
     /// Price bars as CSV, plain or .gz: FILE, PAIR=FILE or PAIR:SECONDS=FILE.
     #[arg(long, value_name = "BARS", num_args = 1..)]
     bars: Vec<String>,
-    /// A rulebook document; the built-in one when absent.
-    #[arg(long, value_name = "FILE")]
-    rulebook: Option<PathBuf>,
+    /// A rulebook: a file, or a built-in name (vanta, vanta-parity); vanta when absent.
+    #[arg(long, value_name = "FILE|NAME")]
+    rulebook: Option<String>,
     /// Size of every account in USD; recordings do not hold it.
     #[arg(long, value_name = "USD", default_value = "100000")]
     account_size: f64,
@@ -78,12 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
 
 fn recording(args: &Args) -> Result<Recording> {
     let rulebook = match &args.rulebook {
-        Some(file) => {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("cannot read the rulebook {}", file.display()))?;
-            recorded::check_rulebook(&text).with_context(|| file.display().to_string())?;
-            text
-        }
+        Some(name) => super::rulebook_document(name)?,
         None => recorded::built_in_rulebook().into(),
     };
     let account_size = Usd::new(args.account_size).ok().filter(|size| size.get() > 0.0);

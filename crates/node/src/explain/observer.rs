@@ -100,24 +100,10 @@ impl Observer {
 
     /// Takes in what an event says of the account's terms; returns whether it concerns the trader.
     fn terms(&mut self, stamp: Stamp, event: &Event) -> bool {
-        let trader = match event {
-            Event::RulebookAdopted { .. } => {
-                self.adopted.push(stamp);
-                return false;
-            }
-            Event::QuoteRefused { .. } => return false,
-            Event::Rejected { trader, .. } => trader.as_ref(),
-            Event::TraderEnrolled { trader, .. }
-            | Event::TraderDeparted { trader }
-            | Event::AccountSizeRecorded { trader, .. }
-            | Event::AssetClassChosen { trader, .. }
-            | Event::NothingToClose { trader, .. }
-            | Event::Filled { trader, .. }
-            | Event::CellClosed { trader, .. }
-            | Event::SampleRefused { trader, .. }
-            | Event::Eliminated { trader, .. } => Some(trader),
-        };
-        if trader != Some(&self.trader) {
+        if let Event::RulebookAdopted { .. } = event {
+            self.adopted.push(stamp);
+        }
+        if event.trader() != Some(&self.trader) {
             return false;
         }
         match event {
@@ -353,7 +339,7 @@ impl Observer {
             Some(_) => None,
             None => view
                 .rulebook_of(account)
-                .and_then(|rulebook| standing::standing(&rulebook.rules, account, view.stamp)),
+                .and_then(|rulebook| standing(&rulebook.rules, account, view.stamp)),
         };
         Story {
             schema: "proctor.explain/1",

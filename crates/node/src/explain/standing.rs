@@ -9,7 +9,7 @@ use super::arithmetic;
 use super::story::{BreachPrice, OpenValue, Standing, Valuation};
 
 /// Returns the standing of `account`, or `None` before its first order.
-pub(super) fn standing(rules: &Rulebook, account: &Account, as_of: Stamp) -> Option<Standing> {
+pub(crate) fn standing(rules: &Rulebook, account: &Account, as_of: Stamp) -> Option<Standing> {
     let ledger = account.ledgers.as_ref()?.portfolio();
     let valuation = arithmetic::standing_value(account, as_of.at, ledger.value());
     // Marks come more often than samples: what counts next is the value at the last prices.

@@ -3,8 +3,8 @@
 use proctor_node::explain::{Fill, Ledger, OrderOutcome, OrderStory, SamplePoint, Story};
 use proctor_node::report::{Align, Table, count, usd};
 
-use super::text::{clock, cut, date, entry, table, title, wrapped};
 use super::verdict;
+use crate::commands::text::{clock, cut, date, entry, table, title, wrapped};
 
 /// How many new lows are shown: the way down matters, its every step does not.
 const LOWS_SHOWN: usize = 6;

@@ -3,7 +3,7 @@
 use proctor_node::explain::{OpenValue, PairValue, PriceUsed, Standing, Story, Valuation, Verdict};
 use proctor_node::report::{Align, Table, usd};
 
-use super::text::{age, entry, plural, table, title, wrapped};
+use crate::commands::text::{age, entry, plural, table, title, wrapped};
 
 /// Adds the section on the end of the account.
 pub(super) fn verdict(page: &mut String, story: &Story, verdict: &Verdict) {
