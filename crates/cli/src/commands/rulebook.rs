@@ -29,7 +29,8 @@ enum Task {
         #[arg(value_name = "FILE|NAME")]
         rulebook: String,
     },
-    /// Every constant with value, unit, source and era.
+    /// Every constant with value, unit, source and era; a unit in parentheses is that of the table
+    /// around the constant.
     Show {
         /// A file, or a built-in name (vanta, vanta-parity).
         #[arg(value_name = "FILE|NAME", default_value = "vanta")]
@@ -99,9 +100,13 @@ fn show(document: &Document, at: Option<UtcMs>) -> Result<String, DocumentError>
     let shown: Vec<&Constant> =
         constants.iter().filter(|constant| at.is_none_or(|at| constant.holds_at(at))).collect();
     for section in shown.chunk_by(|a, b| section(a) == section(b)) {
-        let Some(first) = section.first() else { continue };
-        title(&mut page, &self::section(first).to_uppercase());
-        table(&mut page, &constants_table(section));
+        match section.first().and_then(|first| self::section(first)) {
+            Some(name) => {
+                title(&mut page, &name.to_uppercase());
+                section_table(&mut page, section);
+            }
+            None => section.iter().for_each(|constant| head(&mut page, constant)),
+        }
     }
     let hidden = constants.len() - shown.len();
     if hidden > 0 {
@@ -112,37 +117,60 @@ fn show(document: &Document, at: Option<UtcMs>) -> Result<String, DocumentError>
 }
 
 /// Returns the first part of a constant's path: the section of the document.
-fn section(constant: &Constant) -> &str {
-    constant.path.split_once('.').map_or("rulebook", |(section, _)| section)
+fn section(constant: &Constant) -> Option<&str> {
+    constant.path.split_once('.').map(|(section, _)| section)
 }
 
-fn constants_table(constants: &[&Constant]) -> Table<6> {
-    let mut rows = Table::new([
-        ("constant", Align::Left),
-        ("holds from", Align::Left),
-        ("value", Align::Right),
-        ("", Align::Left),
-        ("unit", Align::Left),
-        ("source", Align::Left),
-    ]);
+/// Adds a line of the document's head.
+fn head(page: &mut String, constant: &Constant) {
+    let meaning = constant.meaning();
+    let text = if meaning.is_empty() { &constant.value } else { &meaning };
+    entry(page, 2, constant.path.trim_end_matches("_ms"), text);
+}
+
+fn section_table(page: &mut String, constants: &[&Constant]) {
+    let (name, value) = (("constant", Align::Left), ("value", Align::Right));
+    let rest = [("", Align::Left), ("unit", Align::Left), ("source", Align::Left)];
+    let [meaning, unit, source] = rest;
+    if constants.iter().any(|constant| constant.from.is_some()) {
+        let from = ("holds from", Align::Left);
+        let mut rows = Table::new([name, from, value, meaning, unit, source]);
+        lines(constants, |[name, from, value, meaning, unit, source]| {
+            rows.row([name, from, value, meaning, unit, source]);
+        });
+        return table(page, &rows);
+    }
+    let mut rows = Table::new([name, value, meaning, unit, source]);
+    lines(constants, |[name, _, value, meaning, unit, source]| {
+        rows.row([name, value, meaning, unit, source]);
+    });
+    table(page, &rows);
+}
+
+/// Gives each line of a section to `add`; a long list takes several.
+fn lines(constants: &[&Constant], mut add: impl FnMut([String; 6])) {
     for constant in constants {
-        let mut path = constant.path.split_once('.').map_or(&*constant.path, |(_, rest)| rest);
-        let mut from = since(constant);
+        let name = constant.path.split_once('.').map_or(&*constant.path, |(_, rest)| rest);
+        let mut beside = [
+            name.into(),
+            since(constant),
+            constant.meaning(),
+            unit(constant),
+            constant.source.clone(),
+        ];
         for value in pieces(&constant.value) {
-            let first = !path.is_empty();
-            let beside = |text: String| if first { text } else { String::new() };
-            rows.row([
-                path.into(),
-                std::mem::take(&mut from),
-                value,
-                beside(constant.meaning()),
-                beside(constant.unit.clone()),
-                beside(constant.source.clone()),
-            ]);
-            path = "";
+            let [name, from, meaning, unit, source] = std::mem::take(&mut beside);
+            add([name, from, value, meaning, unit, source]);
         }
     }
-    rows
+}
+
+/// Returns the unit; in parentheses when it is that of the table around the constant.
+fn unit(constant: &Constant) -> String {
+    if constant.unit_inherited && !constant.unit.is_empty() {
+        return format!("({})", constant.unit);
+    }
+    constant.unit.clone()
 }
 
 /// Returns a long list in pieces that fit into a cell, between its items.
@@ -164,7 +192,7 @@ fn pieces(value: &str) -> Vec<String> {
     pieces
 }
 
-/// Returns when the era of `constant` begins, to the minute where that is exact.
+/// Returns when the era of `constant` begins.
 fn since(constant: &Constant) -> String {
     match constant.from {
         None => String::new(),
@@ -183,7 +211,7 @@ fn diff(a: &Document, b: &Document, comparison: &Comparison) -> String {
                 .into()
         }
         Comparison::Differ { rows } => {
-            format!("{} in", plural(rows.len(), "difference", "differences"))
+            format!("{} between A and B", plural(rows.len(), "difference", "differences"))
         }
     };
     wrapped(&mut page, "", &text);
@@ -208,17 +236,17 @@ fn rows_table(differences: &[Row]) -> Table<6> {
     for Row { a, b } in differences {
         let Some(either) = a.as_ref().or(b.as_ref()) else { continue };
         let [value_a, value_b] = values(a.as_ref(), b.as_ref());
-        let both = |tell: fn(&Constant) -> &str| match (a, b) {
+        let both = |tell: fn(&Constant) -> String| match (a, b) {
             (Some(a), Some(b)) if tell(a) != tell(b) => format!("{} -> {}", tell(a), tell(b)),
-            _ => tell(either).to_owned(),
+            _ => tell(either),
         };
         rows.row([
             either.path.clone(),
             since(either),
             value_a,
             value_b,
-            both(|constant| &constant.unit),
-            both(|constant| &constant.source),
+            both(unit),
+            both(|constant| constant.source.clone()),
         ]);
     }
     rows

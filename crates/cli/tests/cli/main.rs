@@ -12,3 +12,5 @@ mod demo;
 mod explain;
 mod kill;
 mod messages;
+mod rulebook;
+mod whatif;

@@ -21,6 +21,9 @@ pub struct Constant {
     pub value: String,
     /// Its unit, where one is stated.
     pub unit: String,
+    /// Whether the unit is stated for the table around it: then it is that of the table's result,
+    /// which parameters of a model need not have.
+    pub unit_inherited: bool,
     /// The paragraph that states it, where one is named.
     pub source: String,
 }
@@ -40,13 +43,17 @@ impl Constant {
         match (self.value.parse::<i64>(), self.value.parse::<f64>()) {
             (Ok(ms), _) if is_time => UtcMs(ms).to_string(),
             (Ok(ms), _) if self.unit == "ms" => span(ms),
-            (_, Ok(number)) if self.unit.starts_with("fraction") && number != 0.0 => {
+            (_, Ok(number)) if self.is_fraction() && number != 0.0 => {
                 // Twelve digits hide what the multiplication by 100 rounds.
                 let percent: f64 = format!("{:.11e}", number * 100.0).parse().unwrap_or(number);
                 format!("{percent} %")
             }
             _ => String::new(),
         }
+    }
+
+    fn is_fraction(&self) -> bool {
+        self.unit.starts_with("fraction") && !self.unit_inherited
     }
 }
 
@@ -111,6 +118,7 @@ impl Context {
             until: self.until,
             value,
             unit: self.unit.clone(),
+            unit_inherited: !self.unit.is_empty(),
             source: self.source.clone(),
         }
     }
@@ -126,7 +134,8 @@ fn table(constants: &mut Vec<Constant>, table: &DeTable<'_>, context: &Context) 
         context.source = source.into();
     }
     if let (Some(stated), true) = (table.get("value"), table.contains_key("unit")) {
-        constants.push(context.with(plain(stated.get_ref())));
+        let constant = context.with(plain(stated.get_ref()));
+        constants.push(Constant { unit_inherited: false, ..constant });
         return;
     }
     if let Some(eras) = table.get("eras").and_then(|eras| eras.get_ref().as_array()) {
@@ -262,7 +271,7 @@ rows = [[1.0, 2.0], [3.0, 4e-3]]
     fn a_value_is_said_in_the_words_of_its_unit() {
         let said = |value: &str, unit: &str| {
             let context = Context { path: "a.b".into(), unit: unit.into(), ..Context::default() };
-            context.with(value.into()).meaning()
+            Constant { unit_inherited: false, ..context.with(value.into()) }.meaning()
         };
         assert_eq!(said("10000", "ms"), "10 s");
         assert_eq!(said("43200000", "ms"), "12 h");

@@ -23,6 +23,11 @@ impl<'a> Pair<'a> {
     pub(super) fn event(&self) -> Option<&'a Event> {
         self.recorded.or(self.altered)
     }
+
+    /// Tells whether the end of an account differs.
+    pub(super) fn is_verdict(&self) -> bool {
+        matches!(self.event(), Some(Event::Eliminated { .. }))
+    }
 }
 
 /// What an event is about: two different events about the same are one difference.
@@ -80,7 +85,8 @@ pub(super) fn order(event: &Event) -> Option<&OrderId> {
 }
 
 /// Tells whether two events say the same of the world. The name and the hash of a rulebook do not
-/// count, as it was exchanged on purpose, nor does the place of an input in its commit.
+/// count, as it was exchanged on purpose, nor does the place of an input in its commit; of a refusal
+/// the code counts, as in the state digest.
 fn same(a: &Event, b: &Event) -> bool {
     if let (Event::RulebookAdopted { .. }, Event::RulebookAdopted { .. }) = (a, b) {
         return true;
@@ -95,7 +101,7 @@ fn same(a: &Event, b: &Event) -> bool {
         Event::Rejected { trader: trader_b, order: order_b, rejection: rejection_b, .. },
     ) = (a, b)
     {
-        return (trader, order, rejection) == (trader_b, order_b, rejection_b);
+        return (trader, order, rejection.code()) == (trader_b, order_b, rejection_b.code());
     }
     a == b
 }

@@ -88,8 +88,9 @@ impl Plan {
                 return Err(Impossible::NotYetEffective { effective, adopted: first.at }.into());
             }
             changes.extend(adopted.into_iter().map(|(stamp, recorded)| Change {
-                place: Some(stamp.into()),
+                place: stamp.into(),
                 what: "rulebook".into(),
+                trader: None,
                 recorded,
                 altered: named(rules),
             }));
@@ -293,8 +294,9 @@ impl PriceWish {
             });
         };
         plan.changes.push(Change {
-            place: Some(Stamp { commit, at }.into()),
+            place: Stamp { commit, at }.into(),
             what: format!("price of {pair}"),
+            trader: None,
             recorded: self.recorded.join(", "),
             altered: price.to_string(),
         });
@@ -317,11 +319,12 @@ impl OrderWish {
         };
         let stamp = *stamp;
         let mut change = |what: String, recorded: String, altered: String| {
-            plan.changes.push(Change { place: Some(stamp.into()), what, recorded, altered });
+            let (place, trader) = (stamp.into(), Some(trader.clone()));
+            plan.changes.push(Change { place, what, trader, recorded, altered });
         };
         let remove = || Edit::Remove { trader: trader.clone(), order: order.clone() };
         if self.drop {
-            change(format!("order {order} of {trader}"), "sent".into(), "never sent".into());
+            change(format!("order {order}"), "sent".into(), "never sent".into());
             self.found.iter().for_each(|(at, _)| plan.edit(at.commit, remove()));
             return Ok(());
         }
@@ -331,11 +334,7 @@ impl OrderWish {
                     let (trader, order) = (trader.clone(), order.clone());
                     return Err(Impossible::NoFill { trader, order, commit: at.commit });
                 };
-                change(
-                    format!("fill of {order} of {trader}"),
-                    fill.price.to_string(),
-                    price.to_string(),
-                );
+                change(format!("fill of {order}"), fill.price.to_string(), price.to_string());
                 refill(input, price);
             }
         }
@@ -343,7 +342,7 @@ impl OrderWish {
             let end = last.at;
             let target = self.target.ok_or(Impossible::AfterTheEnd { at: wanted, end })?;
             let altered = format!("{} (commit {})", target.at, target.commit);
-            change(format!("time of {order} of {trader}"), stamp.at.to_string(), altered);
+            change(format!("time of {order}"), stamp.at.to_string(), altered);
             self.found.iter().for_each(|(at, _)| plan.edit(at.commit, remove()));
             // An order that was sent again under its id is moved once: a second one would only be
             // refused.
@@ -387,7 +386,7 @@ fn is_priced(quote: &Quote, source: Option<&SourceName>, pair: TradePair) -> boo
 }
 
 /// Makes `quote` a record of one price; bid and ask keep their relative distance to it.
-fn reprice(quote: &mut Quote, price: Price) {
+pub(super) fn reprice(quote: &mut Quote, price: Price) {
     let moved = price.get() / quote.close.get();
     let scaled = |side: Option<Price>| Price::new(side?.get() * moved).ok();
     (quote.bid, quote.ask) = (scaled(quote.bid), scaled(quote.ask));

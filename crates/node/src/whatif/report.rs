@@ -44,7 +44,8 @@ pub struct Report {
     pub eliminations: Vec<EliminationChange>,
     /// How many accounts there are.
     pub accounts: usize,
-    /// Accounts that end up different, those with another verdict first.
+    /// Accounts that end up different: those with another verdict first, then by how far the final
+    /// returns are apart.
     pub traders: Vec<TraderChange>,
     /// The differences of the trader that was asked for.
     pub detail: Option<Detail>,
@@ -54,9 +55,11 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
     /// Where in the log it applies.
-    pub place: Option<Place>,
+    pub place: Place,
     /// What is altered.
     pub what: String,
+    /// Whose order is altered, if it is one.
+    pub trader: Option<TraderId>,
     /// What the log has.
     pub recorded: String,
     /// What stands in its place.
@@ -202,7 +205,9 @@ impl Collector {
         let stamp = recorded.stamp;
         self.tallies[0].observe(stamp, &recorded.events);
         self.tallies[1].observe(stamp, &altered.events);
-        let pairs = difference::differences(&recorded.events, &altered.events);
+        let mut pairs = difference::differences(&recorded.events, &altered.events);
+        // The verdict of a commit is told before the orders that carry it out.
+        pairs.sort_by_key(|pair| !pair.is_verdict());
         self.commits_differing += u64::from(!pairs.is_empty());
         for pair in pairs {
             self.take(stamp, &pair);
@@ -300,7 +305,11 @@ impl Collector {
             }
         }
         report.eliminations.sort_by_key(|change| (change.commit(), change.trader.clone()));
-        report.traders.sort_by_key(|account| account.verdict_change().is_none());
+        report.traders.sort_by(|a, b| {
+            let moved = |account: &TraderChange| account.return_difference();
+            let without = |account: &TraderChange| account.verdict_change().is_none();
+            without(a).cmp(&without(b)).then_with(|| moved(b).total_cmp(&moved(a)))
+        });
         report.summary = report.sentence();
         report
     }
@@ -336,7 +345,7 @@ impl Report {
         match of("moved") {
             0 => {}
             moved => parts.push(format!(
-                "{moved} of {recorded} would have been decided in another commit or for another reason"
+                "{moved} of {recorded} would have come at another commit or for another reason"
             )),
         }
         match (parts.is_empty(), recorded) {
@@ -371,6 +380,14 @@ impl TraderChange {
             (Some(_), Some(_)) => "moved",
         };
         Some(EliminationChange { trader: self.trader.clone(), change, recorded, altered })
+    }
+}
+
+impl TraderChange {
+    /// Returns how far the final returns are apart, in per cent of the start.
+    fn return_difference(&self) -> f64 {
+        let of = |side: &Option<Side>| side.as_ref().map_or(0.0, |side| side.return_percent);
+        (of(&self.recorded) - of(&self.altered)).abs()
     }
 }
 

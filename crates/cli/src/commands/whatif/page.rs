@@ -47,13 +47,10 @@ fn altered(page: &mut String, report: &Report) {
         ("recorded", Align::Left),
         ("altered", Align::Left),
     ]);
-    for Change { place, what, recorded, altered } in &report.changes {
-        let (commit, at) = place.as_ref().map_or_else(Default::default, |place| {
-            (place.commit.to_string(), place.at.text.clone())
-        });
+    for Change { place, what, recorded, altered, .. } in &report.changes {
         let [what, recorded, altered] =
             [what, recorded, altered].map(|text| cut(text, CHANGE_WIDTH));
-        rows.row([commit, at, what, recorded, altered]);
+        rows.row([place.commit.to_string(), place.at.text.clone(), what, recorded, altered]);
     }
     table(page, &rows);
 }
@@ -117,7 +114,7 @@ fn accounts(page: &mut String, report: &Report) {
         let [a, b] = [&account.recorded, &account.altered].map(|side| numbers(side.as_ref()));
         let ([r1, d1, x1], [r2, d2, x2]) = (a, b);
         let first = account.first.as_ref().map_or_else(
-            || "no event: values only".into(),
+            || "no event differs".into(),
             |first| format!("commit {}, {}", first.place.commit, first.kind),
         );
         rows.row([cut(account.trader.as_str(), NAME_WIDTH), r1, r2, d1, d2, x1, x2, first]);
