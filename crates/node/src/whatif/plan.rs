@@ -154,7 +154,7 @@ impl Edit {
                 inputs.iter_mut().filter(same).for_each(|input| refill(input, *price));
             }
             Self::Remove { trader, order } => {
-                inputs.retain(|input| !is_order(input, trader, order))
+                inputs.retain(|input| !is_order(input, trader, order));
             }
             Self::Append(input) => inputs.push(input.as_ref().clone()),
         }

@@ -334,7 +334,7 @@ impl Report {
             (0, _) => {}
             (gone, 1) => parts.push(format!("{gone} of 1 elimination would not have happened")),
             (gone, all) => {
-                parts.push(format!("{gone} of {all} eliminations would not have happened"))
+                parts.push(format!("{gone} of {all} eliminations would not have happened"));
             }
         }
         match of("new") {
