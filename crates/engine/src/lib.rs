@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod accounts;
+pub mod challenge_period;
 pub mod eliminations;
 pub mod engine;
 pub mod event;
