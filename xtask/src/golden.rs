@@ -3,6 +3,7 @@
 //! A file holds one case a line: `id`, `in`, `out`. A kind's module turns `in` into what our engine
 //! says, in the shape of `out`, and [`compare`] lists where the two differ.
 
+mod challenge;
 mod compare;
 mod ledger;
 mod position;
@@ -32,6 +33,8 @@ pub(crate) enum Kind {
     Ledger,
     /// The slippage models.
     Slippage,
+    /// Promotion, demotion, inspection and refresh of the stages.
+    Challenge,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +63,7 @@ pub(crate) fn run(kind: Kind, files: &[PathBuf]) -> Result<bool> {
                 Kind::Position => position::run(&case.input),
                 Kind::Ledger => ledger::run(&case.input),
                 Kind::Slippage => slippage::run(&case.input),
+                Kind::Challenge => challenge::run(&case.input),
             }
             .with_context(|| format!("case {} ({})", case.id, place()))?;
             let differences = compare::differences(&case.out, &ours);

@@ -14,6 +14,7 @@ use super::story::{
     AccountStory, After, AsOf, Asked, Counts, Fill, Note, OrderOutcome, OrderStory, PositionStory,
     PriceSource, RulebookStory, Size, Story, Verdict,
 };
+use super::stages::{self, StageMove};
 use super::{standing, verdict};
 
 /// What the log has said about one trader so far.
@@ -32,6 +33,7 @@ pub(super) struct Observer {
     place_of: BTreeMap<PositionId, usize>,
     samples: Samples,
     verdict: Option<Verdict>,
+    stages: Vec<StageMove>,
     notes: Vec<Note>,
 }
 
@@ -59,6 +61,7 @@ impl Observer {
             place_of: BTreeMap::new(),
             samples: Samples::default(),
             verdict: None,
+            stages: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -105,8 +108,12 @@ impl Observer {
                 self.adopted.push(stamp);
                 return false;
             }
-            Event::QuoteRefused { .. } => return false,
+            Event::QuoteRefused { .. }
+            | Event::DecisionsAcknowledged { .. }
+            | Event::PlagiarismReported { .. }
+            | Event::ChallengeAlerts { .. } => return false,
             Event::Rejected { trader, .. } => trader.as_ref(),
+            Event::DecisionRegistered { decision } => Some(&decision.trader),
             Event::TraderEnrolled { trader, .. }
             | Event::TraderDeparted { trader }
             | Event::AccountSizeRecorded { trader, .. }
@@ -115,6 +122,7 @@ impl Observer {
             | Event::Filled { trader, .. }
             | Event::CellClosed { trader, .. }
             | Event::SampleRefused { trader, .. }
+            | Event::StageChanged { trader, .. }
             | Event::Eliminated { trader, .. } => Some(trader),
         };
         if trader != Some(&self.trader) {
@@ -140,12 +148,22 @@ impl Observer {
             Event::CellClosed { pair: None, cell, .. } => {
                 self.samples.closed(stamp, cell);
             }
+            Event::StageChanged { cause, from, to, .. } => {
+                self.stages.push(stages::told(stamp, *cause, *from, *to));
+            }
+            Event::DecisionRegistered { decision } => {
+                let (seq, reason) = (decision.seq, decision.reason);
+                self.note(stamp, format!("decision {seq} of the challenge period: {reason}"));
+            }
             Event::RulebookAdopted { .. }
             | Event::QuoteRefused { .. }
             | Event::Rejected { .. }
             | Event::NothingToClose { .. }
             | Event::Filled { .. }
             | Event::CellClosed { .. }
+            | Event::DecisionsAcknowledged { .. }
+            | Event::PlagiarismReported { .. }
+            | Event::ChallengeAlerts { .. }
             | Event::Eliminated { .. } => {}
         }
         true
@@ -198,6 +216,11 @@ impl Observer {
             | Event::Filled { .. }
             | Event::CellClosed { .. }
             | Event::SampleRefused { .. }
+            | Event::StageChanged { .. }
+            | Event::DecisionRegistered { .. }
+            | Event::DecisionsAcknowledged { .. }
+            | Event::PlagiarismReported { .. }
+            | Event::ChallengeAlerts { .. }
             | Event::Eliminated { .. } => {}
         }
     }
@@ -355,6 +378,9 @@ impl Observer {
                 .rulebook_of(account)
                 .and_then(|rulebook| standing::standing(&rulebook.rules, account, view.stamp)),
         };
+        let stage = view
+            .rulebook_of(account)
+            .and_then(|rulebook| stages::now(&rulebook.rules, account, view.stamp));
         Story {
             schema: "proctor.explain/1",
             trader: self.trader.to_string(),
@@ -374,6 +400,8 @@ impl Observer {
                 .map(|ledgers| self.samples.story(ledgers.portfolio().initialized_at())),
             verdict: self.verdict,
             standing,
+            stage,
+            stages: self.stages,
             notes: self.notes,
         }
     }
@@ -409,7 +437,10 @@ fn request_at(commit: &Commit, input: u32) -> Option<(&OrderRequest, &'static st
         | Input::AccountSize(..)
         | Input::AssetClass(..)
         | Input::Rulebook(_)
-        | Input::Tick => None,
+        | Input::Tick
+        | Input::Plagiarism(_)
+        | Input::Stages(_)
+        | Input::Reasons(_) => None,
     }
 }
 
