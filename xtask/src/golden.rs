@@ -5,6 +5,7 @@
 
 mod compare;
 mod ledger;
+mod metrics;
 mod position;
 mod slippage;
 
@@ -32,6 +33,8 @@ pub(crate) enum Kind {
     Ledger,
     /// The slippage models.
     Slippage,
+    /// Scoring: metrics, segments, minimum days, risk profiles, ranks.
+    Metrics,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +63,7 @@ pub(crate) fn run(kind: Kind, files: &[PathBuf]) -> Result<bool> {
                 Kind::Position => position::run(&case.input),
                 Kind::Ledger => ledger::run(&case.input),
                 Kind::Slippage => slippage::run(&case.input),
+                Kind::Metrics => metrics::run(&case.input),
             }
             .with_context(|| format!("case {} ({})", case.id, place()))?;
             let differences = compare::differences(&case.out, &ours);
