@@ -6,6 +6,7 @@
 mod challenge;
 mod compare;
 mod ledger;
+mod metrics;
 mod position;
 mod slippage;
 
@@ -35,6 +36,8 @@ pub(crate) enum Kind {
     Slippage,
     /// Promotion, demotion, inspection and refresh of the stages.
     Challenge,
+    /// Scoring: metrics, segments, minimum days, risk profiles, ranks.
+    Metrics,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +67,7 @@ pub(crate) fn run(kind: Kind, files: &[PathBuf]) -> Result<bool> {
                 Kind::Ledger => ledger::run(&case.input),
                 Kind::Slippage => slippage::run(&case.input),
                 Kind::Challenge => challenge::run(&case.input),
+                Kind::Metrics => metrics::run(&case.input),
             }
             .with_context(|| format!("case {} ({})", case.id, place()))?;
             let differences = compare::differences(&case.out, &ours);

@@ -20,6 +20,7 @@ pub mod prices;
 pub mod rejection;
 pub mod roster;
 pub mod rulebook;
+pub mod scoring;
 pub mod state;
 
 pub use engine::{Engine, OutOfOrder, Outcome};

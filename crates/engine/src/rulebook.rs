@@ -14,6 +14,7 @@ use crate::challenge_period::ChallengeRules;
 use crate::ledgers::LedgerRules;
 use crate::positions::fees::FeeRules;
 use crate::prices::slippage::SlippageRules;
+use crate::scoring::ScoringRules;
 
 /// The rulebook of the reference programme, compiled in: what a node uses when told nothing else.
 pub const VANTA: &str = include_str!("../../../rulebooks/vanta.toml");
@@ -96,6 +97,8 @@ pub struct Rulebook {
     pub elimination: EliminationRules,
     /// Stages of the programme and how traders move between them.
     pub challenge: ChallengeRules,
+    /// Scoring.
+    pub scoring: ScoringRules,
 }
 
 /// The parity switches: the first variant of each is the right behaviour and the default of
@@ -129,6 +132,14 @@ pub struct Switches {
     pub slots: Slots,
     /// What happens to funded traders without a score (C-52, C-53).
     pub unscored: Unscored,
+    /// Whether days on which forex is closed count among the days of a forex ledger (S-4).
+    pub forex_weekend_days: ForexWeekendDays,
+    /// Which drawdown a class has that is traded in several pairs (S-20).
+    pub merge_class_mdd: ClassDrawdown,
+    /// Which open loss is charged to the last day and to the whole (S-1, S-6).
+    pub open_loss: OpenLoss,
+    /// Where a trader ranks in a class that he does not trade (S-22).
+    pub idle_in_class: IdleInClass,
 }
 
 impl Switches {
@@ -147,6 +158,10 @@ impl Switches {
         zero_score: ZeroScore::WinsSlot,
         slots: Slots::AllRanked,
         unscored: Unscored::Demoted,
+        forex_weekend_days: ForexWeekendDays::Counted,
+        merge_class_mdd: ClassDrawdown::FirstPair,
+        open_loss: OpenLoss::LastChange,
+        idle_in_class: IdleInClass::ByValue,
     };
 }
 
@@ -278,6 +293,46 @@ pub enum Unscored {
     Unchanged,
     /// They are demoted.
     Demoted,
+}
+
+/// See [`Switches::forex_weekend_days`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForexWeekendDays {
+    /// They are left out, as a year of forex is taken to have 252 days.
+    Dropped,
+    /// They count as days without return.
+    Counted,
+}
+
+/// See [`Switches::merge_class_mdd`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassDrawdown {
+    /// The deepest of its pairs'; running levels are the product or the sum over the pairs.
+    Worst,
+    /// That of the first pair, and so with every level.
+    FirstPair,
+}
+
+/// See [`Switches::open_loss`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenLoss {
+    /// What the open positions have lost as of the end of the last cell.
+    Level,
+    /// What they lost within the last cell only, so that an old open loss is free.
+    LastChange,
+}
+
+/// See [`Switches::idle_in_class`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdleInClass {
+    /// Below everyone with a complete day in it.
+    Last,
+    /// By the value that a metric has without data, which is above those who lost.
+    ByValue,
 }
 
 /// Order acceptance (trading 2.6, 2.7).
@@ -508,6 +563,7 @@ impl Rulebook {
         self.slippage.check()?;
         self.fees.check()?;
         self.ledger.check()?;
+        self.scoring.check()?;
         self.challenge.check()
     }
 }

@@ -5,9 +5,7 @@
 
 use proctor_engine::account::Account;
 use proctor_engine::challenge_period::reasons::{Published, ReasonsCommand};
-use proctor_engine::challenge_period::{
-    Alert, Cause, PlagiarismReport, Refusal, Stage, Standing,
-};
+use proctor_engine::challenge_period::{Alert, Cause, PlagiarismReport, Refusal, Stage, Standing};
 use proctor_engine::eliminations::Reason;
 use proctor_engine::input::{Roster, StagesCommand};
 use proctor_engine::rulebook::VANTA;
@@ -147,7 +145,11 @@ fn nobody_is_lost(view: &View) {
             (true, false) => registered,
             (false, ended) => ended || !registered,
         };
-        assert!(right, "{} registered {registered}, in a stage and ended {placed:?}", account.trader);
+        assert!(
+            right,
+            "{} registered {registered}, in a stage and ended {placed:?}",
+            account.trader
+        );
     }
 }
 
@@ -222,7 +224,8 @@ fn x_4_c_61_c_62_who_is_timed_out_is_ended_before_the_inputs_of_that_time_and_ne
     assert_eq!(moves(&outcome), expected);
     // The reference admitted again whom it saw neither pending nor eliminated. Here nothing does.
     world.all(91 * DAY, vec![roster(3, &["bob", "carol"])]);
-    let outcome = world.all(92 * DAY, vec![roster(4, &NAMES), Input::Stages(StagesCommand::Refresh)]);
+    let outcome =
+        world.all(92 * DAY, vec![roster(4, &NAMES), Input::Stages(StagesCommand::Refresh)]);
     assert_eq!(moves(&outcome), []);
 }
 
@@ -373,7 +376,8 @@ fn who_is_taken_out_of_a_stage_begins_anew_in_the_same_commit() {
 fn x_25_a_second_refresh_of_the_same_moment_does_nothing() {
     let mut world = World::new();
     world.all(REFRESH, vec![]);
-    let mut inputs: Vec<Input> = vec![set("alice", Stage::Funded, 1), set("bob", Stage::Probation, 1)];
+    let mut inputs: Vec<Input> =
+        vec![set("alice", Stage::Funded, 1), set("bob", Stage::Probation, 1)];
     inputs.push(suspects(&[("carol", 60 * DAY)]));
     inputs.extend([StagesCommand::Refresh, StagesCommand::Refresh].map(Input::Stages));
     let outcome = world.all(61 * DAY, inputs);
@@ -412,7 +416,10 @@ fn x_27_c_53_funded_traders_without_a_ledger_are_not_demoted_and_the_alert_is_to
     assert_eq!(world.engine.view().in_stage(Stage::Funded).count(), 3);
     // With nobody funded nothing stands in the way any more.
     let list = NAMES.map(|name| set(name, Stage::Challenge, 1));
-    let cleared = world.all(3 * REFRESH + 10, list.into_iter().chain([Input::Stages(StagesCommand::Refresh)]).collect());
+    let cleared = world.all(
+        3 * REFRESH + 10,
+        list.into_iter().chain([Input::Stages(StagesCommand::Refresh)]).collect(),
+    );
     assert_eq!(alerts(&cleared), [vec![]]);
 }
 
@@ -423,7 +430,10 @@ fn c_43_c_44_a_review_restores_the_stage_and_the_clock_or_ends_the_account() {
     let under = world.all(2 * DAY, vec![suspects(&[("alice", 0), ("stranger", 0)])]);
     assert_eq!(moves(&under), [("alice".into(), Cause::Suspected)]);
     let reviewed = world.standing("alice").expect("under review");
-    assert_eq!(reviewed, Standing::new(Stage::Probation, UtcMs(T0 + 100)).reviewed(UtcMs(T0 + 2 * DAY)));
+    assert_eq!(
+        reviewed,
+        Standing::new(Stage::Probation, UtcMs(T0 + 100)).reviewed(UtcMs(T0 + 2 * DAY))
+    );
     // The same list again changes nothing; an empty list is a report and clears everybody.
     assert_eq!(moves(&world.all(3 * DAY, vec![suspects(&[("alice", 0)])])), []);
     let cleared = world.all(4 * DAY, vec![suspects(&[])]);

@@ -7,15 +7,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proctor_types::{AssetClass, Percent, TraderId, UtcMs};
+use proctor_types::{AssetClass, Percent, TraderId, Usd, UtcMs};
 
 use super::plagiarism::Findings;
-use super::ranking::{self, ClassScores, Contest};
+use super::ranking::{self, Contest, ScoresByClass};
 use super::{Alert, Stage, Standing};
 use crate::eliminations::Reason;
-use crate::ledgers::{Bundle, drawdown};
-use crate::positions::position::Position;
+use crate::ledgers::{Ledger, drawdown};
 use crate::rulebook::{Inspection as InspectionSwitch, Rulebook, TimeLimit};
+use crate::scoring::{Contestant, Ledgers, ScoredPosition, Scorer, complete_days};
 
 /// How far the roster can be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +54,15 @@ pub struct Entry<'a> {
     pub standing: Option<Standing>,
     /// When the first order was filled.
     pub first_order: Option<UtcMs>,
-    /// The ledgers, from the first order on.
-    pub ledgers: Option<&'a Bundle>,
+    /// The ledgers; none before the first order.
+    pub ledgers: Ledgers<'a>,
     /// Whether the ledgers began before the first order that is known: then they are not of this
     /// registration, and nothing is judged by them (C-33).
     pub foreign_ledgers: bool,
-    /// Closed positions.
-    pub closed: Vec<&'a Position>,
-    /// The account's size in USD, where it is known.
-    pub account_size: Option<f64>,
+    /// The closed positions that lasted long enough to be scored, in the order of closing.
+    pub closed: Vec<ScoredPosition>,
+    /// The account's size, where it is known.
+    pub account_size: Option<Usd>,
     /// The asset class that the trader chose.
     pub class: Option<AssetClass>,
     /// The account's own rulebook: time limits and the drawdown limit.
@@ -112,7 +112,7 @@ pub struct RefreshPlan<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scored<'a> {
     /// By class and trader.
-    pub classes: ClassScores<'a>,
+    pub classes: ScoresByClass<'a>,
     /// How unequal the scores of each class are, where that is defined.
     pub competitiveness: BTreeMap<AssetClass, Option<f64>>,
 }
@@ -135,7 +135,7 @@ pub struct Inspection<'a> {
 /// Returns what a refresh does to the traders of `input`. `rules` is the rulebook in force: it says
 /// how traders are ranked against each other.
 #[must_use]
-pub fn plan<'a>(rules: &Rulebook, input: &RefreshInput<'a>) -> RefreshPlan<'a> {
+pub fn plan<'a>(rules: &'a Rulebook, input: &RefreshInput<'a>) -> RefreshPlan<'a> {
     let mut plan = RefreshPlan::default();
     // Where everybody stands as the plan goes on, by place in the picture.
     let mut standings: Vec<Option<Standing>> =
@@ -223,7 +223,7 @@ fn admit<'a>(
 /// Judges everybody who stands as `standings` says, by place in `input` (services 2.5).
 #[must_use]
 pub fn inspect<'a>(
-    rules: &Rulebook,
+    rules: &'a Rulebook,
     input: &RefreshInput<'a>,
     standings: &[Option<Standing>],
 ) -> Inspection<'a> {
@@ -249,7 +249,7 @@ pub fn inspect<'a>(
             }
             Stage::UnderReview => continue,
         };
-        let has_ledger = entry.ledgers.is_some_and(|ledgers| !ledgers.portfolio().is_empty());
+        let has_ledger = portfolio(entry).is_some();
         if has_ledger && matches!(standing.stage, Stage::Funded | Stage::Probation) {
             veterans.push(entry);
         }
@@ -271,7 +271,7 @@ pub fn inspect<'a>(
     if !candidates && rules.switches.inspection == InspectionSwitch::WithCandidates {
         return Inspection::default();
     }
-    contest.ranked = ranked_classes(rules);
+    contest.ranked = rules.scoring.class.keys().copied().collect();
     inspection.scores = scores(rules, input.at, &contestants, &veterans);
     let verdicts =
         ranking::rank(&rules.challenge, &rules.switches, &contest, &inspection.scores.classes);
@@ -279,6 +279,11 @@ pub fn inspect<'a>(
     inspection.demote = verdicts.demote;
     inspection.alert = verdicts.alert;
     inspection
+}
+
+/// Returns the portfolio's ledger, when it says anything (C-36).
+fn portfolio<'a>(entry: &Entry<'a>) -> Option<&'a Ledger> {
+    entry.ledgers.portfolio.filter(|ledger| !ledger.is_empty())
 }
 
 /// What the checks say of a trader who is not funded.
@@ -300,10 +305,7 @@ fn screen(rules: &Rulebook, at: UtcMs, entry: &Entry<'_>, standing: Standing) ->
     if is_over(rules.switches.time_limit, &entry.rules.challenge, standing, at) {
         return Screened::Fails(Verdict::TIME);
     }
-    let Some(ledgers) = entry.ledgers.filter(|ledgers| !ledgers.portfolio().is_empty()) else {
-        return Screened::Skipped;
-    };
-    let portfolio = ledgers.portfolio();
+    let Some(portfolio) = portfolio(entry) else { return Screened::Skipped };
     let worst = portfolio.worst_drawdown();
     let limit = entry.rules.elimination.drawdown_max.value;
     if drawdown::test(entry.rules.switches.drawdown_limit, limit, worst).breached {
@@ -316,7 +318,7 @@ fn screen(rules: &Rulebook, at: UtcMs, entry: &Entry<'_>, standing: Standing) ->
     if entry.class.is_none() && at >= rules.challenge.class_required_from.value {
         return Screened::Skipped;
     }
-    let days = complete_days(portfolio);
+    let days = complete_days(rules, portfolio);
     Screened::Ranked { may_rise: days >= entry.rules.challenge.complete_days_min.value }
 }
 
@@ -336,12 +338,32 @@ pub fn is_over(
     }
 }
 
-fn ranked_classes(_rules: &Rulebook) -> BTreeSet<AssetClass> {
-    [AssetClass::Crypto, AssetClass::Forex].into()
-}
-fn complete_days(_ledger: &crate::ledgers::Ledger) -> u32 {
-    0
-}
-fn scores<'a>(_rules: &Rulebook, _at: UtcMs, _c: &[&Entry<'a>], _v: &[&Entry<'a>]) -> Scored<'a> {
-    Scored::default()
+/// Returns the scores of the contestants against each other (C-42). The days that make a sample
+/// are set by the veterans.
+fn scores<'a>(
+    rules: &'a Rulebook,
+    at: UtcMs,
+    contestants: &[&Entry<'a>],
+    veterans: &[&Entry<'a>],
+) -> Scored<'a> {
+    let scorer = Scorer::new(rules, at);
+    let read = |entry: &Entry<'a>| {
+        scorer.contestant(entry.trader, &entry.ledgers, entry.closed.clone(), entry.account_size)
+    };
+    let all: BTreeMap<&TraderId, &Entry<'a>> =
+        contestants.iter().chain(veterans).map(|entry| (entry.trader, *entry)).collect();
+    let all: BTreeMap<&TraderId, Contestant<'a>> =
+        all.into_iter().map(|(trader, entry)| (trader, read(entry))).collect();
+    let those = |entries: &[&Entry<'a>]| -> Vec<&Contestant<'a>> {
+        entries.iter().filter_map(|entry| all.get(entry.trader)).collect()
+    };
+    let minimum_days = scorer.minimum_days(&those(veterans));
+    let scores = scorer.score(&those(contestants), &minimum_days);
+    let mut scored = Scored::default();
+    for (class, of_class) in scores.classes {
+        let shares = of_class.scores.iter().map(|score| (score.trader, score.softmax)).collect();
+        scored.classes.insert(class, shares);
+        scored.competitiveness.insert(class, of_class.competitiveness);
+    }
+    scored
 }

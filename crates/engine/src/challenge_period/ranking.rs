@@ -24,7 +24,7 @@ pub struct Contest<'a> {
 }
 
 /// The scores of each asset class, by trader.
-pub type ClassScores<'a> = BTreeMap<AssetClass, BTreeMap<&'a TraderId, f64>>;
+pub type ScoresByClass<'a> = BTreeMap<AssetClass, BTreeMap<&'a TraderId, f64>>;
 
 /// What a ranking says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,7 +43,7 @@ pub fn rank<'a>(
     rules: &ChallengeRules,
     switches: &Switches,
     contest: &Contest<'a>,
-    scores: &ClassScores<'a>,
+    scores: &ScoresByClass<'a>,
 ) -> Verdicts<'a> {
     let mut first = BTreeSet::new();
     let mut scored = BTreeSet::new();

@@ -7,10 +7,11 @@ use proctor_types::{AssetClass, TraderId, UtcMs};
 
 use super::plagiarism::Findings;
 use super::plan::{Belief, Verdict};
-use super::ranking::{ClassScores, Contest, rank};
+use super::ranking::{Contest, ScoresByClass, rank};
 use super::*;
 use crate::eliminations::Reason;
 use crate::rulebook::{Rulebook, Switches, VANTA};
+use crate::scoring::Ledgers;
 
 /// After the moment from which a class must be chosen.
 const NOW: UtcMs = UtcMs(1_762_178_400_000);
@@ -83,7 +84,8 @@ fn c_43_a_review_gives_back_the_stage_and_its_clock_and_nothing_else() {
     let funded = Standing::new(Stage::Funded, UtcMs(5));
     let reviewed = funded.reviewed(UtcMs(9));
     assert_eq!(reviewed.restored(), Some(funded));
-    for other in [Standing::new(Stage::Funded, UtcMs(9)), Standing::new(Stage::Challenge, UtcMs(5))] {
+    for other in [Standing::new(Stage::Funded, UtcMs(9)), Standing::new(Stage::Challenge, UtcMs(5))]
+    {
         assert!(!is_legal(Cause::Cleared, Some(reviewed), Some(other)), "{other:?}");
     }
     let forged = Standing { since: UtcMs(4), ..funded }.reviewed(UtcMs(9));
@@ -112,12 +114,7 @@ fn ranked(rules: &Rulebook, places: u32, scores: &[(&str, f64)]) -> (Vec<String>
 
 type Ranks = ((Vec<String>, Vec<String>), Option<Alert>);
 
-fn ranked_with(
-    rules: &Rulebook,
-    places: u32,
-    scores: &[(&str, f64)],
-    unscored: &[&str],
-) -> Ranks {
+fn ranked_with(rules: &Rulebook, places: u32, scores: &[(&str, f64)], unscored: &[&str]) -> Ranks {
     let mut rules = rules.clone();
     rules.challenge.funded_per_class.value = places;
     let names: Vec<TraderId> =
@@ -138,7 +135,7 @@ fn ranked_with(
     }
     let class: BTreeMap<&TraderId, f64> =
         names.iter().zip(scores).map(|(id, (_, score))| (id, *score)).collect();
-    let scores: ClassScores<'_> = [(AssetClass::Crypto, class)].into();
+    let scores: ScoresByClass<'_> = [(AssetClass::Crypto, class)].into();
     let verdicts = rank(&rules.challenge, &rules.switches, &contest, &scores);
     let list = |set: BTreeSet<&TraderId>| set.iter().map(ToString::to_string).collect();
     ((list(verdicts.promote), list(verdicts.demote)), verdicts.alert)
@@ -257,10 +254,10 @@ fn entry_of<'a>(rules: &'a Rulebook, person: &'a Person) -> Entry<'a> {
         ended: person.ended,
         standing: person.standing,
         first_order: person.first_order.map(UtcMs),
-        ledgers: None,
+        ledgers: Ledgers::default(),
         foreign_ledgers: false,
         closed: Vec::new(),
-        account_size: Some(100_000.0),
+        account_size: None,
         class: Some(AssetClass::Crypto),
         rules,
     }
@@ -287,8 +284,9 @@ fn describe(plan: &RefreshPlan<'_>) -> Vec<String> {
 
 /// Returns where the plan leads everybody that it moves.
 fn moves(plan: &RefreshPlan<'_>, input: &RefreshInput<'_>) -> Vec<(TraderId, Option<Standing>)> {
-    let now =
-        |t: &TraderId| input.traders.iter().find(|e| e.trader == t).and_then(|entry| entry.standing);
+    let now = |t: &TraderId| {
+        input.traders.iter().find(|e| e.trader == t).and_then(|entry| entry.standing)
+    };
     let mut to = BTreeMap::new();
     for &t in &plan.review {
         to.insert(t, now(t).map(|s| s.reviewed(NOW)));
@@ -342,7 +340,11 @@ fn c_35_the_time_limit_ends_a_stage_before_anything_else_is_asked() {
         said
     };
     let time = |who: &str| format!("end {who} FAILED_CHALLENGE_PERIOD_TIME");
-    assert_eq!(said(&parity(), &mut people), Vec::<String>::new(), "the reference's limit is past it");
+    assert_eq!(
+        said(&parity(), &mut people),
+        Vec::<String>::new(),
+        "the reference's limit is past it"
+    );
     assert_eq!(said(&vanta(), &mut people), [time("a"), time("c")]);
     // whoever was decided on is the one in the picture; the funded have no time limit.
     assert_eq!(said(&vanta(), &mut people), Vec::<String>::new(), "done twice is done once");
@@ -407,7 +409,8 @@ fn c_22_who_has_ended_leaves_the_stage_whatever_else_is_said() {
 #[test]
 fn c_30_without_candidates_the_funded_are_ranked_all_the_same() {
     let ranks = |rules: &Rulebook| {
-        let mut people = [person("a", Some((Stage::Funded, 0))), person("b", Some((Stage::Funded, 0)))];
+        let mut people =
+            [person("a", Some((Stage::Funded, 0))), person("b", Some((Stage::Funded, 0)))];
         planned(rules, Belief::Believed, &Findings::default(), &mut people)
     };
     assert_eq!(ranks(&parity()), Vec::<String>::new(), "the reference looks at nobody then");

@@ -22,7 +22,9 @@ use crate::challenge_period::{
 use crate::eliminations::Elimination;
 use crate::event::Event;
 use crate::input::StagesCommand;
+use crate::positions::position::Position;
 use crate::rejection::Rejection;
+use crate::scoring::{Ledgers, ScoredPosition, ScoringRules};
 use crate::state::{Adopted, State, place};
 
 impl Engine {
@@ -33,8 +35,10 @@ impl Engine {
         let accounts = self.state.accounts.clone();
         let rulebooks = self.state.rulebooks.clone();
         let order: Vec<usize> = self.index.by_trader.values().copied().collect();
+        let scoring = &rulebook.rules.scoring;
         let entries = order.into_iter().filter_map(|place| {
-            entry(&accounts[place], &rulebooks, self.index.registered[place], step.stamp.at)
+            let registered = self.index.registered[place];
+            entry(&accounts[place], &rulebooks, scoring, registered, step.stamp.at)
         });
         let input = RefreshInput {
             at: step.stamp.at,
@@ -373,6 +377,7 @@ fn belief(state: &State) -> Belief {
 fn entry<'a>(
     account: &'a Account,
     rulebooks: &'a [Arc<Adopted>],
+    scoring: &ScoringRules,
     registered: bool,
     at: UtcMs,
 ) -> Option<Entry<'a>> {
@@ -383,20 +388,23 @@ fn entry<'a>(
     let first_order = account.first_order_at();
     let begun = account.ledgers.as_ref().map(|ledgers| ledgers.portfolio().initialized_at());
     let least = rules.challenge.position_min.value;
-    let lasted = |position: &crate::positions::position::Position| {
-        position.closed_at().is_some_and(|closed| closed.since(position.opened_at()) >= least)
-    };
-    let closed = account.book.pairs().iter().flat_map(|book| book.closed().iter());
+    let books = account.book.pairs().iter();
+    let mut closed: Vec<(UtcMs, &Position)> = books
+        .flat_map(|book| book.closed().iter())
+        .filter_map(|position| Some((position.closed_at()?, &**position)))
+        .filter(|(closed, position)| closed.since(position.opened_at()) >= least)
+        .collect();
+    closed.sort_by(|(at, a), (other, b)| at.cmp(other).then_with(|| a.id().cmp(b.id())));
     Some(Entry {
         trader: &account.trader,
         registered,
         ended: account.elimination.is_some(),
         standing: account.standing,
         first_order,
-        ledgers: account.ledgers.as_ref(),
+        ledgers: account.ledgers.as_ref().map(Ledgers::from).unwrap_or_default(),
         foreign_ledgers: begun.is_some_and(|begun| first_order.is_none_or(|first| begun < first)),
-        closed: closed.map(Arc::as_ref).filter(|position| lasted(position)).collect(),
-        account_size: Some(account.terms.size(rules, at).get()),
+        closed: closed.iter().map(|(_, position)| ScoredPosition::of(scoring, position)).collect(),
+        account_size: Some(account.terms.size(rules, at)),
         class: account.terms.asset_class,
         rules,
     })

@@ -10,11 +10,11 @@ use proctor_engine::{Commit, Engine, Event, Input, Outcome, View};
 use proctor_types::{Digest, OrderId, OrderRequest, PositionId, Side, Stamp, TradePair, TraderId};
 
 use super::samples::Samples;
+use super::stages::{self, StageMove};
 use super::story::{
     AccountStory, After, AsOf, Asked, Counts, Fill, Note, OrderOutcome, OrderStory, PositionStory,
     PriceSource, RulebookStory, Size, Story, Verdict,
 };
-use super::stages::{self, StageMove};
 use super::{standing, verdict};
 
 /// What the log has said about one trader so far.

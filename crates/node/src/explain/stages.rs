@@ -114,7 +114,7 @@ pub(super) fn now(rules: &Rulebook, account: &Account, as_of: Stamp) -> Option<S
         since: standing.since.into(),
         ends: ends.map(Into::into),
         ends_in_days: ends.map(|ends| days(ends.0 - as_of.at.0)),
-        complete_days: portfolio.map_or(0, scoring::complete_days),
+        complete_days: portfolio.map_or(0, |ledger| scoring::complete_days(rules, ledger)),
         complete_days_min: rules.challenge.complete_days_min.value,
         before: standing.before.map(|(stage, _)| Stage::name(stage)),
     })
