@@ -483,3 +483,77 @@ fn c_37_e_50_the_drawdown_limit_holds_in_every_stage_and_is_named_after_it() {
         assert_eq!(world.register().len(), usize::from(reason.is_of_challenge_period()));
     }
 }
+
+/// Returns the share of `name` in the ranking of the last refresh.
+fn share(world: &World, name: &str) -> Option<f64> {
+    let view = world.engine.view();
+    let ranking = view.challenge.ranking.clone()?;
+    let class = ranking.classes.iter().find(|class| class.class == AssetClass::Crypto)?;
+    class.scores.iter().find(|(trader, _)| trader.as_str() == name).map(|(_, share)| *share)
+}
+
+/// Two months of half-days: alice gains and takes her profit each day, bob gains less, carol's
+/// position stands still.
+fn two_months(world: &mut World) {
+    for half in 1..=123_i64 {
+        let now = half * DAY / 2 + 60_000;
+        let price = world.price(now, 100.0 + f64::from(u32::try_from(half % 2).expect("0 or 1")));
+        let mut inputs = vec![price];
+        // Longs are opened at 100 and closed at 101.
+        let opens = half % 2 == 0;
+        let days = half / 2;
+        for (name, every) in [("alice", 1), ("bob", 4), ("carol", 1_000)] {
+            if days % every == 0 {
+                let side = if opens { Side::Long } else { Side::Flat };
+                inputs.push(world.order(name, side));
+            } else if half == 2 {
+                inputs.push(world.order(name, Side::Long));
+            }
+        }
+        world.all(now, inputs);
+    }
+}
+
+#[test]
+fn c_40_c_50_a_whole_life_challenge_funded_probation_by_days_and_ranks() {
+    // One place, so that the first of the class is funded and nobody else.
+    let rulebook =
+        VANTA.replacen("funded_per_class = { value = 25", "funded_per_class = { value = 1", 1);
+    let mut world = World::with(&rulebook);
+    two_months(&mut world);
+    assert_eq!(world.engine.view().in_stage(Stage::Funded).count(), 0, "days are not complete yet");
+    let from = 62 * DAY - 60_000;
+    let mut promoted = None;
+    for step in 0..6 {
+        let now = from + step * DAY / 2;
+        let outcome = world.all(now, vec![world.price(now, 100.0)]);
+        promoted = promoted.or_else(|| {
+            let moved = moves(&outcome);
+            moved.iter().any(|(_, cause)| *cause == Cause::Promoted).then_some((now, moved))
+        });
+    }
+    let (at, moved) = promoted.expect("sixty-one days are complete");
+    assert_eq!(moved, [("alice".into(), Cause::Promoted)]);
+    assert_eq!(world.standing("alice"), since(Stage::Funded, at), "counting from the promotion");
+    let shares = ["alice", "bob", "carol"].map(|name| share(&world, name).expect("scored"));
+    assert!(shares[0] > shares[1] && shares[1] > shares[2], "{shares:?}");
+    assert_eq!(shares[2], 0.0, "the last of a class");
+    // Bob is put before her: what has a better rank takes the place.
+    let now = world.now + REFRESH;
+    world.all(now, vec![set("bob", Stage::Funded, now), set("alice", Stage::Challenge, now)]);
+    let outcome = world.all(now + REFRESH, vec![]);
+    let expected = [
+        ("alice".to_owned(), Cause::FirstOrder),
+        ("alice".to_owned(), Cause::Promoted),
+        ("bob".to_owned(), Cause::Demoted),
+    ];
+    assert_eq!(moves(&outcome), expected);
+    assert_eq!(world.standing("bob"), since(Stage::Probation, now + REFRESH));
+    // The clock of a probation runs from the demotion.
+    let over = now + REFRESH + 60 * DAY;
+    world.all(over - 1, vec![]);
+    assert_eq!(world.reason("bob"), None);
+    world.all(over + REFRESH, vec![]);
+    assert_eq!(world.reason("bob"), Some(Reason::FailedChallengePeriodTime));
+    assert_eq!(world.standing("alice").map(|s| s.stage), Some(Stage::Funded));
+}

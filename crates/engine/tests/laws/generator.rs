@@ -198,6 +198,10 @@ impl Rules {
                 ("zero_score = \"keeps_slot\"", "zero_score = \"wins_slot\""),
                 ("slots = \"eligible\"", "slots = \"all_ranked\""),
                 ("unscored = \"unchanged\"", "unscored = \"demoted\""),
+                ("forex_weekend_days = \"dropped\"", "forex_weekend_days = \"counted\""),
+                ("merge_class_mdd = \"worst\"", "merge_class_mdd = \"first_pair\""),
+                ("open_loss = \"level\"", "open_loss = \"last_change\""),
+                ("idle_in_class = \"last\"", "idle_in_class = \"by_value\""),
             ]),
             Self::Broken => "name = \"nothing else\"".into(),
         }
