@@ -3,8 +3,10 @@
 //! A file holds one case a line: `id`, `in`, `out`. A kind's module turns `in` into what our engine
 //! says, in the shape of `out`, and [`compare`] lists where the two differ.
 
+mod challenge;
 mod compare;
 mod ledger;
+mod metrics;
 mod position;
 mod slippage;
 
@@ -32,6 +34,10 @@ pub(crate) enum Kind {
     Ledger,
     /// The slippage models.
     Slippage,
+    /// Promotion, demotion, inspection and refresh of the stages.
+    Challenge,
+    /// Scoring: metrics, segments, minimum days, risk profiles, ranks.
+    Metrics,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +66,8 @@ pub(crate) fn run(kind: Kind, files: &[PathBuf]) -> Result<bool> {
                 Kind::Position => position::run(&case.input),
                 Kind::Ledger => ledger::run(&case.input),
                 Kind::Slippage => slippage::run(&case.input),
+                Kind::Challenge => challenge::run(&case.input),
+                Kind::Metrics => metrics::run(&case.input),
             }
             .with_context(|| format!("case {} ({})", case.id, place()))?;
             let differences = compare::differences(&case.out, &ours);

@@ -4,6 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{Price, TraderId, UtcMs};
 
 use crate::accounts::Terms;
+use crate::challenge_period::Standing;
 use crate::eliminations::{Elimination, PriceEvidence};
 use crate::ledgers::Bundle;
 use crate::positions::book::Book;
@@ -25,6 +26,8 @@ pub struct Account {
     pub ledgers: Option<Bundle>,
     /// The record of the account's end.
     pub elimination: Option<Elimination>,
+    /// The stage; none for who has ended or is not registered.
+    pub standing: Option<Standing>,
 }
 
 impl Account {
@@ -39,7 +42,14 @@ impl Account {
             book: Book::default(),
             ledgers: None,
             elimination: None,
+            standing: None,
         }
+    }
+
+    /// Returns when the trader's first order was filled: the challenge counts from it (C-24).
+    #[must_use]
+    pub fn first_order_at(&self) -> Option<UtcMs> {
+        self.book.pairs().iter().map(|book| book.first_order_at).min()
     }
 
     /// Returns the price behind the last valuation of each open position, and of one that lost the

@@ -9,6 +9,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{OrderId, Price, SourceName, Stamp, TradePair, UtcMs};
 use serde::Serialize;
 
+use crate::challenge_period::UnknownName;
+
 /// Why an account ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub enum Reason {
@@ -16,15 +18,66 @@ pub enum Reason {
     MaxTotalDrawdown,
     /// The portfolio's value reached zero (trading 8.9, services E-45).
     Liquidated,
+    /// The trader stood on the list of suspected plagiarists for too long (services C-44).
+    Plagiarism,
+    /// The time of the challenge or of the probation is over (services C-35).
+    FailedChallengePeriodTime,
+    /// The loss from the peak reached the limit in the challenge or on probation (services C-37).
+    FailedChallengePeriodDrawdown,
 }
 
 impl Reason {
+    /// Every reason, in the order of their codes.
+    pub const ALL: [Self; 5] = [
+        Self::MaxTotalDrawdown,
+        Self::Liquidated,
+        Self::Plagiarism,
+        Self::FailedChallengePeriodTime,
+        Self::FailedChallengePeriodDrawdown,
+    ];
+
+    /// Returns the reason that reports and the reference's files call `code`.
+    ///
+    /// # Errors
+    /// [`UnknownName`] lists the names there are.
+    pub fn parse(code: &str) -> Result<Self, UnknownName> {
+        let known = || Self::ALL.map(Self::code).join(", ");
+        Self::ALL.into_iter().find(|reason| reason.code() == code).ok_or_else(|| UnknownName {
+            what: "reason",
+            name: code.into(),
+            known: known(),
+        })
+    }
+
+    /// Tells whether it is the challenge period that decides for this reason (services 2.2).
+    #[must_use]
+    pub fn is_of_challenge_period(self) -> bool {
+        match self {
+            Self::Plagiarism
+            | Self::FailedChallengePeriodTime
+            | Self::FailedChallengePeriodDrawdown => true,
+            Self::MaxTotalDrawdown | Self::Liquidated => false,
+        }
+    }
+
+    /// Tells whether the reason is a loss, which has a size.
+    #[must_use]
+    pub fn is_a_loss(self) -> bool {
+        match self {
+            Self::MaxTotalDrawdown | Self::Liquidated | Self::FailedChallengePeriodDrawdown => true,
+            Self::Plagiarism | Self::FailedChallengePeriodTime => false,
+        }
+    }
+
     /// Returns the name that reports and the reference's files use (services E-2).
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
             Self::MaxTotalDrawdown => "MAX_TOTAL_DRAWDOWN",
             Self::Liquidated => "LIQUIDATED",
+            Self::Plagiarism => "PLAGIARISM",
+            Self::FailedChallengePeriodTime => "FAILED_CHALLENGE_PERIOD_TIME",
+            Self::FailedChallengePeriodDrawdown => "FAILED_CHALLENGE_PERIOD_DRAWDOWN",
         }
     }
 
@@ -34,6 +87,9 @@ impl Reason {
         match self {
             Self::MaxTotalDrawdown => "E-50",
             Self::Liquidated => "E-45",
+            Self::Plagiarism => "C-44",
+            Self::FailedChallengePeriodTime => "C-35",
+            Self::FailedChallengePeriodDrawdown => "C-37",
         }
     }
 }

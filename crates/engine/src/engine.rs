@@ -4,7 +4,9 @@
 //! changed; it never asks for the time and never fails on what an input says. What an input may do
 //! wrong is a [`Rejection`]; what the caller may do wrong is [`OutOfOrder`].
 
+mod schedule;
 mod settlement;
+mod stages;
 #[cfg(test)]
 mod tests;
 mod valuation;
@@ -19,8 +21,9 @@ use proctor_types::{
 };
 
 use crate::account::Account;
+use crate::challenge_period::reasons::ReasonsCommand;
 use crate::event::Event;
-use crate::input::{Commit, Input, RecordedFill, Roster};
+use crate::input::{Commit, Input, RecordedFill, Roster, StagesCommand};
 use crate::ledgers::PairSample;
 use crate::orders::seen::{Key, SeenIds};
 use crate::orders::{Desk, Plan};
@@ -135,7 +138,7 @@ impl Engine {
             market_open: [None; TradePair::COUNT],
         };
         if last.commit > 0 {
-            self.close_due_cells(&mut step, last.at);
+            self.run_what_is_due(&mut step, last.at);
         }
         let mut replies = Vec::with_capacity(commit.inputs.len());
         for (ordinal, input) in (0_u32..).zip(&commit.inputs) {
@@ -160,6 +163,9 @@ impl Engine {
             Input::AssetClass(trader, class) => self.choose_class(step, trader, *class),
             Input::Rulebook(text) => self.adopt(step, text),
             Input::Tick => self.tick(step),
+            Input::Plagiarism(report) => self.report_plagiarism(step, report),
+            Input::Stages(command) => self.command_stages(step, command),
+            Input::Reasons(command) => self.command_reasons(step, command),
         }
     }
 
@@ -209,18 +215,26 @@ impl Engine {
             roster,
         )?;
         for trader in change.joined {
-            if self.index.by_trader.contains_key(&trader) {
+            if let Some(&place) = self.index.by_trader.get(&trader) {
+                self.admit(step, place);
                 continue;
             }
             let account = Account::new(trader.clone(), step.stamp.at, newest);
-            self.index.by_trader.insert(trader.clone(), self.state.accounts.len());
+            let place = self.state.accounts.len();
+            self.index.by_trader.insert(trader.clone(), place);
             self.state.accounts.push(Arc::new(account));
             self.state.seen.push(SeenIds::default());
             step.events.push(Event::TraderEnrolled { trader, rulebook: adopted.hash });
+            self.admit(step, place);
         }
         self.index.registered = state::registered(&self.state);
-        let departed = change.departed.into_iter().map(|trader| Event::TraderDeparted { trader });
-        step.events.extend(departed);
+        for trader in change.departed {
+            let place = self.index.by_trader.get(&trader).copied();
+            step.events.push(Event::TraderDeparted { trader });
+            if let Some(place) = place {
+                self.depart(step, place);
+            }
+        }
         Ok(())
     }
 
@@ -334,7 +348,15 @@ fn rejected(ordinal: u32, input: &Input, rejection: &Rejection) -> Event {
             (Some(&request.trader), Some(&request.id))
         }
         Input::AccountSize(trader, _) | Input::AssetClass(trader, _) => (Some(trader), None),
-        Input::Prices(_) | Input::Roster(_) | Input::Rulebook(_) | Input::Tick => (None, None),
+        Input::Stages(StagesCommand::Remove(trader))
+        | Input::Reasons(ReasonsCommand::Pop(trader)) => (Some(trader), None),
+        Input::Prices(_)
+        | Input::Roster(_)
+        | Input::Rulebook(_)
+        | Input::Tick
+        | Input::Plagiarism(_)
+        | Input::Stages(StagesCommand::Set(_) | StagesCommand::Refresh)
+        | Input::Reasons(ReasonsCommand::Update(_) | ReasonsCommand::Clear { .. }) => (None, None),
     };
     Event::Rejected {
         input: ordinal,

@@ -8,6 +8,7 @@ use proctor_types::{
     AssetClass, Digest, OrderId, PositionId, SourceName, TradePair, TraderId, Usd, UtcMs,
 };
 
+use crate::challenge_period::{Alert, Cause, Decision, Standing};
 use crate::eliminations::Elimination;
 use crate::ledgers::Cell;
 use crate::positions::position::Order;
@@ -125,6 +126,39 @@ pub enum Event {
         /// The record.
         record: Elimination,
     },
+    /// A trader moved to another stage, or in or out of the programme.
+    StageChanged {
+        /// Who.
+        trader: TraderId,
+        /// Why.
+        cause: Cause,
+        /// The standing before.
+        from: Option<Standing>,
+        /// The standing after.
+        to: Option<Standing>,
+    },
+    /// A decision was added to the register of reasons.
+    DecisionRegistered {
+        /// The decision.
+        decision: Decision,
+    },
+    /// Decisions were taken note of and left the register.
+    DecisionsAcknowledged {
+        /// Up to this one, or this one alone.
+        seq: u64,
+        /// How many left.
+        decisions: u32,
+    },
+    /// A list of suspected plagiarists replaced the one before.
+    PlagiarismReported {
+        /// How many traders stand in it.
+        suspects: u32,
+    },
+    /// What stands in the way of the refreshes of the stages has changed.
+    ChallengeAlerts {
+        /// All of it; nothing when the way is clear again.
+        alerts: Vec<Alert>,
+    },
 }
 
 impl Event {
@@ -133,7 +167,12 @@ impl Event {
     #[must_use]
     pub fn trader(&self) -> Option<&TraderId> {
         match self {
-            Self::RulebookAdopted { .. } | Self::QuoteRefused { .. } => None,
+            Self::RulebookAdopted { .. }
+            | Self::QuoteRefused { .. }
+            | Self::DecisionsAcknowledged { .. }
+            | Self::PlagiarismReported { .. }
+            | Self::ChallengeAlerts { .. } => None,
+            Self::DecisionRegistered { decision } => Some(&decision.trader),
             Self::Rejected { trader, .. } => trader.as_ref(),
             Self::TraderEnrolled { trader, .. }
             | Self::TraderDeparted { trader }
@@ -143,6 +182,7 @@ impl Event {
             | Self::Filled { trader, .. }
             | Self::CellClosed { trader, .. }
             | Self::SampleRefused { trader, .. }
+            | Self::StageChanged { trader, .. }
             | Self::Eliminated { trader, .. } => Some(trader),
         }
     }

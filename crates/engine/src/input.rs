@@ -7,6 +7,9 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{AssetClass, Fraction, OrderRequest, Price, Quote, TraderId, Usd, UtcMs};
 
+use crate::challenge_period::reasons::ReasonsCommand;
+use crate::challenge_period::{PlagiarismReport, Standing};
+
 /// One fact or request from outside.
 ///
 /// The order of the variants is part of the log's format: new ones go at the end.
@@ -29,6 +32,25 @@ pub enum Input {
     Rulebook(String),
     /// Time has passed.
     Tick,
+    /// Everybody whom the detector of plagiarism suspects: the whole list, not a change of it.
+    Plagiarism(PlagiarismReport),
+    /// What an operator says about stages.
+    Stages(StagesCommand),
+    /// Reasons found elsewhere, and the acknowledgement of decisions.
+    Reasons(ReasonsCommand),
+}
+
+/// What an operator may say about the stages of traders.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub enum StagesCommand {
+    /// Puts traders into stages (`set_miner_bucket`, `update_miners`): all of them or, when one
+    /// cannot be, none.
+    Set(Vec<(TraderId, Standing)>),
+    /// Takes a trader out of its stage (`remove_miner`). Who is registered begins a new challenge
+    /// in the same commit, so that nobody is registered and in no stage.
+    Remove(TraderId),
+    /// Refreshes all stages now (`refresh`).
+    Refresh,
 }
 
 /// The fill that an order was given when it was recorded.

@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod accounts;
+pub mod challenge_period;
 pub mod eliminations;
 pub mod engine;
 pub mod event;
@@ -19,6 +20,7 @@ pub mod prices;
 pub mod rejection;
 pub mod roster;
 pub mod rulebook;
+pub mod scoring;
 pub mod state;
 
 pub use engine::{Engine, OutOfOrder, Outcome};

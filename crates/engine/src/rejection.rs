@@ -8,6 +8,7 @@ use std::io;
 use borsh::BorshSerialize;
 use proctor_types::{AssetClass, DurationMs, ExecutionType, PairName, TradePair, UtcMs};
 
+use crate::challenge_period;
 use crate::orders::sizing::SizeRefusal;
 use crate::positions::position::PositionRefusal;
 use crate::prices::slippage::SlippageError;
@@ -102,6 +103,9 @@ pub enum Rejection {
     /// An account size that is not a positive amount.
     #[error("an account size must be above 0 USD")]
     AccountSize,
+    /// The command to the challenge period does not fit the state.
+    #[error(transparent)]
+    ChallengePeriod(challenge_period::Refusal),
 }
 
 impl Rejection {
@@ -133,6 +137,7 @@ impl Rejection {
             Self::Slippage(refusal) => slippage_code(refusal),
             Self::Position(refusal) => position_code(refusal),
             Self::AccountSize => "account_size",
+            Self::ChallengePeriod(refusal) => refusal.code(),
         }
     }
 }

@@ -94,6 +94,12 @@ impl Registered {
         self.departed.get(trader).copied()
     }
 
+    /// Returns whether the last roster was held for the number of traders that it lacks.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held > 0
+    }
+
     /// Returns the registered traders, or `None` while no roster has arrived.
     #[must_use]
     pub fn traders(&self) -> Option<&BTreeSet<TraderId>> {

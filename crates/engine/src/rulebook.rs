@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use proctor_types::{AssetClass, Digest, DurationMs, TradePair, Usd, UtcMs};
 use serde::Deserialize;
 
+use crate::challenge_period::ChallengeRules;
 use crate::ledgers::LedgerRules;
 use crate::positions::fees::FeeRules;
 use crate::prices::slippage::SlippageRules;
+use crate::scoring::ScoringRules;
 
 /// The rulebook of the reference programme, compiled in: what a node uses when told nothing else.
 pub const VANTA: &str = include_str!("../../../rulebooks/vanta.toml");
@@ -97,6 +99,10 @@ pub struct Rulebook {
     pub ledger: LedgerRules,
     /// Eliminations.
     pub elimination: EliminationRules,
+    /// Stages of the programme and how traders move between them.
+    pub challenge: ChallengeRules,
+    /// Scoring.
+    pub scoring: ScoringRules,
 }
 
 /// The parity switches: the first variant of each is the right behaviour and the default of
@@ -118,6 +124,26 @@ pub struct Switches {
     pub drawdown_limit: DrawdownLimit,
     /// Whether the account floor also raises a recorded size below it (trading 2.5, T-10).
     pub account_floor: AccountFloor,
+    /// Whether the last moment of a stage still belongs to it (services C-35).
+    pub time_limit: TimeLimit,
+    /// Whether the stages are inspected when nobody is in the challenge or on probation (C-30).
+    pub inspection: Inspection,
+    /// Whom the choice of an asset class keeps out of a ranking (C-50.1).
+    pub unselected_class: UnselectedClass,
+    /// Whether a score of zero can win a place among the funded (C-50.3).
+    pub zero_score: ZeroScore,
+    /// Whether traders that cannot be promoted yet take places (C-51).
+    pub slots: Slots,
+    /// What happens to funded traders without a score (C-52, C-53).
+    pub unscored: Unscored,
+    /// Whether days on which forex is closed count among the days of a forex ledger (S-4).
+    pub forex_weekend_days: ForexWeekendDays,
+    /// Which drawdown a class has that is traded in several pairs (S-20).
+    pub merge_class_mdd: ClassDrawdown,
+    /// Which open loss is charged to the last day and to the whole (S-1, S-6).
+    pub open_loss: OpenLoss,
+    /// Where a trader ranks in a class that he does not trade (S-22).
+    pub idle_in_class: IdleInClass,
 }
 
 impl Switches {
@@ -130,6 +156,16 @@ impl Switches {
         closed_market_value: ClosedMarketValue::Frozen,
         drawdown_limit: DrawdownLimit::Percent,
         account_floor: AccountFloor::WhenUnknown,
+        time_limit: TimeLimit::Inclusive,
+        inspection: Inspection::WithCandidates,
+        unselected_class: UnselectedClass::RankedUntilFirstChoice,
+        zero_score: ZeroScore::WinsSlot,
+        slots: Slots::AllRanked,
+        unscored: Unscored::Demoted,
+        forex_weekend_days: ForexWeekendDays::Counted,
+        merge_class_mdd: ClassDrawdown::FirstPair,
+        open_loss: OpenLoss::LastChange,
+        idle_in_class: IdleInClass::ByValue,
     };
 }
 
@@ -201,6 +237,106 @@ pub enum AccountFloor {
     Always,
     /// The floor is used only when nothing was recorded.
     WhenUnknown,
+}
+
+/// See [`Switches::time_limit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeLimit {
+    /// A stage of 90 days is over when 90 days have passed.
+    Exclusive,
+    /// It is over a millisecond later.
+    Inclusive,
+}
+
+/// See [`Switches::inspection`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inspection {
+    /// The funded are ranked at every refresh.
+    Always,
+    /// With nobody in the challenge or on probation nobody is ranked, so nobody is demoted.
+    WithCandidates,
+}
+
+/// See [`Switches::unselected_class`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnselectedClass {
+    /// Who has chosen no class is ranked in none.
+    Unranked,
+    /// While nobody has chosen one, everybody is ranked in all of them.
+    RankedUntilFirstChoice,
+}
+
+/// See [`Switches::zero_score`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZeroScore {
+    /// It keeps a place that is held, while there are places, and wins none.
+    KeepsSlot,
+    /// It wins a place like any other score.
+    WinsSlot,
+}
+
+/// See [`Switches::slots`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Slots {
+    /// Places go to those who are funded or may be.
+    Eligible,
+    /// Traders with too few days take places that nobody can then have.
+    AllRanked,
+}
+
+/// See [`Switches::unscored`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unscored {
+    /// They stay; and with too many of them nobody is demoted.
+    Unchanged,
+    /// They are demoted.
+    Demoted,
+}
+
+/// See [`Switches::forex_weekend_days`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForexWeekendDays {
+    /// They are left out, as a year of forex is taken to have 252 days.
+    Dropped,
+    /// They count as days without return.
+    Counted,
+}
+
+/// See [`Switches::merge_class_mdd`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassDrawdown {
+    /// The deepest of its pairs'; running levels are the product or the sum over the pairs.
+    Worst,
+    /// That of the first pair, and so with every level.
+    FirstPair,
+}
+
+/// See [`Switches::open_loss`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenLoss {
+    /// What the open positions have lost as of the end of the last cell.
+    Level,
+    /// What they lost within the last cell only, so that an old open loss is free.
+    LastChange,
+}
+
+/// See [`Switches::idle_in_class`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdleInClass {
+    /// Below everyone with a complete day in it.
+    Last,
+    /// By the value that a metric has without data, which is above those who lost.
+    ByValue,
 }
 
 /// Order acceptance (trading 2.6, 2.7).
@@ -430,7 +566,9 @@ impl Rulebook {
         eras("leverage.portfolio_cap", &self.leverage.portfolio_cap)?;
         self.slippage.check()?;
         self.fees.check()?;
-        self.ledger.check()
+        self.ledger.check()?;
+        self.scoring.check()?;
+        self.challenge.check()
     }
 }
 

@@ -8,6 +8,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{Digest, Stamp, TradePair, TraderId, UtcMs};
 
 use crate::account::Account;
+use crate::challenge_period::{ChallengePeriod, Stage};
 use crate::orders::seen::SeenIds;
 use crate::prices::Prices;
 use crate::roster::Registered;
@@ -65,6 +66,8 @@ pub struct State {
     pub(crate) accounts: Vec<Arc<Account>>,
     /// Processed order ids, one entry per account; no reader needs them.
     pub(crate) seen: Vec<SeenIds>,
+    /// What the challenge period keeps beside the traders' standings.
+    pub(crate) challenge: Arc<ChallengePeriod>,
 }
 
 /// An immutable picture of the state as of one commit, cheap to make and to hold.
@@ -82,9 +85,17 @@ pub struct View {
     pub roster: Arc<Registered>,
     /// Accounts in the order of enrolment.
     pub accounts: Vec<Arc<Account>>,
+    /// What the challenge period keeps beside the traders' standings.
+    pub challenge: Arc<ChallengePeriod>,
 }
 
 impl View {
+    /// Returns the accounts in `stage`, in the order of enrolment.
+    pub fn in_stage(&self, stage: Stage) -> impl Iterator<Item = &Account> {
+        let accounts = self.accounts.iter().map(Arc::as_ref);
+        accounts.filter(move |account| account.standing.is_some_and(|s| s.stage == stage))
+    }
+
     /// Returns the account of `trader`, if there is one. Searches: for many look-ups build an index.
     #[must_use]
     pub fn account(&self, trader: &TraderId) -> Option<&Account> {
@@ -115,6 +126,7 @@ impl State {
             prices: Arc::clone(&self.prices),
             roster: Arc::clone(&self.roster),
             accounts: self.accounts.clone(),
+            challenge: Arc::clone(&self.challenge),
         }
     }
 
@@ -131,6 +143,17 @@ impl State {
         }
         if self.accounts.iter().any(|account| place(account.rulebook) >= self.rulebooks.len()) {
             return broken("an account refers to a rulebook that was never adopted");
+        }
+        let wrong = |account: &Arc<Account>| {
+            account
+                .standing
+                .is_some_and(|standing| !standing.is_sound() || account.elimination.is_some())
+        };
+        if self.accounts.iter().any(wrong) {
+            return broken("an account is in a stage that it cannot be in");
+        }
+        if !self.challenge.is_sound() {
+            return broken("the register of reasons or the list of suspects is out of order");
         }
         Ok(())
     }

@@ -82,7 +82,7 @@ fn x_5_x_9_an_order_behind_the_price_that_ends_the_account_is_refused_in_the_sam
     let account = engine.account(&trader("alice")).expect("enrolled");
     assert_eq!(account.book.open_positions().count(), 0);
     let record = account.elimination.as_ref().expect("ended");
-    assert_eq!((record.reason, record.stamp), (Reason::MaxTotalDrawdown, fall.stamp));
+    assert_eq!((record.reason, record.stamp), (Reason::FailedChallengePeriodDrawdown, fall.stamp));
     assert_eq!(record.prices.len(), 1);
     assert_eq!((record.prices[0].price.get(), record.prices[0].at), (70.0, UtcMs(T0 + 60_000)));
     let later = commit(&mut engine, 90_000, vec![order("alice", "o4", "BTCUSD")]);

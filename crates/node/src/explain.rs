@@ -13,6 +13,8 @@
 //! * `ledger`: peak, new lows since that peak, last samples, worst drawdown, half-day cells;
 //! * `verdict`: rule, limit, numbers, prices, the valuation step by step, flat orders, the bar;
 //! * `standing`: of a living account, how far the next breach is;
+//! * `stage`: the stage the trader is in, its time limit and what a promotion asks for;
+//! * `stages`: every move from one stage to another;
 //! * `notes`: anything else the log says about the account.
 //!
 //! A moment is `{"ms", "text"}`, a place in the log adds `"commit"`. Ratios are multiples of the
@@ -21,6 +23,7 @@
 mod arithmetic;
 mod observer;
 mod samples;
+mod stages;
 mod standing;
 mod story;
 #[cfg(test)]
@@ -37,6 +40,7 @@ use crate::data_dir::{self, DataDirError};
 use observer::Observer;
 pub(crate) use standing::standing;
 
+pub use stages::{StageMove, StageNow};
 pub use story::{
     AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, Fill, FlatOrder,
     Ledger, MarkPoint, Moment, Note, OpenValue, OrderOutcome, OrderStory, PairValue, Place,

@@ -1,4 +1,4 @@
-//! Recorded orders and price bars from files: the input of a replay.
+//! Recorded orders, price bars and lists of suspects: what comes from files and feeds.
 //!
 //! Every file is read once, in bounded memory, and hashed over its decompressed bytes. Whatever the
 //! bytes are, the answer is a value or a typed error that names the file, the line and what to do;
@@ -8,6 +8,7 @@ mod bars;
 mod hash;
 mod orders;
 mod rows;
+mod suspects;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -22,4 +23,5 @@ pub use orders::{
     RecordedPosition,
 };
 pub use rows::FieldError;
+pub use suspects::{SuspectsError, suspects};
 pub use text::{FileError, LINE_BYTES_MAX, Progress};

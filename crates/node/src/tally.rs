@@ -117,7 +117,12 @@ impl Tally {
             | Event::AccountSizeRecorded { .. }
             | Event::AssetClassChosen { .. }
             | Event::CellClosed { .. }
-            | Event::SampleRefused { .. } => {}
+            | Event::SampleRefused { .. }
+            | Event::StageChanged { .. }
+            | Event::DecisionRegistered { .. }
+            | Event::DecisionsAcknowledged { .. }
+            | Event::PlagiarismReported { .. }
+            | Event::ChallengeAlerts { .. } => {}
         }
     }
 

@@ -97,6 +97,10 @@ finite! {
     /// A share of something: `0.0002` is two basis points.
     Fraction
 }
+finite! {
+    /// A share in per cent, as records show it: `10.5` is 10.5 %.
+    Percent
+}
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,7 @@ pub mod quote;
 pub mod time;
 pub mod trade_pair;
 
-pub use amount::{Fraction, Leverage, NotFinite, Price, Quantity, Usd};
+pub use amount::{Fraction, Leverage, NotFinite, Percent, Price, Quantity, Usd};
 pub use commit::{Digest, Stamp};
 pub use id::{InvalidId, OrderId, PairName, PositionId, SourceName, TraderId};
 pub use order::{ExecutionType, OrderRequest, Side, SizeFields};

@@ -65,13 +65,19 @@ pub fn is_open(pair: TradePair, at: UtcMs) -> bool {
 pub fn closed_all_day(pair: TradePair, date: CivilDate) -> bool {
     match pair.class() {
         AssetClass::Crypto => false,
-        AssetClass::Forex => [0, 12, 23].into_iter().all(|hour| {
-            let at = UtcMs(date.day_index() * DAY_MS + hour * HOUR_MS);
-            !forex_is_open(new_york(at))
-        }),
+        AssetClass::Forex => forex_closed_all_day(date),
         AssetClass::Equities => holidays::equities_close_ms(date).is_none(),
         AssetClass::Indices => true,
     }
+}
+
+/// Returns whether a UTC date counts as one without trading in forex: see [`closed_all_day`].
+#[must_use]
+pub fn forex_closed_all_day(date: CivilDate) -> bool {
+    [0, 12, 23].into_iter().all(|hour| {
+        let at = UtcMs(date.day_index() * DAY_MS + hour * HOUR_MS);
+        !forex_is_open(new_york(at))
+    })
 }
 
 /// Returns what a clock in New York shows at `at`.

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, whose values are valid by construction")]
 
-use proctor_engine::input::{Commit, RecordedFill, Roster};
+use proctor_engine::challenge_period::reasons::{Published, ReasonsCommand};
+use proctor_engine::challenge_period::{PlagiarismReport, Stage, Standing};
+use proctor_engine::eliminations::Reason;
+use proctor_engine::input::{Commit, RecordedFill, Roster, StagesCommand};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Engine, Input};
 use proctor_types::{
     AssetClass, Digest, DurationMs, ExecutionType, Fraction, Leverage, OrderId, OrderRequest,
-    PairName, Price, Quantity, Quote, Side, SizeFields, SourceName, TradePair, TraderId, Usd,
-    UtcMs,
+    PairName, Percent, Price, Quantity, Quote, Side, SizeFields, SourceName, TradePair, TraderId,
+    Usd, UtcMs,
 };
 use proctor_wire::log_entry::{self, LogEntry};
 use proctor_wire::{DecodeError, checkpoint};
@@ -75,8 +78,19 @@ fn every_input() -> LogEntry {
             Input::AssetClass(trader("alice"), AssetClass::Forex),
             Input::Rulebook("not TOML: \u{e9}".into()),
             Input::Tick,
+            Input::Plagiarism(PlagiarismReport::new(vec![(trader("bob"), UtcMs(AT - 1))])),
+            Input::Stages(StagesCommand::Set(vec![(trader("bob"), standing())])),
+            Input::Reasons(ReasonsCommand::Update(vec![Published {
+                trader: trader("bob"),
+                reason: Reason::FailedChallengePeriodDrawdown,
+                drawdown: Percent::new(12.5).ok(),
+            }])),
         ],
     }
+}
+
+fn standing() -> Standing {
+    Standing::new(Stage::Probation, UtcMs(AT - 2)).reviewed(UtcMs(AT - 1))
 }
 
 /// The order of the variants is part of the format: this match fails to compile when one is added,
@@ -91,6 +105,9 @@ fn number(input: &Input) -> u8 {
         Input::AssetClass(..) => 5,
         Input::Rulebook(_) => 6,
         Input::Tick => 7,
+        Input::Plagiarism(_) => 8,
+        Input::Stages(_) => 9,
+        Input::Reasons(_) => 10,
     }
 }
 
@@ -100,14 +117,26 @@ fn the_bytes_of_version_1_are_frozen() {
     assert_eq!(bytes[0], 1, "the version");
     assert_eq!(bytes[1..9], AT.to_le_bytes());
     assert_eq!(bytes[9..41], [7; 32]);
-    assert_eq!(bytes[41..45], 8_u32.to_le_bytes(), "eight inputs");
+    assert_eq!(bytes[41..45], 11_u32.to_le_bytes(), "eleven inputs");
     // If this fails, stored logs can no longer be read: restore the layout, or raise the version and
     // keep a reader for version 1 (docs/formats.md).
-    assert_eq!((bytes.len(), Digest::of(&bytes).to_string().as_str()), (FROZEN_LEN, FROZEN_HASH));
+    let frozen = |inputs: usize| {
+        let mut entry = every_input();
+        entry.inputs.truncate(inputs);
+        let bytes = entry.encode();
+        (inputs, bytes.len(), Digest::of(&bytes).to_string())
+    };
+    for (inputs, len, hash) in FROZEN {
+        assert_eq!(frozen(inputs), (inputs, len, hash.to_owned()));
+    }
 }
 
-const FROZEN_LEN: usize = 330;
-const FROZEN_HASH: &str = "6103100094c2be60307828c34a5869c90585ffb2b8032a3b3053a6577ba2bc30";
+/// Length and hash of the entry with so many of its inputs: those of the first version, and with
+/// each group that was added.
+const FROZEN: [(usize, usize, &str); 2] = [
+    (8, 330, "6103100094c2be60307828c34a5869c90585ffb2b8032a3b3053a6577ba2bc30"),
+    (11, 405, "dc587b183e2191c87a7bd5c09b03215eee6876e82c51ec7acf9382da5d6eb023"),
+];
 
 #[test]
 fn every_variant_is_stored_under_its_number() {
@@ -145,6 +174,10 @@ fn the_fields_stand_where_the_document_says() {
         vec![0],
     ]
     .concat();
+    let one = || 1_u32.to_le_bytes().to_vec();
+    // The stage and its time, and the stage before it with its own.
+    let [since, before] = [AT - 1, AT - 2].map(i64::to_le_bytes);
+    let under_review = [&[3][..], &since, &[1, 2], &before].concat();
     let inputs = [
         [vec![0], order_bytes.clone()].concat(),
         [vec![1], order_bytes, fill].concat(),
@@ -161,6 +194,9 @@ fn the_fields_stand_where_the_document_says() {
         [vec![5], name("alice"), vec![FOREX]].concat(),
         [vec![6], name("not TOML: \u{e9}")].concat(),
         vec![7],
+        [vec![8], one(), name("bob"), (AT - 1).to_le_bytes().to_vec()].concat(),
+        [vec![9, 0], one(), name("bob"), under_review].concat(),
+        [vec![10, 0], one(), name("bob"), vec![4], some(12.5)].concat(),
     ];
     assert_eq!(every_input().encode()[45..], inputs.concat());
 }
@@ -246,7 +282,7 @@ fn names_and_tags_outside_their_range_are_refused() {
         (side, 3),
         (side + 1, 4),
         (side + 2, 2),
-        (45, 8),
+        (45, 11),
     ] {
         let mut bytes = good.clone();
         bytes[place] = byte;
@@ -333,6 +369,32 @@ fn any_input() -> impl Strategy<Value = Input> {
             .prop_map(|(t, class)| Input::AssetClass(trader(&t), class)),
         any::<String>().prop_map(Input::Rulebook),
         Just(Input::Tick),
+        any_decision(),
+    ]
+}
+
+/// What the challenge period is told.
+fn any_decision() -> impl Strategy<Value = Input> {
+    let stage = || prop::sample::select(Stage::ALL.to_vec());
+    let before = prop::option::of((stage(), any::<i64>().prop_map(UtcMs)));
+    let setting = (name(), stage(), any::<i64>(), before).prop_map(|(t, stage, since, before)| {
+        (trader(&t), Standing { stage, since: UtcMs(since), before })
+    });
+    let percent = finite().prop_map(|n| Percent::new(n).expect("finite"));
+    let published = (name(), prop::sample::select(Reason::ALL.to_vec()), prop::option::of(percent))
+        .prop_map(|(t, reason, drawdown)| Published { trader: trader(&t), reason, drawdown });
+    let suspect = (name(), any::<i64>()).prop_map(|(t, at)| (trader(&t), UtcMs(at)));
+    prop_oneof![
+        prop::collection::vec(suspect, 0..4)
+            .prop_map(|verdicts| Input::Plagiarism(PlagiarismReport::new(verdicts))),
+        prop::collection::vec(setting, 0..4)
+            .prop_map(|settings| Input::Stages(StagesCommand::Set(settings))),
+        name().prop_map(|t| Input::Stages(StagesCommand::Remove(trader(&t)))),
+        Just(Input::Stages(StagesCommand::Refresh)),
+        prop::collection::vec(published, 0..4)
+            .prop_map(|batch| Input::Reasons(ReasonsCommand::Update(batch))),
+        name().prop_map(|t| Input::Reasons(ReasonsCommand::Pop(trader(&t)))),
+        any::<u64>().prop_map(|up_to| Input::Reasons(ReasonsCommand::Clear { up_to })),
     ]
 }
 
@@ -393,18 +455,18 @@ fn a_checkpoint_begins_with_its_version_and_gives_the_engine_back() {
     let outcome = engine.apply(&commit).expect("the first commit");
     assert!(outcome.replies.iter().all(Result::is_ok));
     let bytes = checkpoint::encode(&engine).expect("finite");
-    assert_eq!(bytes[0], 1, "the version");
+    assert_eq!(bytes[0], 2, "the version");
     assert_eq!(bytes[1..9], 1_u64.to_le_bytes(), "the commit");
     assert_eq!(bytes[9..17], AT.to_le_bytes(), "its time");
     assert_eq!(bytes[17..49], outcome.digest.0, "the digest");
     let restored = checkpoint::decode(&bytes).expect("round trip");
     assert_eq!(checkpoint::encode(&restored).expect("finite"), bytes);
     assert_eq!((restored.stamp(), restored.digest()), (engine.stamp(), engine.digest()));
-    for version in [0, 2, 255] {
+    for version in [0, 1, 255] {
         let mut other = bytes.clone();
         other[0] = version;
         let refused = checkpoint::decode(&other).map(drop);
-        assert!(matches!(refused, Err(DecodeError::Version { known: 1, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(DecodeError::Version { known: 2, .. })), "{refused:?}");
     }
     let longer = [&bytes[..], &[0]].concat();
     assert!(checkpoint::decode(&longer).is_err());

@@ -50,7 +50,7 @@ struct UpdateInput {
     now_ms: i64,
 }
 
-const CP_FIELDS: [&str; 17] = [
+pub(super) const CP_FIELDS: [&str; 17] = [
     "last_update_ms",
     "prev_portfolio_ret",
     "prev_portfolio_realized_pnl",
@@ -140,7 +140,7 @@ fn ledger_json(ledger: &Ledger, last_known_prices: Value) -> Value {
 }
 
 /// The fields of a cell in the order of [`CP_FIELDS`].
-fn cell_json(cell: &Cell) -> Value {
+pub(super) fn cell_json(cell: &Cell) -> Value {
     json!([
         cell.last_update,
         cell.value,

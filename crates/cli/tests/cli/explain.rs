@@ -105,7 +105,10 @@ fn check_orders(story: &Value) {
 fn check_verdict(told: &Told) {
     let Told { page, story } = told;
     let verdict = &story["verdict"];
-    assert_eq!((text(&verdict["reason"]), text(&verdict["rule"])), ("MAX_TOTAL_DRAWDOWN", "E-50"));
+    assert_eq!(
+        (text(&verdict["reason"]), text(&verdict["rule"])),
+        ("FAILED_CHALLENGE_PERIOD_DRAWDOWN", "C-37")
+    );
     assert_eq!(verdict["limit_ratio"], 0.9);
     assert!(page.contains("E-50 (trading 8.9)"), "{page}");
     let (value, peak) = (number(&verdict["value"]), number(&verdict["peak"]["value"]));

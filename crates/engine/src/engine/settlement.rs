@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use proctor_types::{OrderId, PositionId, Side, TraderId, UtcMs};
+use proctor_types::{OrderId, PositionId, Side, Stamp, TraderId, UtcMs};
 
 use super::{Engine, Step};
 use crate::account::Account;
+use crate::challenge_period::Stage;
 use crate::eliminations::{Elimination, Reason};
 use crate::event::{Event, PositionFacts};
 use crate::ledgers::{self, Bundle, Drawdown, Outcome, drawdown};
@@ -32,6 +33,7 @@ impl Engine {
         let pair = fill.pair;
         let account = Arc::make_mut(&mut self.state.accounts[place]);
         let mark = Mark { price: fill.order.price, source: None, at };
+        let is_first_order = account.ledgers.is_none();
         let taken = take_order(step, rules, account, fill)?;
         let book = account.book.entry(pair, at);
         book.last_accepted_at = at;
@@ -45,6 +47,9 @@ impl Engine {
         let holds = book.open.is_some();
         self.index.set_holding(pair, place, holds);
         account.ledgers.get_or_insert_with(|| Bundle::new(at));
+        if is_first_order {
+            self.restart_clock(step, place);
+        }
         self.sample_and_enforce(step, place);
         Ok(())
     }
@@ -65,26 +70,15 @@ impl Engine {
                 let nothing = ledgers::Mark { at: step.stamp.at, value: 0.0 };
                 (Reason::Liquidated, Drawdown { peak: outcome.peak, trough: nothing })
             }
-            (false, Some(fall)) if verdict.breached => (Reason::MaxTotalDrawdown, fall),
+            (false, Some(fall)) if verdict.breached => (breach(account), fall),
             (false, _) => return,
         };
-        let record = Elimination {
-            reason,
-            stamp: step.stamp,
-            peak: fall.peak.value,
-            peak_at: fall.peak.at,
-            value: fall.trough.value,
-            value_at: fall.trough.at,
-            worst_ratio: fall.ratio(),
-            drawdown_percent: drawdown::percent_reported(fall.ratio()),
-            prices: account.price_evidence(),
-            flat_orders: lost_flats(account),
-        };
+        let record = ending(account, reason, step.stamp, Some(fall));
         self.eliminate(step, &adopted.rules, place, record);
     }
 
     /// Flattens and bars the account in this commit and reports the record (E-60 to E-62).
-    fn eliminate(
+    pub(super) fn eliminate(
         &mut self,
         step: &mut Step,
         rules: &Rulebook,
@@ -103,11 +97,46 @@ impl Engine {
             book.retire();
             self.index.set_holding(book.pair, place, false);
         }
+        self.leave_programme(step, place, &record);
+        let account = Arc::make_mut(&mut self.state.accounts[place]);
         let trader = account.trader.clone();
         account.elimination = Some(record.clone());
         step.events.push(Event::Eliminated { trader, record });
         // The last sample shows what the flat orders made of the account.
         self.sample(step, place);
+    }
+}
+
+/// Returns for which reason the drawdown limit ends the account: the limit holds in every stage,
+/// its name is that of the stage (E-50, C-37).
+fn breach(account: &Account) -> Reason {
+    match account.standing.map(|standing| standing.stage) {
+        Some(Stage::Challenge | Stage::Probation) => Reason::FailedChallengePeriodDrawdown,
+        Some(Stage::Funded | Stage::UnderReview) | None => Reason::MaxTotalDrawdown,
+    }
+}
+
+/// Returns the record of an end. `fall` is the worst fall of the portfolio, be it the reason or
+/// not; without one the account stands where it began.
+pub(super) fn ending(
+    account: &Account,
+    reason: Reason,
+    stamp: Stamp,
+    fall: Option<Drawdown>,
+) -> Elimination {
+    let begin = ledgers::Mark { at: account.enrolled_at, value: 1.0 };
+    let fall = fall.unwrap_or(Drawdown { peak: begin, trough: begin });
+    Elimination {
+        reason,
+        stamp,
+        peak: fall.peak.value,
+        peak_at: fall.peak.at,
+        value: fall.trough.value,
+        value_at: fall.trough.at,
+        worst_ratio: fall.ratio(),
+        drawdown_percent: drawdown::percent_reported(fall.ratio()),
+        prices: account.price_evidence(),
+        flat_orders: lost_flats(account),
     }
 }
 

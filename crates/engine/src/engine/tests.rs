@@ -289,7 +289,7 @@ fn a_drawdown_beyond_the_limit_ends_the_account_in_the_same_commit() {
     assert_eq!(world.run("10000 price BTCUSD 79"), "accepted");
     let account = world.account("alice");
     let record = account.elimination.as_ref().expect("eliminated");
-    assert_eq!(record.reason, Reason::MaxTotalDrawdown);
+    assert_eq!(record.reason, Reason::FailedChallengePeriodDrawdown);
     assert_eq!(record.stamp.at, UtcMs(T0 + 10_000));
     assert!(record.worst_ratio <= 0.9 && record.drawdown_percent >= 10.0);
     assert_eq!(account.book.open_positions().count(), 0, "flattened in the same commit");

@@ -3,6 +3,8 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{DurationMs, UtcMs};
 
+use super::{LedgerError, amount, positive};
+
 /// A value of the account at a moment; `1.0` is the value the account began with.
 #[derive(Clone, Copy, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Mark {
@@ -88,6 +90,23 @@ impl Cell {
     #[must_use]
     pub fn peak_mark(&self) -> Mark {
         Mark { at: UtcMs(self.start().0 + i64::from(self.peak_ms)), value: self.peak }
+    }
+
+    /// Tests that every number can be in a ledger.
+    pub(super) fn check(&self) -> Result<(), LedgerError> {
+        positive("value", self.value)?;
+        positive("spread fee product", self.spread_fee)?;
+        positive("carry fee product", self.carry_fee)?;
+        amount("realized pnl total", self.realized_pnl_total)?;
+        amount("unrealized pnl total", self.unrealized_pnl_total)?;
+        amount("realized pnl", self.realized_pnl)?;
+        amount("unrealized pnl", self.unrealized_pnl)?;
+        amount("gain", self.gain)?;
+        amount("loss", self.loss)?;
+        amount("spread fee loss", self.spread_fee_loss)?;
+        amount("carry fee loss", self.carry_fee_loss)?;
+        amount("worst drawdown", self.worst_drawdown)?;
+        amount("peak", self.peak)
     }
 
     /// Returns the log return of the cell.

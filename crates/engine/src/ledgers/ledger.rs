@@ -54,6 +54,40 @@ impl Ledger {
         }
     }
 
+    /// Returns the ledger that has these cells, oldest first: what another implementation recorded.
+    ///
+    /// Such records say how deep each cell's worst fall was, but not from which peak and when; the
+    /// falls are told as falls from 1 at the end of their cell. The last cell is the one that is
+    /// being filled.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when a cell is older than the one before it, or has a number that is not
+    /// finite or, for values and fee products, not above zero (S-55).
+    pub fn from_cells(
+        rules: &LedgerRules,
+        initialized_at: UtcMs,
+        cells: &[Cell],
+    ) -> Result<Self, LedgerError> {
+        let mut ledger = Self::new(initialized_at);
+        ledger.span = rules.cell.value;
+        for cell in cells {
+            cell.check()?;
+            if let Some(last) = ledger.last_update().filter(|last| *last > cell.last_update) {
+                return Err(LedgerError::TimeWentBack { last, at: cell.last_update });
+            }
+            if let Some(Current { cell, worst }) = ledger.current.take() {
+                ledger.close(Closed { cell, worst });
+            }
+            let worst = Drawdown {
+                peak: Mark { at: cell.start(), value: 1.0 },
+                trough: Mark { at: cell.last_update, value: cell.worst_drawdown },
+            };
+            ledger.current = Some(Current { cell: *cell, worst });
+        }
+        ledger.reset_peak();
+        Ok(ledger)
+    }
+
     /// Returns when the trader, or the pair, had its first order.
     #[must_use]
     pub fn initialized_at(&self) -> UtcMs {

@@ -3,12 +3,15 @@
 //! A plan says what kind of thing happens; the world knows the time, the prices and the ids in use,
 //! so that most orders get as far as a fill and the rest fail in every way there is.
 
-use proctor_engine::input::{RecordedFill, Roster};
+use proctor_engine::challenge_period::reasons::{Published, ReasonsCommand};
+use proctor_engine::challenge_period::{PlagiarismReport, Stage, Standing};
+use proctor_engine::eliminations::Reason;
+use proctor_engine::input::{RecordedFill, Roster, StagesCommand};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Commit, Input};
 use proctor_types::{
     AssetClass, DurationMs, ExecutionType, Fraction, Leverage, OrderId, OrderRequest, PairName,
-    Price, Quantity, Quote, Side, SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+    Percent, Price, Quantity, Quote, Side, SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
 };
 use proptest::prelude::*;
 
@@ -56,6 +59,16 @@ enum Act {
     Class(u32, AssetClass),
     Rulebook(Rules),
     Tick,
+    /// Suspects by number, and how long before the commit the suspicion began.
+    Suspects(Vec<(u32, i64)>),
+    /// Traders into stages that began so long before the commit; the last with a stage before.
+    Set(Vec<(u32, Stage, i64, Option<Stage>)>),
+    Remove(u32),
+    Refresh,
+    Publish(Vec<(u32, Reason, Option<f64>)>),
+    Pop(u32),
+    /// Clears up to this number.
+    Clear(u64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +176,10 @@ impl Rules {
                     "orders_per_position_max = { value = 3",
                 ),
                 ("ids_remembered = { value = 100_000", "ids_remembered = { value = 8"),
+                // One place in each class, after a day: ranks move traders all the time.
+                ("funded_per_class = { value = 25", "funded_per_class = { value = 1"),
+                ("complete_days_min = { value = 61", "complete_days_min = { value = 1"),
+                ("coverage_min = { value = 0.9", "coverage_min = { value = 0.5"),
             ]),
             Self::Parity => replaced(&[
                 ("carry_mode = \"calendar\"", "carry_mode = \"legacy\""),
@@ -172,6 +189,19 @@ impl Rules {
                 ("closed_market_value = \"fees_apply\"", "closed_market_value = \"frozen\""),
                 ("drawdown_limit = \"ratio\"", "drawdown_limit = \"percent\""),
                 ("account_floor = \"always\"", "account_floor = \"when_unknown\""),
+                ("time_limit = \"exclusive\"", "time_limit = \"inclusive\""),
+                ("inspection = \"always\"", "inspection = \"with_candidates\""),
+                (
+                    "unselected_class = \"unranked\"",
+                    "unselected_class = \"ranked_until_first_choice\"",
+                ),
+                ("zero_score = \"keeps_slot\"", "zero_score = \"wins_slot\""),
+                ("slots = \"eligible\"", "slots = \"all_ranked\""),
+                ("unscored = \"unchanged\"", "unscored = \"demoted\""),
+                ("forex_weekend_days = \"dropped\"", "forex_weekend_days = \"counted\""),
+                ("merge_class_mdd = \"worst\"", "merge_class_mdd = \"first_pair\""),
+                ("open_loss = \"level\"", "open_loss = \"last_change\""),
+                ("idle_in_class = \"last\"", "idle_in_class = \"by_value\""),
             ]),
             Self::Broken => "name = \"nothing else\"".into(),
         }
@@ -293,6 +323,26 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..TRADERS, prop_oneof![1.0..1e6_f64, absurd()]).prop_map(|(t, s)| Act::Size(t, s)),
         1 => (0..TRADERS, class).prop_map(|(trader, class)| Act::Class(trader, class)),
         1 => rules.prop_map(Act::Rulebook),
+        3 => stages(),
+    ]
+}
+
+/// What concerns stages and reasons.
+fn stages() -> impl Strategy<Value = Act> {
+    let who = || 0..TRADERS;
+    let ago = || prop_oneof![4 => 0..100 * DAY, 1 => Just(-1_i64), 1 => any::<i64>()];
+    let stage = || prop::sample::select(Stage::ALL.to_vec());
+    let setting = (who(), stage(), ago(), prop::option::weighted(0.3, stage()));
+    let reason = prop::sample::select(Reason::ALL.to_vec());
+    let percent = prop::option::of(prop_oneof![4 => 0.0..100.0_f64, 1 => absurd()]);
+    prop_oneof![
+        3 => prop::collection::vec((who(), ago()), 0..4).prop_map(Act::Suspects),
+        4 => prop::collection::vec(setting, 1..4).prop_map(Act::Set),
+        1 => who().prop_map(Act::Remove),
+        2 => Just(Act::Refresh),
+        1 => prop::collection::vec((who(), reason, percent), 1..3).prop_map(Act::Publish),
+        1 => who().prop_map(Act::Pop),
+        1 => (0..8_u64).prop_map(Act::Clear),
     ]
 }
 
@@ -417,7 +467,35 @@ impl World {
             Act::Class(number, class) => Input::AssetClass(trader(*number), *class),
             Act::Rulebook(rules) => Input::Rulebook(rules.text()),
             Act::Tick => Input::Tick,
+            Act::Suspects(list) => {
+                let verdicts = list.iter().map(|(number, ago)| (trader(*number), self.ago(*ago)));
+                Input::Plagiarism(PlagiarismReport::new(verdicts.collect()))
+            }
+            Act::Set(list) => {
+                let setting = |(number, stage, ago, before): &(u32, Stage, i64, Option<Stage>)| {
+                    let since = self.ago(*ago);
+                    let before = before.map(|before| (before, since));
+                    (trader(*number), Standing { stage: *stage, since, before })
+                };
+                Input::Stages(StagesCommand::Set(list.iter().map(setting).collect()))
+            }
+            Act::Remove(number) => Input::Stages(StagesCommand::Remove(trader(*number))),
+            Act::Refresh => Input::Stages(StagesCommand::Refresh),
+            Act::Publish(list) => {
+                let batch = list.iter().map(|(number, reason, percent)| Published {
+                    trader: trader(*number),
+                    reason: *reason,
+                    drawdown: percent.map(|percent| Percent::new(percent).unwrap()),
+                });
+                Input::Reasons(ReasonsCommand::Update(batch.collect()))
+            }
+            Act::Pop(number) => Input::Reasons(ReasonsCommand::Pop(trader(*number))),
+            Act::Clear(up_to) => Input::Reasons(ReasonsCommand::Clear { up_to: *up_to }),
         }
+    }
+
+    fn ago(&self, ms: i64) -> UtcMs {
+        UtcMs(self.at.saturating_sub(ms))
     }
 
     fn quote(&mut self, (place, source, moved, shape): (usize, u8, Move, Shape)) -> Quote {

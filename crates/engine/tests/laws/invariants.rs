@@ -15,6 +15,8 @@ pub(crate) fn check(view: &View) -> Result<(), String> {
     for account in &view.accounts {
         let rules = &view.rulebook_of(account).expect("accounts keep an adopted rulebook").rules;
         check_account(rules, account).map_err(|e| format!("{}: {e}", account.trader))?;
+        let registered = view.roster.admit(&account.trader).is_ok();
+        check_standing(account, registered).map_err(|e| format!("{}: {e}", account.trader))?;
     }
     Ok(())
 }
@@ -40,6 +42,18 @@ fn check_account(rules: &Rulebook, account: &Account) -> Result<(), String> {
         ensure(open == 0, || format!("eliminated with {open} open positions"))?;
     }
     account.ledgers.as_ref().map_or(Ok(()), |ledgers| check_bundle(rules, ledgers))
+}
+
+/// I1 and I2: who is registered is in one stage or has ended, who is not is in none; and nobody is
+/// in a stage and ended.
+fn check_standing(account: &Account, registered: bool) -> Result<(), String> {
+    let ended = account.elimination.is_some();
+    ensure(account.standing.is_none_or(|standing| standing.is_sound()), || {
+        format!("{:?} remembers a stage that it must not", account.standing)
+    })?;
+    ensure(account.standing.is_some() == (registered && !ended), || {
+        format!("registered {registered}, ended {ended}, and stands {:?}", account.standing)
+    })
 }
 
 fn check_position(rules: &Rulebook, position: &Position) -> Result<(), String> {

@@ -7,6 +7,8 @@ mod invariants;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use proctor_engine::challenge_period::{Standing, is_legal};
+use proctor_engine::input::StagesCommand;
 use proctor_engine::positions::position::OrderSource;
 use proctor_engine::rejection::Rejection;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome};
@@ -56,10 +58,13 @@ proptest! {
     fn every_history_keeps_the_invariants_and_every_state_can_be_saved(history in history(50)) {
         let mut engine = Engine::new();
         let mut ends = Ends::default();
+        let mut standings = Standings::default();
         for commit in history.commits() {
             let outcome = apply(&mut engine, &commit);
             prop_assert_eq!(outcome.replies.len(), commit.inputs.len());
-            let broken = invariants::check(&engine.view()).and_then(|()| ends.follow(&commit, &outcome, &engine));
+            let broken = invariants::check(&engine.view())
+                .and_then(|()| ends.follow(&commit, &outcome, &engine))
+                .and_then(|()| standings.follow(&outcome, &engine));
             prop_assert!(broken.is_ok(), "commit {}: {}", commit.index, broken.unwrap_err());
         }
         saved(&engine);
@@ -100,10 +105,10 @@ proptest! {
     fn a_refused_input_changes_nothing_but_the_stamp_and_the_digest(history in history(30)) {
         let mut engine = Engine::new();
         for commit in history.commits() {
-            // What the passing of time does, it does here.
-            let index = engine.stamp().commit + 1;
-            apply(&mut engine, &Commit { index, at: commit.at, inputs: vec![] });
             for input in commit.inputs {
+                // What the passing of time does, and the first rulebook, it does here.
+                let index = engine.stamp().commit + 1;
+                apply(&mut engine, &Commit { index, at: commit.at, inputs: vec![] });
                 let before = saved(&engine);
                 let index = engine.stamp().commit + 1;
                 let alone = Commit { index, at: commit.at, inputs: vec![input] };
@@ -121,6 +126,26 @@ proptest! {
                     }
                 }
             }
+        }
+    }
+
+    /// the plan of a picture, carried out, leaves a picture whose plan is empty.
+    #[test]
+    fn a_refresh_done_twice_at_one_time_is_done_once(history in history(40)) {
+        let mut engine = Engine::new();
+        for commit in history.commits() {
+            let mut next = |inputs| {
+                let index = engine.stamp().commit + 1;
+                apply(&mut engine, &Commit { index, at: commit.at, inputs })
+            };
+            let refresh = || vec![Input::Stages(StagesCommand::Refresh)];
+            next(commit.inputs.clone());
+            next(refresh());
+            let again = next(refresh());
+            prop_assert!(
+                again.events.iter().all(|event| matches!(event, Event::Rejected { .. })),
+                "{:?}", again.events
+            );
         }
     }
 
@@ -213,7 +238,12 @@ impl Ends {
                 | Event::Rejected { .. }
                 | Event::NothingToClose { .. }
                 | Event::CellClosed { .. }
-                | Event::SampleRefused { .. } => {}
+                | Event::SampleRefused { .. }
+                | Event::StageChanged { .. }
+                | Event::DecisionRegistered { .. }
+                | Event::DecisionsAcknowledged { .. }
+                | Event::PlagiarismReported { .. }
+                | Event::ChallengeAlerts { .. } => {}
             }
         }
         for (input, reply) in commit.inputs.iter().zip(&outcome.replies) {
@@ -225,6 +255,39 @@ impl Ends {
                     "{} has ended, but {} was accepted",
                     request.trader, request.id
                 ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The standings as the events alone tell them.
+#[derive(Default)]
+struct Standings {
+    now: BTreeMap<TraderId, Standing>,
+}
+
+impl Standings {
+    /// Checks that every move is of the matrix, begins where the one before ended, and that nothing
+    /// else moves anybody (services 2.2).
+    fn follow(&mut self, outcome: &Outcome, engine: &Engine) -> Result<(), String> {
+        for event in &outcome.events {
+            if let Event::StageChanged { trader, cause, from, to } = event {
+                if self.now.get(trader) != from.as_ref() {
+                    return Err(format!("{trader} moved from {from:?}, but was elsewhere"));
+                }
+                if !is_legal(*cause, *from, *to) {
+                    return Err(format!("{trader}: {cause:?} from {from:?} to {to:?}"));
+                }
+                match to {
+                    Some(to) => drop(self.now.insert(trader.clone(), *to)),
+                    None => drop(self.now.remove(trader)),
+                }
+            }
+        }
+        for account in &engine.view().accounts {
+            if self.now.get(&account.trader) != account.standing.as_ref() {
+                return Err(format!("{} moved without an event", account.trader));
             }
         }
         Ok(())
@@ -263,19 +326,46 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
             Event::RulebookAdopted { .. }
             | Event::AccountSizeRecorded { .. }
             | Event::AssetClassChosen { .. } => {}
+            Event::StageChanged { cause, .. } => one(&format!("stage: {cause:?}")),
+            Event::DecisionRegistered { .. } => one("decision registered"),
+            Event::DecisionsAcknowledged { .. } => one("decisions acknowledged"),
+            Event::PlagiarismReported { .. } => one("plagiarism reported"),
+            Event::ChallengeAlerts { .. } => one("challenge alerts"),
         }
     }
 }
 
 /// What the generator must reach in [`COVERAGE_HISTORIES`] histories, at least so often.
-const COVERAGE: [(&str, u32); 44] = [
+const COVERAGE: [(&str, u32); 66] = [
     ("filled", 500),
     ("closed", 100),
     ("clamped", 20),
     ("full position closed", 10),
     ("flat without a price", 1),
     ("flat at a price", 10),
-    ("MAX_TOTAL_DRAWDOWN", 20),
+    ("MAX_TOTAL_DRAWDOWN", 5),
+    ("FAILED_CHALLENGE_PERIOD_DRAWDOWN", 20),
+    ("FAILED_CHALLENGE_PERIOD_TIME", 20),
+    ("PLAGIARISM", 10),
+    ("stage: Admitted", 500),
+    ("stage: FirstOrder", 100),
+    ("stage: Promoted", 20),
+    ("stage: Demoted", 5),
+    ("stage: Suspected", 50),
+    ("stage: Cleared", 10),
+    ("stage: Ended", 100),
+    ("stage: Departed", 20),
+    ("stage: Set", 20),
+    ("stage: Removed", 20),
+    ("decision registered", 50),
+    ("decisions acknowledged", 5),
+    ("challenge alerts", 20),
+    ("rejected: unknown_trader", 10),
+    ("rejected: trader_eliminated", 5),
+    ("rejected: stage_before", 20),
+    ("rejected: time_ahead", 10),
+    ("rejected: time_out_of_calendar", 20),
+    ("rejected: not_decided", 20),
     ("LIQUIDATED", 2),
     ("cell closed", 500),
     ("nothing to close", 10),
@@ -314,7 +404,7 @@ const COVERAGE: [(&str, u32); 44] = [
     ("rejected: portfolio_full", 2),
     ("rejected: account_size", 1),
 ];
-const COVERAGE_HISTORIES: u32 = 300;
+const COVERAGE_HISTORIES: u32 = 500;
 
 #[test]
 fn the_generator_reaches_every_outcome() {

@@ -87,6 +87,15 @@ impl Workload {
             n if n % 4 == 3 => (Side::Short, 0.003),
             _ => (Side::Long, 0.002),
         };
+        self.sized(place, number, side, leverage)
+    }
+
+    /// Returns order `number` of trader `place` as one that closes the position.
+    pub(super) fn flat(&self, place: usize, number: usize) -> Input {
+        self.sized(place, number, Side::Flat, 0.0)
+    }
+
+    fn sized(&self, place: usize, number: usize, side: Side, leverage: f64) -> Input {
         Input::Order(OrderRequest {
             trader: self.traders[place].clone(),
             id: OrderId::new(&format!("{place:05}-{number:08}-0123-4567-89abcdef"))

@@ -10,6 +10,7 @@ use proctor_engine::{Commit, Engine, Event, Input, Outcome, View};
 use proctor_types::{Digest, OrderId, OrderRequest, PositionId, Side, Stamp, TradePair, TraderId};
 
 use super::samples::Samples;
+use super::stages::{self, StageMove};
 use super::story::{
     AccountStory, After, AsOf, Asked, Counts, Fill, Note, OrderOutcome, OrderStory, PositionStory,
     PriceSource, RulebookStory, Size, Story, Verdict,
@@ -32,6 +33,7 @@ pub(super) struct Observer {
     place_of: BTreeMap<PositionId, usize>,
     samples: Samples,
     verdict: Option<Verdict>,
+    stages: Vec<StageMove>,
     notes: Vec<Note>,
 }
 
@@ -59,6 +61,7 @@ impl Observer {
             place_of: BTreeMap::new(),
             samples: Samples::default(),
             verdict: None,
+            stages: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -126,12 +129,22 @@ impl Observer {
             Event::CellClosed { pair: None, cell, .. } => {
                 self.samples.closed(stamp, cell);
             }
+            Event::StageChanged { cause, from, to, .. } => {
+                self.stages.push(stages::told(stamp, *cause, *from, *to));
+            }
+            Event::DecisionRegistered { decision } => {
+                let (seq, reason) = (decision.seq, decision.reason);
+                self.note(stamp, format!("decision {seq} of the challenge period: {reason}"));
+            }
             Event::RulebookAdopted { .. }
             | Event::QuoteRefused { .. }
             | Event::Rejected { .. }
             | Event::NothingToClose { .. }
             | Event::Filled { .. }
             | Event::CellClosed { .. }
+            | Event::DecisionsAcknowledged { .. }
+            | Event::PlagiarismReported { .. }
+            | Event::ChallengeAlerts { .. }
             | Event::Eliminated { .. } => {}
         }
         true
@@ -184,6 +197,11 @@ impl Observer {
             | Event::Filled { .. }
             | Event::CellClosed { .. }
             | Event::SampleRefused { .. }
+            | Event::StageChanged { .. }
+            | Event::DecisionRegistered { .. }
+            | Event::DecisionsAcknowledged { .. }
+            | Event::PlagiarismReported { .. }
+            | Event::ChallengeAlerts { .. }
             | Event::Eliminated { .. } => {}
         }
     }
@@ -341,6 +359,9 @@ impl Observer {
                 .rulebook_of(account)
                 .and_then(|rulebook| standing(&rulebook.rules, account, view.stamp)),
         };
+        let stage = view
+            .rulebook_of(account)
+            .and_then(|rulebook| stages::now(&rulebook.rules, account, view.stamp));
         Story {
             schema: "proctor.explain/1",
             trader: self.trader.to_string(),
@@ -360,6 +381,8 @@ impl Observer {
                 .map(|ledgers| self.samples.story(ledgers.portfolio().initialized_at())),
             verdict: self.verdict,
             standing,
+            stage,
+            stages: self.stages,
             notes: self.notes,
         }
     }
@@ -395,7 +418,10 @@ fn request_at(commit: &Commit, input: u32) -> Option<(&OrderRequest, &'static st
         | Input::AccountSize(..)
         | Input::AssetClass(..)
         | Input::Rulebook(_)
-        | Input::Tick => None,
+        | Input::Tick
+        | Input::Plagiarism(_)
+        | Input::Stages(_)
+        | Input::Reasons(_) => None,
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use proctor_types::{Stamp, UtcMs};
 use serde::Serialize;
 
+use super::stages::{StageMove, StageNow};
+
 /// A moment, for programs and for people.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Moment {
@@ -61,6 +63,10 @@ pub struct Story {
     pub verdict: Option<Verdict>,
     /// How far the next breach is; absent once the account has ended.
     pub standing: Option<Standing>,
+    /// The stage that the trader is in; absent for who has ended or left.
+    pub stage: Option<StageNow>,
+    /// Every move from one stage to another, in the order of the log.
+    pub stages: Vec<StageMove>,
     /// Whatever else the log says about the account.
     pub notes: Vec<Note>,
 }
@@ -387,6 +393,8 @@ pub struct Verdict {
     pub rule: &'static str,
     /// Paragraph of the specification.
     pub paragraph: &'static str,
+    /// Whether the account ended for a loss: otherwise limit and fall are told, but did not decide.
+    pub is_a_loss: bool,
     /// The rule in words.
     pub rule_text: String,
     /// Fraction of the peak that may be lost.

@@ -47,7 +47,12 @@ pub(super) fn verdict(case: &Case<'_>, peak: MarkPoint) -> Verdict {
         decided: record.stamp.into(),
         reason: record.reason.code(),
         rule: record.reason.rule(),
-        paragraph: "trading 8.9",
+        paragraph: if record.reason.is_of_challenge_period() {
+            "services 2.5"
+        } else {
+            "trading 8.9"
+        },
+        is_a_loss: record.reason.is_a_loss(),
         rule_text: rule_text(record.reason, rules.switches.drawdown_limit, limit.value),
         limit: limit.value,
         limit_source: limit.source.clone(),
@@ -81,11 +86,23 @@ pub(super) fn switch(limit: DrawdownLimit) -> &'static str {
 fn rule_text(reason: Reason, limit: DrawdownLimit, fraction: f64) -> String {
     match (reason, limit) {
         (Reason::Liquidated, _) => "an account ends when its portfolio is worth nothing".to_owned(),
-        (Reason::MaxTotalDrawdown, DrawdownLimit::Ratio) => format!(
+        (Reason::Plagiarism, _) => "an account ends when its trader has been on the list of \
+                                    suspected plagiarists for longer than a review lasts"
+            .to_owned(),
+        (Reason::FailedChallengePeriodTime, _) => {
+            "an account ends when the time of its challenge or probation is over".to_owned()
+        }
+        (
+            Reason::MaxTotalDrawdown | Reason::FailedChallengePeriodDrawdown,
+            DrawdownLimit::Ratio,
+        ) => format!(
             "an account ends when its portfolio's value / peak is {} or less",
             drawdown::ratio_at(fraction)
         ),
-        (Reason::MaxTotalDrawdown, DrawdownLimit::Percent) => format!(
+        (
+            Reason::MaxTotalDrawdown | Reason::FailedChallengePeriodDrawdown,
+            DrawdownLimit::Percent,
+        ) => format!(
             "an account ends when (1 - value / peak) x 100 of its portfolio is {} or more",
             (fraction * 1e9).round() / 1e7
         ),
@@ -106,7 +123,10 @@ fn inputs(commit: &Commit) -> String {
             Input::Roster(_)
             | Input::AccountSize(..)
             | Input::AssetClass(..)
-            | Input::Rulebook(_) => {
+            | Input::Rulebook(_)
+            | Input::Plagiarism(_)
+            | Input::Stages(_)
+            | Input::Reasons(_) => {
                 other += 1;
             }
         }

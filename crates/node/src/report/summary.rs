@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use proctor_engine::account::Account;
+use proctor_engine::challenge_period::Stage;
 use proctor_engine::{View, eliminations};
 use proctor_types::{Digest, TraderId, UtcMs};
 use serde::Serialize;
@@ -38,6 +39,8 @@ pub struct Summary {
     pub quotes_refused: BTreeMap<String, u64>,
     /// Positions that were closed.
     pub positions_closed: u64,
+    /// Traders by stage.
+    pub stages: BTreeMap<&'static str, u64>,
     /// Every account, best value first, ties by trader.
     pub accounts: Vec<AccountLine>,
 }
@@ -49,6 +52,8 @@ pub struct AccountLine {
     pub trader: TraderId,
     /// Account size in USD at the end.
     pub account_size_usd: f64,
+    /// The stage at the end; absent for who has ended or left.
+    pub stage: Option<&'static str>,
     /// Orders accepted.
     pub accepted: u64,
     /// Orders refused.
@@ -115,6 +120,7 @@ impl Summary {
             inputs_refused: tally.inputs_refused.clone(),
             quotes_refused: tally.quotes_refused.clone(),
             positions_closed: tally.closed.len() as u64,
+            stages: stages(view),
             accounts,
         }
     }
@@ -128,6 +134,7 @@ impl Summary {
         let columns = [
             "trader",
             "account_size_usd",
+            "stage",
             "accepted",
             "refused",
             "closed",
@@ -230,7 +237,10 @@ impl fmt::Display for Summary {
         writeln!(f, "{}", self.totals())?;
         let traded = self.accounts.iter().filter(|account| account.accepted > 0).count();
         let (known, positions) = (self.accounts.len(), count(self.positions_closed));
-        writeln!(f, "{known} accounts, {traded} traded, {positions} positions closed\n")?;
+        writeln!(f, "{known} accounts, {traded} traded, {positions} positions closed")?;
+        let stages: Vec<String> =
+            self.stages.iter().map(|(stage, n)| format!("{stage} {}", count(*n))).collect();
+        writeln!(f, "stages: {}\n", stages.join(", "))?;
         writeln!(f, "{}", self.accounts_table())?;
         let reasons = self.reasons();
         if reasons.is_empty() {
@@ -270,12 +280,13 @@ impl AccountLine {
         ]
     }
 
-    fn csv(&self) -> [String; 16] {
+    fn csv(&self) -> [String; 17] {
         let ended = self.elimination.as_ref();
         let or_empty = |text: Option<String>| text.unwrap_or_default();
         [
             self.trader.to_string(),
             self.account_size_usd.to_string(),
+            self.stage.unwrap_or("").to_owned(),
             self.accepted.to_string(),
             self.refused.to_string(),
             self.closed.to_string(),
@@ -330,6 +341,7 @@ fn line(account: &Account, tally: &Tally, view: &View) -> AccountLine {
     AccountLine {
         trader: account.trader.clone(),
         account_size_usd: size,
+        stage: account.standing.map(|standing| standing.stage.name()),
         accepted: counts.accepted,
         refused: counts.refused,
         closed: counts.closed,
@@ -341,6 +353,11 @@ fn line(account: &Account, tally: &Tally, view: &View) -> AccountLine {
         drawdown,
         elimination,
     }
+}
+
+/// Returns how many traders are in each stage.
+fn stages(view: &View) -> BTreeMap<&'static str, u64> {
+    Stage::ALL.map(|stage| (stage.name(), view.in_stage(stage).count() as u64)).into()
 }
 
 /// Returns `at` to the minute: `2026-01-05 00:46`.

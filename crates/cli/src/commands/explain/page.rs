@@ -17,6 +17,7 @@ pub(super) fn page(story: &Story, last: Option<usize>) -> String {
     if let Some(verdict) = &story.verdict {
         verdict::verdict(&mut page, story, verdict);
     }
+    stages(&mut page, story);
     if let Some(standing) = &story.standing {
         verdict::standing(&mut page, standing, story.account.size_usd);
     }
@@ -100,6 +101,29 @@ fn account(page: &mut String, story: &Story) {
         let codes: Vec<String> =
             codes.iter().map(|(code, count)| format!("{code} {}", number(**count))).collect();
         entry(page, 2, "refused as", &codes.join(", "));
+    }
+}
+
+/// Adds where the trader stands in the programme, and how that came about.
+fn stages(page: &mut String, story: &Story) {
+    title(page, "STAGES");
+    if let Some(now) = &story.stage {
+        let before = now.before.map_or_else(String::new, |stage| format!(", before it {stage}"));
+        let text = format!("{} ({}) since {}{before}", now.stage, now.label, now.since.text);
+        entry(page, 2, "stage", &text);
+        let limit = match (&now.ends, now.ends_in_days) {
+            (Some(ends), Some(days)) => format!("{}, in {days:.1} days", ends.text),
+            _ => "none in this stage".to_owned(),
+        };
+        entry(page, 2, "time limit", &limit);
+        let days = format!("{} of {}", now.complete_days, now.complete_days_min);
+        entry(page, 2, "complete days", &format!("{days} that a promotion asks for"));
+    } else {
+        entry(page, 2, "stage", "none: the account has ended, or the trader has left");
+    }
+    for moved in &story.stages {
+        let first = format!("  commit {} {}  ", moved.place.commit, moved.place.at.text);
+        wrapped(page, &first, &moved.text);
     }
 }
 

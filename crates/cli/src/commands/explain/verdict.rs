@@ -13,7 +13,9 @@ pub(super) fn verdict(page: &mut String, story: &Story, verdict: &Verdict) {
     entry(page, 2, "reason", verdict.reason);
     let rule = format!("{} ({}): {}", verdict.rule, verdict.paragraph, verdict.rule_text);
     entry(page, 2, "rule", &rule);
-    numbers(page, verdict);
+    if verdict.is_a_loss {
+        numbers(page, verdict);
+    }
     entry(page, 2, "decided on", &verdict.commit_inputs);
     prices(page, &verdict.prices);
     valuation(page, "The value at the decision, to be redone by hand:", &verdict.valuation);

@@ -1,0 +1,223 @@
+//! Complete days: which cells make a day, its return, its profit (services 3.2, trading 8.10).
+
+use proctor_types::market_hours::forex_closed_all_day;
+use proctor_types::time::DAY_MS;
+use proctor_types::{AssetClass, CivilDate, DurationMs, UtcMs};
+
+use crate::ledgers::{Cell, Ledger};
+use crate::rulebook::{ForexWeekendDays, OpenLoss, Rulebook};
+
+/// How many days a table of closed days has at most; others are computed when met.
+const TABLE_MAX: i64 = 4_096;
+
+/// What the complete days of a ledger amount to, oldest first. A gap is absent, not zero (S-5).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Days {
+    dates: Vec<i64>,
+    returns: Vec<f64>,
+    profits: Vec<f64>,
+}
+
+impl Days {
+    /// Returns how many there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.dates.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns their dates (UTC).
+    pub fn dates(&self) -> impl ExactSizeIterator<Item = CivilDate> + '_ {
+        self.dates.iter().map(|day| CivilDate::from_day_index(*day))
+    }
+
+    /// Returns their log returns.
+    #[must_use]
+    pub fn returns(&self) -> &[f64] {
+        &self.returns
+    }
+
+    /// Returns what was realised on them in USD; the last one also bears the open loss (S-6).
+    #[must_use]
+    pub fn profits(&self) -> &[f64] {
+        &self.profits
+    }
+}
+
+/// What scoring takes from a ledger, or from the ledgers of a class.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// The complete days.
+    pub days: Days,
+    /// The least value / peak of any cell; `None` without cells.
+    pub worst_ratio: Option<f64>,
+}
+
+impl Record {
+    /// Returns the record of one ledger.
+    #[must_use]
+    pub fn of_ledger(rulebook: &Rulebook, calendar: Calendar<'_>, ledger: &Ledger) -> Self {
+        let mut reading = Reading::new(rulebook, calendar);
+        ledger.cells().for_each(|cell| reading.take(cell));
+        reading.finish()
+    }
+
+    /// Returns the drawdown as scoring computes with it, 0 to 1; 1 is none. Without cells it is 0,
+    /// a total loss (S-10).
+    #[must_use]
+    pub fn drawdown(&self) -> f64 {
+        self.worst_ratio.map_or(0.0, |worst| worst.clamp(0.0, 1.0))
+    }
+}
+
+/// Returns how many complete days the portfolio's ledger has (S-7).
+#[must_use]
+pub fn complete_days(rulebook: &Rulebook, portfolio: &Ledger) -> u32 {
+    Record::of_ledger(rulebook, Calendar::EveryDay, portfolio).days.count()
+}
+
+/// Which dates can be days at all (S-4).
+#[derive(Clone, Copy, Debug)]
+pub enum Calendar<'a> {
+    /// Every one.
+    EveryDay,
+    /// Those on which forex is open at some time.
+    Forex(&'a ForexDays),
+}
+
+impl<'a> Calendar<'a> {
+    /// Returns the days that count for a ledger of pairs of `class`.
+    #[must_use]
+    pub fn of_class(rulebook: &Rulebook, class: AssetClass, forex: &'a ForexDays) -> Self {
+        match (class, rulebook.switches.forex_weekend_days) {
+            (AssetClass::Forex, ForexWeekendDays::Dropped) => Self::Forex(forex),
+            // The reference's class ledgers claim to be the portfolio's, so nothing is left out.
+            (AssetClass::Forex, ForexWeekendDays::Counted)
+            | (AssetClass::Crypto | AssetClass::Indices | AssetClass::Equities, _) => {
+                Self::EveryDay
+            }
+        }
+    }
+
+    fn counts(self, day: i64) -> bool {
+        match self {
+            Self::EveryDay => true,
+            Self::Forex(days) => !days.is_closed(day),
+        }
+    }
+}
+
+/// The days on which forex is closed all day. The calendar's rules are computed once for the days
+/// that ledgers cover, not for every cell of every trader.
+#[derive(Clone, Debug)]
+pub struct ForexDays {
+    first: i64,
+    closed: Vec<bool>,
+}
+
+impl ForexDays {
+    /// Returns the days of the `window` that ends at `now`.
+    #[must_use]
+    pub fn up_to(now: UtcMs, window: DurationMs) -> Self {
+        let days = (window.0 / DAY_MS + 2).clamp(0, TABLE_MAX);
+        let first = now.day_index() - days;
+        let closed = (first..=now.day_index())
+            .map(|day| forex_closed_all_day(CivilDate::from_day_index(day)))
+            .collect();
+        Self { first, closed }
+    }
+
+    fn is_closed(&self, day: i64) -> bool {
+        usize::try_from(day - self.first)
+            .ok()
+            .and_then(|place| self.closed.get(place).copied())
+            .unwrap_or_else(|| forex_closed_all_day(CivilDate::from_day_index(day)))
+    }
+}
+
+/// Cells of one date.
+#[derive(Clone, Copy, Debug)]
+struct Day {
+    day: i64,
+    cells: i64,
+    log_return: f64,
+    realized: f64,
+    /// Open loss at the end of the last cell, zero or less.
+    open_loss: f64,
+}
+
+/// Reads cells, oldest first, into a [`Record`].
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    cell_ms: i64,
+    open_loss: OpenLoss,
+    calendar: Calendar<'a>,
+    day: Option<Day>,
+    /// Of the last complete day.
+    last_open_loss: f64,
+    record: Record,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(rulebook: &Rulebook, calendar: Calendar<'a>) -> Self {
+        Self {
+            cell_ms: rulebook.ledger.cell.value.0,
+            open_loss: rulebook.switches.open_loss,
+            calendar,
+            day: None,
+            last_open_loss: 0.0,
+            record: Record::default(),
+        }
+    }
+
+    /// Takes the next cell. It belongs to the date on which it begins, and to no day unless the
+    /// whole of its half-day is covered (S-3).
+    pub(super) fn take(&mut self, cell: &Cell) {
+        let worst = self.record.worst_ratio.unwrap_or(f64::MAX).min(cell.worst_drawdown);
+        self.record.worst_ratio = Some(worst);
+        if i64::from(cell.accum_ms) != self.cell_ms {
+            return;
+        }
+        let day = cell.start().day_index();
+        if self.day.is_none_or(|own| own.day != day) {
+            self.end_day();
+            if !self.calendar.counts(day) {
+                return;
+            }
+            self.day = Some(Day { day, cells: 0, log_return: 0.0, realized: 0.0, open_loss: 0.0 });
+        }
+        if let Some(own) = &mut self.day {
+            own.cells += 1;
+            own.log_return += cell.log_return();
+            own.realized += cell.realized_pnl;
+            own.open_loss = open_loss(self.open_loss, cell);
+        }
+    }
+
+    /// A date is a day when all of its cells are there, and no more than those.
+    fn end_day(&mut self) {
+        let Some(day) = self.day.take().filter(|day| day.cells * self.cell_ms == DAY_MS) else {
+            return;
+        };
+        let days = &mut self.record.days;
+        days.dates.push(day.day);
+        days.returns.push(day.log_return);
+        days.profits.push(day.realized.clamp(f64::MIN, f64::MAX));
+        self.last_open_loss = day.open_loss;
+    }
+
+    pub(super) fn finish(mut self) -> Record {
+        self.end_day();
+        if let Some(last) = self.record.days.profits.last_mut() {
+            *last = (*last + self.last_open_loss).clamp(f64::MIN, f64::MAX);
+        }
+        self.record
+    }
+}
+
+/// Returns the open loss that is charged at the end of `cell`, zero or less (S-6).
+pub(super) fn open_loss(switch: OpenLoss, cell: &Cell) -> f64 {
+    match switch {
+        OpenLoss::Level => cell.unrealized_pnl_total.min(0.0),
+        OpenLoss::LastChange => cell.unrealized_pnl.min(0.0),
+    }
+}

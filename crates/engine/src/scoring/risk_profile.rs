@@ -1,0 +1,257 @@
+//! The risk profile: positions that were added to while they lost (services S-30 to S-32).
+//!
+//! A position is flagged when it was raised step by step while losing, to a large size, at
+//! irregular times: doubling down, not a plan.
+
+use proctor_types::{Side, TradePair, UtcMs, float};
+
+use super::rules::{RiskProfileRules, ScoringRules};
+use crate::positions::position::Position;
+use crate::rulebook::LeverageBounds;
+
+/// What the profile looks at of an order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fill {
+    /// When it was filled.
+    pub at: UtcMs,
+    /// Change of leverage, account sizes; long is positive.
+    pub leverage: f64,
+    /// Quote currency per unit of base.
+    pub price: f64,
+}
+
+/// How a position was built up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RiskProfile {
+    /// Orders that added in the position's direction while it lost.
+    pub steps: u32,
+    /// Orders that came while it lost and raised it beyond the largest before.
+    pub monotonic_steps: u32,
+    /// Share of the range of leverage that was used at most.
+    pub margin: f64,
+    /// Greatest leverage by least.
+    pub advancement: f64,
+    /// Mean relative error of the times between orders against even ones.
+    pub irregularity: f64,
+}
+
+/// Which thresholds a profile reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RiskFlags {
+    /// By steps.
+    pub steps: bool,
+    /// By monotonic steps.
+    pub monotonic_steps: bool,
+    /// By margin.
+    pub margin: bool,
+    /// By advancement.
+    pub advancement: bool,
+    /// By irregularity.
+    pub irregularity: bool,
+}
+
+impl RiskFlags {
+    /// Returns whether the position is flagged: one of each kind of reason must hold (S-32).
+    #[must_use]
+    pub fn all_kinds(self) -> bool {
+        (self.steps || self.monotonic_steps)
+            && (self.margin || self.advancement)
+            && self.irregularity
+    }
+}
+
+impl RiskProfile {
+    /// Returns the profile of a position in `pair` with these orders, oldest first.
+    #[must_use]
+    pub fn of(
+        rules: &RiskProfileRules,
+        pair: TradePair,
+        side: Side,
+        is_closed: bool,
+        fills: &[Fill],
+    ) -> Self {
+        let direction = if side == Side::Long { 1.0 } else { -1.0 };
+        // The order that closes a position says nothing of how it was built up.
+        let active = if is_closed { fills.len().saturating_sub(1) } else { fills.len() };
+        let building = fills.get(..active).unwrap_or_default();
+        Self {
+            steps: steps(rules, direction, building),
+            monotonic_steps: monotonic_steps(rules, direction, building),
+            margin: margin(rules.leverage_range.of(pair.class()), fills),
+            // A single order is not left out even when it closed the position.
+            advancement: advancement(rules, if fills.len() > 1 { building } else { fills }),
+            irregularity: irregularity(fills),
+        }
+    }
+
+    /// Returns which thresholds it reaches.
+    #[must_use]
+    pub fn flags(&self, rules: &RiskProfileRules) -> RiskFlags {
+        RiskFlags {
+            steps: self.steps >= rules.steps.value,
+            monotonic_steps: self.monotonic_steps >= rules.monotonic_steps.value,
+            margin: self.margin >= rules.margin.value,
+            advancement: self.advancement >= rules.advancement.value,
+            irregularity: self.irregularity >= rules.irregularity.value,
+        }
+    }
+}
+
+/// Counts orders that add in the position's direction while the price is on the wrong side of the
+/// average entry, which every order moves by its absolute leverage.
+fn steps(rules: &RiskProfileRules, direction: f64, fills: &[Fill]) -> u32 {
+    let Some((first, rest)) = fills.split_first() else { return 0 };
+    let mut size = first.leverage.abs().max(rules.leverage_floor.value);
+    let mut cost = first.price * size;
+    let mut count = 0;
+    for fill in rest {
+        let loses = (fill.price - cost / size) * direction < 0.0;
+        if loses && fill.leverage * direction > 0.0 {
+            count += 1;
+        }
+        size += fill.leverage.abs();
+        cost += fill.price * fill.leverage.abs();
+    }
+    count
+}
+
+/// Counts orders that arrive while the position loses and make it larger than any such order did;
+/// the average entry follows the signed sums.
+fn monotonic_steps(rules: &RiskProfileRules, direction: f64, fills: &[Fill]) -> u32 {
+    let Some((first, rest)) = fills.split_first() else { return 0 };
+    let nonzero = |size: f64| if size == 0.0 { rules.leverage_zero.value } else { size };
+    let mut size = nonzero(first.leverage);
+    let mut largest = size.abs();
+    let mut cost = first.price * size;
+    let mut count = 0;
+    for fill in rest {
+        let loses = (fill.price - cost / size) * direction < 0.0;
+        size += fill.leverage;
+        if loses && size.abs() > largest {
+            largest = size.abs();
+            count += 1;
+        }
+        cost += fill.price * fill.leverage;
+        size = nonzero(size);
+    }
+    count
+}
+
+/// Returns the absolute leverage after each order.
+fn sizes(fills: &[Fill]) -> impl Iterator<Item = f64> + '_ {
+    fills.iter().scan(0.0, |total, fill| {
+        *total += fill.leverage;
+        Some(f64::abs(*total))
+    })
+}
+
+fn margin(range: LeverageBounds, fills: &[Fill]) -> f64 {
+    sizes(fills)
+        .reduce(f64::max)
+        .map_or(0.0, |largest| (largest - range.min) / (range.max - range.min))
+}
+
+fn advancement(rules: &RiskProfileRules, fills: &[Fill]) -> f64 {
+    let largest = sizes(fills).reduce(f64::max);
+    let least = sizes(fills).reduce(f64::min);
+    largest
+        .zip(least)
+        .map_or(0.0, |(largest, least)| largest / least.max(rules.leverage_floor.value))
+}
+
+/// Compares the times between the orders, up to the one that made the position largest, with even
+/// ones. Fewer than three orders have no rhythm.
+fn irregularity(fills: &[Fill]) -> f64 {
+    let mut place = 0;
+    let mut largest = f64::MIN;
+    for (index, size) in sizes(fills).enumerate() {
+        if size > largest {
+            (place, largest) = (index, size);
+        }
+    }
+    let building = fills.get(..=place).unwrap_or_default();
+    if building.len() < 3 {
+        return 0.0;
+    }
+    let mut times: Vec<i64> = building.iter().map(|fill| fill.at.0.max(1)).collect();
+    times.sort_unstable();
+    let gaps = || times.windows(2).map(|two| ms(two[1] - two[0]));
+    let count = ms(i64::try_from(times.len() - 1).unwrap_or(i64::MAX));
+    let ideal = ms(times[times.len() - 1] - times[0]) / count;
+    if ideal == 0.0 {
+        return 0.0;
+    }
+    gaps().map(|gap| (gap - ideal).abs() / ideal).sum::<f64>() / count
+}
+
+/// Returns a number of milliseconds as a float; exact for spans of 285,000 years.
+#[allow(clippy::as_conversions, reason = "there is no From for i64, and spans are below 2^53")]
+fn ms(span: i64) -> f64 {
+    span as f64
+}
+
+/// A position as scoring sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScoredPosition {
+    /// When the first order was filled.
+    pub opened_at: UtcMs,
+    /// Whether it is closed.
+    pub is_closed: bool,
+    /// Its return after fees: 1 is unchanged.
+    pub return_at_close: f64,
+    /// Whether the way it was built up is a risk (S-32).
+    pub is_flagged: bool,
+}
+
+impl ScoredPosition {
+    /// Returns what scoring looks at of `position`.
+    #[must_use]
+    pub fn of(rules: &ScoringRules, position: &Position) -> Self {
+        let fills: Vec<Fill> = position
+            .orders()
+            .iter()
+            .map(|order| Fill { at: order.at, leverage: order.leverage, price: order.price })
+            .collect();
+        let side = position.orders().first().map_or(Side::Flat, |order| order.side);
+        let rules = &rules.risk_profile;
+        let profile = RiskProfile::of(rules, position.pair(), side, position.is_closed(), &fills);
+        Self {
+            opened_at: position.opened_at(),
+            is_closed: position.is_closed(),
+            return_at_close: position.return_at_close(),
+            is_flagged: profile.flags(rules).all_kinds(),
+        }
+    }
+
+    /// Returns whether it counts for scoring at `now`: a closed one by the time of its opening, an
+    /// open one only while it loses (S-30).
+    #[must_use]
+    pub fn counts(&self, rules: &ScoringRules, now: UtcMs) -> bool {
+        if self.is_closed {
+            now.since(self.opened_at) <= rules.position_window.value
+        } else {
+            self.return_at_close < 1.0
+        }
+    }
+}
+
+/// Returns how much of what the positions earned came from flagged ones, 0 to 1 (S-31).
+#[must_use]
+pub fn risk_score(rules: &RiskProfileRules, positions: &[ScoredPosition]) -> f64 {
+    if !positions.iter().any(|position| position.is_flagged) {
+        return 0.0;
+    }
+    let log = |position: &ScoredPosition| {
+        rules.return_power.value * float::ln(position.return_at_close.max(rules.return_floor.value))
+    };
+    // The greatest exponent is taken off all of them, so the greatest weight is 1 and the sum of
+    // the weights is never small.
+    let greatest = positions.iter().map(log).fold(f64::MIN, f64::max);
+    let (mut flagged, mut all) = (0.0, 0.0);
+    for position in positions {
+        let weight = float::exp(log(position) - greatest);
+        all += weight;
+        flagged += if position.is_flagged { weight } else { 0.0 };
+    }
+    flagged / all
+}
