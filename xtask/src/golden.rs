@@ -4,6 +4,7 @@
 //! says, in the shape of `out`, and [`compare`] lists where the two differ.
 
 mod compare;
+mod elimination;
 mod ledger;
 mod position;
 mod slippage;
@@ -32,6 +33,8 @@ pub(crate) enum Kind {
     Ledger,
     /// The slippage models.
     Slippage,
+    /// One pass over eliminated, departed and vanished traders.
+    Elimination,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +63,7 @@ pub(crate) fn run(kind: Kind, files: &[PathBuf]) -> Result<bool> {
                 Kind::Position => position::run(&case.input),
                 Kind::Ledger => ledger::run(&case.input),
                 Kind::Slippage => slippage::run(&case.input),
+                Kind::Elimination => elimination::run(&case.input),
             }
             .with_context(|| format!("case {} ({})", case.id, place()))?;
             let differences = compare::differences(&case.out, &ours);

@@ -1,10 +1,10 @@
 //! One trader's account: terms, positions, ledgers, end.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{Price, TraderId, UtcMs};
+use proctor_types::{Price, Stamp, TraderId, UtcMs};
 
 use crate::accounts::Terms;
-use crate::eliminations::{Elimination, PriceEvidence};
+use crate::eliminations::{Bar, Elimination, Lifted, PriceEvidence};
 use crate::ledgers::Bundle;
 use crate::positions::book::Book;
 
@@ -25,12 +25,18 @@ pub struct Account {
     pub ledgers: Option<Bundle>,
     /// The record of the account's end.
     pub elimination: Option<Elimination>,
+    /// How often the account was begun anew: what belongs to an earlier epoch never counts in a
+    /// later one.
+    pub epoch: u32,
+    /// Records that were lifted, oldest first; each ended an epoch.
+    pub past: Vec<Lifted>,
 }
 
 impl Account {
-    /// Returns a new account without positions.
+    /// Returns a new account without positions. What was held against the trader before he had one
+    /// is in `bar`.
     #[must_use]
-    pub fn new(trader: TraderId, enrolled_at: UtcMs, rulebook: u32) -> Self {
+    pub fn new(trader: TraderId, enrolled_at: UtcMs, rulebook: u32, bar: Bar) -> Self {
         Self {
             trader,
             enrolled_at,
@@ -38,7 +44,29 @@ impl Account {
             terms: Terms::default(),
             book: Book::default(),
             ledgers: None,
-            elimination: None,
+            elimination: bar.record,
+            epoch: 0,
+            past: bar.past,
+        }
+    }
+
+    /// Begins a new epoch: no positions, no ledgers, no record. Terms stay, and so does what is
+    /// remembered of order ids elsewhere.
+    pub(crate) fn begin_epoch(&mut self) {
+        self.book = Book::default();
+        self.ledgers = None;
+        self.elimination = None;
+        self.epoch += 1;
+    }
+
+    /// Drops everything but the terms and a compact record of the end (E-56, P-16).
+    pub(crate) fn purge(&mut self, stamp: Stamp) {
+        self.book = Book::default();
+        self.ledgers = None;
+        if let Some(record) = &mut self.elimination {
+            record.prices.clear();
+            record.flat_orders.clear();
+            record.purged = Some(stamp);
         }
     }
 

@@ -4,6 +4,7 @@
 //! changed; it never asks for the time and never fails on what an input says. What an input may do
 //! wrong is a [`Rejection`]; what the caller may do wrong is [`OutOfOrder`].
 
+mod endings;
 mod settlement;
 #[cfg(test)]
 mod tests;
@@ -145,6 +146,7 @@ impl Engine {
             }
             replies.push(reply);
         }
+        self.pass_if_due(&mut step);
         self.state.stamp = stamp;
         self.state.digest = chained(self.state.digest, &step, &mut self.bytes);
         Ok(Outcome { stamp, digest: self.state.digest, replies, events: step.events })
@@ -160,6 +162,10 @@ impl Engine {
             Input::AssetClass(trader, class) => self.choose_class(step, trader, *class),
             Input::Rulebook(text) => self.adopt(step, text),
             Input::Tick => self.tick(step),
+            Input::Reinstate(command) => self.reinstate(step, command),
+            Input::SlashSettled(trader, decided) => self.settle_slash(step, trader, *decided),
+            Input::Eliminations(command) => self.command_eliminations(step, command),
+            Input::SyncEliminations(list) => self.sync_eliminations(step, list),
         }
     }
 
@@ -212,7 +218,12 @@ impl Engine {
             if self.index.by_trader.contains_key(&trader) {
                 continue;
             }
-            let account = Account::new(trader.clone(), step.stamp.at, newest);
+            let bar = match self.state.barred.contains_key(&trader) {
+                true => Arc::make_mut(&mut self.state.barred).remove(&trader),
+                false => None,
+            };
+            let bar = bar.unwrap_or_default();
+            let account = Account::new(trader.clone(), step.stamp.at, newest, bar);
             self.index.by_trader.insert(trader.clone(), self.state.accounts.len());
             self.state.accounts.push(Arc::new(account));
             self.state.seen.push(SeenIds::default());
@@ -333,8 +344,16 @@ fn rejected(ordinal: u32, input: &Input, rejection: &Rejection) -> Event {
         Input::Order(request) | Input::RecordedOrder(request, _) => {
             (Some(&request.trader), Some(&request.id))
         }
-        Input::AccountSize(trader, _) | Input::AssetClass(trader, _) => (Some(trader), None),
-        Input::Prices(_) | Input::Roster(_) | Input::Rulebook(_) | Input::Tick => (None, None),
+        Input::AccountSize(trader, _)
+        | Input::AssetClass(trader, _)
+        | Input::SlashSettled(trader, _) => (Some(trader), None),
+        Input::Reinstate(command) => (Some(&command.trader), None),
+        Input::Prices(_)
+        | Input::Roster(_)
+        | Input::Rulebook(_)
+        | Input::Tick
+        | Input::Eliminations(_)
+        | Input::SyncEliminations(_) => (None, None),
     };
     Event::Rejected {
         input: ordinal,

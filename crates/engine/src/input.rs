@@ -5,7 +5,11 @@
 //! [`crate::Rejection`], never with a panic.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{AssetClass, Fraction, OrderRequest, Price, Quote, TraderId, Usd, UtcMs};
+use proctor_types::{
+    AssetClass, Fraction, OrderRequest, Price, Quote, Stamp, TraderId, Usd, UtcMs,
+};
+
+use crate::eliminations::{EliminationsCommand, Reinstatement, SyncedEliminations};
 
 /// One fact or request from outside.
 ///
@@ -29,6 +33,14 @@ pub enum Input {
     Rulebook(String),
     /// Time has passed.
     Tick,
+    /// An operator undoes one decision.
+    Reinstate(Reinstatement),
+    /// The collateral for a trader's elimination, decided at the stamp, was taken.
+    SlashSettled(TraderId, Stamp),
+    /// An operator writes records.
+    Eliminations(EliminationsCommand),
+    /// Another validator's list of records.
+    SyncEliminations(SyncedEliminations),
 }
 
 /// The fill that an order was given when it was recorded.

@@ -5,9 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{Digest, Stamp, TradePair, TraderId, UtcMs};
+use proctor_types::{Digest, Stamp, TradePair, TraderId, UtcMs, ValidatorId};
 
 use crate::account::Account;
+use crate::eliminations::Bar;
 use crate::orders::seen::SeenIds;
 use crate::prices::Prices;
 use crate::roster::Registered;
@@ -65,6 +66,14 @@ pub struct State {
     pub(crate) accounts: Vec<Arc<Account>>,
     /// Processed order ids, one entry per account; no reader needs them.
     pub(crate) seen: Vec<SeenIds>,
+    /// What is held against traders who have no account. Nobody in it has one.
+    pub(crate) barred: Arc<BTreeMap<TraderId, Bar>>,
+    /// As of when the last list of each other validator was.
+    pub(crate) synced: BTreeMap<ValidatorId, UtcMs>,
+    /// When the last pass over all accounts was made.
+    pub(crate) last_pass_at: Option<UtcMs>,
+    /// The last report on zombies that are held, so that it is made once.
+    pub(crate) zombies_held: (u32, u32),
 }
 
 /// An immutable picture of the state as of one commit, cheap to make and to hold.
@@ -82,6 +91,8 @@ pub struct View {
     pub roster: Arc<Registered>,
     /// Accounts in the order of enrolment.
     pub accounts: Vec<Arc<Account>>,
+    /// What is held against traders who have no account.
+    pub barred: Arc<BTreeMap<TraderId, Bar>>,
 }
 
 impl View {
@@ -115,6 +126,7 @@ impl State {
             prices: Arc::clone(&self.prices),
             roster: Arc::clone(&self.roster),
             accounts: self.accounts.clone(),
+            barred: Arc::clone(&self.barred),
         }
     }
 
@@ -131,6 +143,9 @@ impl State {
         }
         if self.accounts.iter().any(|account| place(account.rulebook) >= self.rulebooks.len()) {
             return broken("an account refers to a rulebook that was never adopted");
+        }
+        if self.accounts.iter().any(|account| self.barred.contains_key(&account.trader)) {
+            return broken("a trader with an account is kept among those without one");
         }
         Ok(())
     }

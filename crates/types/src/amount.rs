@@ -1,4 +1,4 @@
-//! `Usd`, `Price`, `Quantity`, `Leverage`: finite `f64` newtypes.
+//! `Usd`, `Price`, `Quantity`, `Leverage`, `Fraction`, `Percent`: finite `f64` newtypes.
 //!
 //! A value of these types is never NaN, never infinite and never `-0.0`, so that equal values have
 //! equal bytes. Arithmetic happens on plain `f64` inside the engine, in the order the rules state.
@@ -96,6 +96,10 @@ finite! {
 finite! {
     /// A share of something: `0.0002` is two basis points.
     Fraction
+}
+finite! {
+    /// Hundredths of something: `10.5` is 10.5 %. Only records of the past speak in per cent.
+    Percent
 }
 
 #[cfg(test)]
