@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, whose values are valid by construction")]
 
+use proctor_engine::eliminations::{
+    DrawdownNote, EliminationRow, EliminationsCommand, Reason, Reentry, Reinstatement,
+    SyncedEliminations,
+};
 use proctor_engine::input::{Commit, RecordedFill, Roster};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Engine, Input};
 use proctor_types::{
-    AssetClass, Digest, DurationMs, ExecutionType, Fraction, Leverage, OrderId, OrderRequest,
-    PairName, Price, Quantity, Quote, Side, SizeFields, SourceName, TradePair, TraderId, Usd,
-    UtcMs,
+    AssetClass, Digest, DurationMs, ExecutionType, Fraction, Leverage, OperatorId, OrderId,
+    OrderRequest, PairName, Percent, Price, Quantity, Quote, Remark, Side, SizeFields, SourceName,
+    Stamp, TradePair, TraderId, Usd, UtcMs, ValidatorId,
 };
 use proctor_wire::log_entry::{self, LogEntry};
 use proctor_wire::{DecodeError, checkpoint};
@@ -55,6 +59,26 @@ fn bar() -> Quote {
     }
 }
 
+fn stamp() -> Stamp {
+    Stamp { commit: 77, at: UtcMs(AT - 5_000) }
+}
+
+fn row(name: &str, reason: Reason, drawdown: DrawdownNote) -> EliminationRow {
+    EliminationRow { trader: trader(name), reason, drawdown, decided_at: UtcMs(AT - 9_000) }
+}
+
+/// Rows with every form of drawdown.
+fn rows() -> Vec<EliminationRow> {
+    let stated = Percent::new(10.75).ok();
+    vec![
+        row("alice", Reason::MaxTotalDrawdown, DrawdownNote::percent(10.25)),
+        row("bob", Reason::Liquidated, DrawdownNote::TotalLoss),
+        row("carol", Reason::Plagiarism, DrawdownNote::NotApplicable),
+        row("dora", Reason::Zombie, DrawdownNote::AsStated(stated)),
+        row("eve", Reason::Zombie, DrawdownNote::AsStated(None)),
+    ]
+}
+
 /// One entry with every variant of input.
 fn every_input() -> LogEntry {
     let fill = RecordedFill {
@@ -75,6 +99,29 @@ fn every_input() -> LogEntry {
             Input::AssetClass(trader("alice"), AssetClass::Forex),
             Input::Rulebook("not TOML: \u{e9}".into()),
             Input::Tick,
+            Input::Reinstate(Reinstatement {
+                trader: trader("alice"),
+                by: OperatorId::new("desk").expect("valid"),
+                why: Remark::new("bad tick").expect("valid"),
+                decided: stamp(),
+                reentry: Reentry::Restored,
+            }),
+            Input::SlashSettled(trader("alice"), stamp()),
+            Input::Eliminations(EliminationsCommand::Add {
+                by: OperatorId::new("desk").expect("valid"),
+                why: Remark::new("bad tick").expect("valid"),
+                rows: rows(),
+            }),
+            Input::Eliminations(EliminationsCommand::Remove {
+                by: OperatorId::new("desk").expect("valid"),
+                why: Remark::new("bad tick").expect("valid"),
+                traders: vec![trader("alice")],
+            }),
+            Input::SyncEliminations(SyncedEliminations {
+                source: ValidatorId::new("peer-1").expect("valid"),
+                as_of: UtcMs(AT - 1),
+                rows: rows(),
+            }),
         ],
     }
 }
@@ -91,12 +138,18 @@ fn number(input: &Input) -> u8 {
         Input::AssetClass(..) => 5,
         Input::Rulebook(_) => 6,
         Input::Tick => 7,
+        Input::Reinstate(_) => 8,
+        Input::SlashSettled(..) => 9,
+        Input::Eliminations(_) => 10,
+        Input::SyncEliminations(_) => 11,
     }
 }
 
 #[test]
 fn the_bytes_of_version_1_are_frozen() {
-    let bytes = every_input().encode();
+    let whole = every_input();
+    let first = LogEntry { inputs: whole.inputs[..8].to_vec(), ..whole.clone() };
+    let bytes = first.encode();
     assert_eq!(bytes[0], 1, "the version");
     assert_eq!(bytes[1..9], AT.to_le_bytes());
     assert_eq!(bytes[9..41], [7; 32]);
@@ -104,15 +157,27 @@ fn the_bytes_of_version_1_are_frozen() {
     // If this fails, stored logs can no longer be read: restore the layout, or raise the version and
     // keep a reader for version 1 (docs/formats.md).
     assert_eq!((bytes.len(), Digest::of(&bytes).to_string().as_str()), (FROZEN_LEN, FROZEN_HASH));
+    let records = LogEntry { inputs: whole.inputs[8..].to_vec(), ..whole }.encode();
+    assert_eq!(
+        (records.len(), Digest::of(&records).to_string().as_str()),
+        (FROZEN_RECORDS_LEN, FROZEN_RECORDS_HASH)
+    );
 }
+
+/// The inputs on eliminations: numbers 8 to 11.
+const FROZEN_RECORDS_LEN: usize = 418;
+const FROZEN_RECORDS_HASH: &str =
+    "60a63de17536a81a9b98d3e6c24add10d8c191a6d3370b1a0a2078afd8bdcec3";
 
 const FROZEN_LEN: usize = 330;
 const FROZEN_HASH: &str = "6103100094c2be60307828c34a5869c90585ffb2b8032a3b3053a6577ba2bc30";
 
 #[test]
 fn every_variant_is_stored_under_its_number() {
-    for (place, input) in every_input().inputs.into_iter().enumerate() {
-        assert_eq!(usize::from(number(&input)), place);
+    let mut numbers: Vec<u8> = every_input().inputs.iter().map(number).collect();
+    numbers.dedup();
+    assert_eq!(numbers, (0..=11).collect::<Vec<u8>>(), "every variant is there");
+    for input in every_input().inputs {
         let entry = LogEntry { inputs: vec![input.clone()], ..every_input() };
         assert_eq!(entry.encode()[45], number(&input));
     }
@@ -161,8 +226,37 @@ fn the_fields_stand_where_the_document_says() {
         [vec![5], name("alice"), vec![FOREX]].concat(),
         [vec![6], name("not TOML: \u{e9}")].concat(),
         vec![7],
+        [vec![8], name("alice"), name("desk"), name("bad tick"), stamp_bytes(), vec![1]].concat(),
+        [vec![9], name("alice"), stamp_bytes()].concat(),
+        [vec![10, 0], name("desk"), name("bad tick"), rows_bytes()].concat(),
+        [vec![10, 1], name("desk"), name("bad tick"), 1_u32.to_le_bytes().to_vec(), name("alice")]
+            .concat(),
+        [vec![11], name("peer-1"), (AT - 1).to_le_bytes().to_vec(), rows_bytes()].concat(),
     ];
     assert_eq!(every_input().encode()[45..], inputs.concat());
+}
+
+fn stamp_bytes() -> Vec<u8> {
+    [77_u64.to_le_bytes(), (AT - 5_000).to_le_bytes()].concat()
+}
+
+/// The bytes of [`rows`]: trader, reason, drawdown, time.
+fn rows_bytes() -> Vec<u8> {
+    let number = |kind: &[u8], number: f64| [kind, &number.to_le_bytes()].concat();
+    let row = |name: &str, reason: u8, drawdown: Vec<u8>| {
+        let len = u32::try_from(name.len()).unwrap().to_le_bytes();
+        let at = (AT - 9_000).to_le_bytes();
+        [&len[..], name.as_bytes(), &[reason], &drawdown, &at].concat()
+    };
+    [
+        5_u32.to_le_bytes().to_vec(),
+        row("alice", 0, number(&[0], 10.25)),
+        row("bob", 1, vec![1]),
+        row("carol", 3, vec![2]),
+        row("dora", 2, number(&[3, 1], 10.75)),
+        row("eve", 2, vec![3, 0]),
+    ]
+    .concat()
 }
 
 /// Number of the class forex among crypto, forex, indices and equities.
@@ -193,7 +287,9 @@ fn unknown_versions_trailing_bytes_and_every_cut_are_refused() {
 #[test]
 fn numbers_without_a_canonical_form_are_refused_wherever_they_stand() {
     let good = every_input().encode();
-    for number in [5_000.0, 100_000.5, -0.25, 1e300, 1.1, 1.3, 1.0, 1.2, 1.19, 0.0002_f64] {
+    for number in
+        [5_000.0, 100_000.5, -0.25, 1e300, 1.1, 1.3, 1.0, 1.2, 1.19, 0.0002, 10.25, 10.75_f64]
+    {
         let place =
             good.windows(8).position(|bytes| bytes == number.to_le_bytes()).expect("stored");
         let quiet = f64::from_bits(0xfff8_0000_0000_0001);
@@ -246,7 +342,7 @@ fn names_and_tags_outside_their_range_are_refused() {
         (side, 3),
         (side + 1, 4),
         (side + 2, 2),
-        (45, 8),
+        (45, 12),
     ] {
         let mut bytes = good.clone();
         bytes[place] = byte;
@@ -333,6 +429,52 @@ fn any_input() -> impl Strategy<Value = Input> {
             .prop_map(|(t, class)| Input::AssetClass(trader(&t), class)),
         any::<String>().prop_map(Input::Rulebook),
         Just(Input::Tick),
+        any_elimination_input(),
+    ]
+}
+
+fn any_row() -> impl Strategy<Value = EliminationRow> {
+    let drawdown = prop_oneof![
+        finite().prop_map(DrawdownNote::percent),
+        Just(DrawdownNote::TotalLoss),
+        Just(DrawdownNote::NotApplicable),
+        prop::option::of(finite())
+            .prop_map(|n| DrawdownNote::AsStated(n.and_then(|n| Percent::new(n).ok()))),
+    ];
+    (name(), 0..Reason::ALL.len(), drawdown, any::<i64>()).prop_map(
+        |(name, reason, drawdown, at)| EliminationRow {
+            trader: trader(&name),
+            reason: Reason::ALL[reason],
+            drawdown,
+            decided_at: UtcMs(at),
+        },
+    )
+}
+
+fn any_elimination_input() -> impl Strategy<Value = Input> {
+    let by = || name().prop_map(|name| OperatorId::new(&name).expect("valid"));
+    let why = || "[a-z\u{e9}]{1,40}".prop_map(|text| Remark::new(&text).expect("valid"));
+    let stamp =
+        || (any::<u64>(), any::<i64>()).prop_map(|(commit, at)| Stamp { commit, at: UtcMs(at) });
+    let rows = || prop::collection::vec(any_row(), 0..4);
+    let traders = prop::collection::vec(name().prop_map(|n| trader(&n)), 0..5);
+    let reentry = prop_oneof![Just(Reentry::Challenge), Just(Reentry::Restored)];
+    prop_oneof![
+        (name(), by(), why(), stamp(), reentry).prop_map(|(name, by, why, decided, reentry)| {
+            let trader = trader(&name);
+            Input::Reinstate(Reinstatement { trader, by, why, decided, reentry })
+        }),
+        (name(), stamp()).prop_map(|(name, decided)| Input::SlashSettled(trader(&name), decided)),
+        (by(), why(), rows())
+            .prop_map(|(by, why, rows)| EliminationsCommand::Add { by, why, rows })
+            .prop_map(Input::Eliminations),
+        (by(), why(), traders)
+            .prop_map(|(by, why, traders)| EliminationsCommand::Remove { by, why, traders })
+            .prop_map(Input::Eliminations),
+        (name(), any::<i64>(), rows()).prop_map(|(source, as_of, rows)| {
+            let source = ValidatorId::new(&source).expect("valid");
+            Input::SyncEliminations(SyncedEliminations { source, as_of: UtcMs(as_of), rows })
+        }),
     ]
 }
 
@@ -393,18 +535,18 @@ fn a_checkpoint_begins_with_its_version_and_gives_the_engine_back() {
     let outcome = engine.apply(&commit).expect("the first commit");
     assert!(outcome.replies.iter().all(Result::is_ok));
     let bytes = checkpoint::encode(&engine).expect("finite");
-    assert_eq!(bytes[0], 1, "the version");
+    assert_eq!(bytes[0], 2, "the version");
     assert_eq!(bytes[1..9], 1_u64.to_le_bytes(), "the commit");
     assert_eq!(bytes[9..17], AT.to_le_bytes(), "its time");
     assert_eq!(bytes[17..49], outcome.digest.0, "the digest");
     let restored = checkpoint::decode(&bytes).expect("round trip");
     assert_eq!(checkpoint::encode(&restored).expect("finite"), bytes);
     assert_eq!((restored.stamp(), restored.digest()), (engine.stamp(), engine.digest()));
-    for version in [0, 2, 255] {
+    for version in [0, 1, 255] {
         let mut other = bytes.clone();
         other[0] = version;
         let refused = checkpoint::decode(&other).map(drop);
-        assert!(matches!(refused, Err(DecodeError::Version { known: 1, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(DecodeError::Version { known: 2, .. })), "{refused:?}");
     }
     let longer = [&bytes[..], &[0]].concat();
     assert!(checkpoint::decode(&longer).is_err());

@@ -3,12 +3,17 @@
 //! A plan says what kind of thing happens; the world knows the time, the prices and the ids in use,
 //! so that most orders get as far as a fill and the rest fail in every way there is.
 
+use proctor_engine::eliminations::{
+    DrawdownNote, EliminationRow, EliminationsCommand, Reason, Reentry, Reinstatement,
+    SyncedEliminations,
+};
 use proctor_engine::input::{RecordedFill, Roster};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Commit, Input};
 use proctor_types::{
-    AssetClass, DurationMs, ExecutionType, Fraction, Leverage, OrderId, OrderRequest, PairName,
-    Price, Quantity, Quote, Side, SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, DurationMs, ExecutionType, Fraction, Leverage, OperatorId, OrderId, OrderRequest,
+    PairName, Price, Quantity, Quote, Remark, Side, SizeFields, SourceName, Stamp, TradePair,
+    TraderId, Usd, UtcMs, ValidatorId,
 };
 use proptest::prelude::*;
 
@@ -56,6 +61,17 @@ enum Act {
     Class(u32, AssetClass),
     Rulebook(Rules),
     Tick,
+    Eliminations(Records),
+}
+
+/// What is written about eliminations from outside; rows are of the traders whose bit is set.
+#[derive(Clone, Copy, Debug)]
+enum Records {
+    Add { mask: u8, reason: Reason, lag: i64 },
+    Remove { trader: u32 },
+    Reinstate { trader: u32, back: usize },
+    Settle { trader: u32, back: usize },
+    Sync { source: u8, mask: u8, reason: Reason, lag: i64 },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +179,12 @@ impl Rules {
                     "orders_per_position_max = { value = 3",
                 ),
                 ("ids_remembered = { value = 100_000", "ids_remembered = { value = 8"),
+                (
+                    "records_without_account_max = { value = 100_000",
+                    "records_without_account_max = { value = 2",
+                ),
+                ("sync_sources_max = { value = 64", "sync_sources_max = { value = 2"),
+                ("lifted_records_max = { value = 16", "lifted_records_max = { value = 2"),
             ]),
             Self::Parity => replaced(&[
                 ("carry_mode = \"calendar\"", "carry_mode = \"legacy\""),
@@ -172,6 +194,9 @@ impl Rules {
                 ("closed_market_value = \"fees_apply\"", "closed_market_value = \"frozen\""),
                 ("drawdown_limit = \"ratio\"", "drawdown_limit = \"percent\""),
                 ("account_floor = \"always\"", "account_floor = \"when_unknown\""),
+                ("drawdown_stages = \"every\"", "drawdown_stages = \"main_competition\""),
+                ("zombie_guard = \"guarded\"", "zombie_guard = \"none\""),
+                ("reconcile = \"every_pass\"", "reconcile = \"first_pass\""),
             ]),
             Self::Broken => "name = \"nothing else\"".into(),
         }
@@ -293,7 +318,24 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..TRADERS, prop_oneof![1.0..1e6_f64, absurd()]).prop_map(|(t, s)| Act::Size(t, s)),
         1 => (0..TRADERS, class).prop_map(|(trader, class)| Act::Class(trader, class)),
         1 => rules.prop_map(Act::Rulebook),
+        2 => records().prop_map(Act::Eliminations),
     ]
+}
+
+fn records() -> impl Strategy<Value = Records> {
+    let reason = || (0..Reason::ALL.len()).prop_map(|place| Reason::ALL[place]);
+    // Few at a time, or nobody would be left to trade.
+    let mask =
+        || prop_oneof![6 => (0..8_u32).prop_map(|bit| 1 << bit), 1 => Just(0), 1 => any::<u8>()];
+    let lag = || prop_oneof![8 => 0..DAY, 1 => Just(-1_i64), 1 => any::<i64>()];
+    prop_oneof![
+            1 => (mask(), reason(), lag()).prop_map(|(mask, reason, lag)| Records::Add { mask, reason, lag }),
+            1 => (0..TRADERS).prop_map(|trader| Records::Remove { trader }),
+            1 => (0..TRADERS, 0..6_usize).prop_map(|(trader, back)| Records::Reinstate { trader, back }),
+    3 => (0..4_u32, 0..2_usize).prop_map(|(trader, back)| Records::Settle { trader, back }),
+            2 => (0..3_u8, mask(), reason(), lag())
+                .prop_map(|(source, mask, reason, lag)| Records::Sync { source, mask, reason, lag }),
+        ]
 }
 
 fn gap() -> impl Strategy<Value = Gap> {
@@ -357,16 +399,26 @@ struct World {
     prices: Vec<f64>,
     orders: u32,
     roster_version: u64,
+    /// The times of the commits so far.
+    times: Vec<i64>,
 }
 
 impl World {
     fn new() -> Self {
         let prices = PAIRS.iter().map(|(_, price)| *price).collect();
-        Self { at: T0 - 2 * DAY, commits: 0, prices, orders: 0, roster_version: 0 }
+        Self {
+            at: T0 - 2 * DAY,
+            commits: 0,
+            prices,
+            orders: 0,
+            roster_version: 0,
+            times: Vec::new(),
+        }
     }
 
     fn commit(&mut self, inputs: Vec<Input>) -> Commit {
         self.commits += 1;
+        self.times.push(self.at);
         Commit { index: self.commits, at: UtcMs(self.at), inputs }
     }
 
@@ -417,6 +469,57 @@ impl World {
             Act::Class(number, class) => Input::AssetClass(trader(*number), *class),
             Act::Rulebook(rules) => Input::Rulebook(rules.text()),
             Act::Tick => Input::Tick,
+            Act::Eliminations(records) => self.records(*records),
+        }
+    }
+
+    /// Eight traders, of whom two never have an account.
+    fn rows(mask: u8, reason: Reason, decided_at: i64) -> Vec<EliminationRow> {
+        let named = (0..8).filter(|bit| mask >> bit & 1 == 1);
+        let row = |number| EliminationRow {
+            trader: trader(number),
+            reason,
+            drawdown: DrawdownNote::without_number(reason),
+            decided_at: UtcMs(decided_at),
+        };
+        named.map(row).collect()
+    }
+
+    fn records(&self, records: Records) -> Input {
+        let by = OperatorId::new("desk").unwrap();
+        let why = Remark::new("a test").unwrap();
+        let stamp = |back: usize| {
+            let place = self.times.len().saturating_sub(back);
+            let at = place.checked_sub(1).and_then(|place| self.times.get(place)).copied();
+            Stamp { commit: place as u64, at: UtcMs(at.unwrap_or(0)) }
+        };
+        match records {
+            Records::Add { mask, reason, lag } => {
+                let rows = Self::rows(mask, reason, self.at.saturating_sub(lag));
+                Input::Eliminations(EliminationsCommand::Add { by, why, rows })
+            }
+            Records::Remove { trader: number } => {
+                let traders = vec![trader(number)];
+                Input::Eliminations(EliminationsCommand::Remove { by, why, traders })
+            }
+            Records::Reinstate { trader: number, back } => Input::Reinstate(Reinstatement {
+                trader: trader(number),
+                by,
+                why,
+                decided: stamp(back),
+                reentry: Reentry::Challenge,
+            }),
+            Records::Settle { trader: number, back } => {
+                Input::SlashSettled(trader(number), stamp(back))
+            }
+            Records::Sync { source, mask, reason, lag } => {
+                let as_of = self.at.saturating_sub(lag);
+                Input::SyncEliminations(SyncedEliminations {
+                    source: ValidatorId::new(&format!("v{source}")).unwrap(),
+                    as_of: UtcMs(as_of),
+                    rows: Self::rows(mask, reason, as_of.saturating_sub(1_000)),
+                })
+            }
         }
     }
 
