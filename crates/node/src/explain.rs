@@ -11,7 +11,9 @@
 //! * `counts`: orders by result and refusals by code;
 //! * `positions`: every position ever opened, with its end when it has one;
 //! * `ledger`: peak, new lows since that peak, last samples, worst drawdown, half-day cells;
-//! * `verdict`: rule, limit, numbers, prices, the valuation step by step, flat orders, the bar;
+//! * `verdict`: rule, who decided, limit, numbers, prices, the valuation step by step, flat orders,
+//!   the bar, the slash; what rests on a fall is absent of a verdict that does not;
+//! * `undone`: verdicts that were taken back, each with the ledger of the epoch it ended;
 //! * `standing`: of a living account, how far the next breach is;
 //! * `notes`: anything else the log says about the account.
 //!
@@ -37,10 +39,10 @@ use crate::data_dir::{self, DataDirError};
 use observer::Observer;
 
 pub use story::{
-    AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, Fill, FlatOrder,
-    Ledger, MarkPoint, Moment, Note, OpenValue, OrderOutcome, OrderStory, PairValue, Place,
-    PositionStory, PriceSource, PriceUsed, RulebookStory, SamplePoint, Size, Standing, Story,
-    Valuation, Verdict, Worst,
+    AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, DecidedBy, FallStory,
+    Fill, FlatOrder, Ledger, MarkPoint, Moment, Note, OpenValue, OrderOutcome, OrderStory,
+    PairValue, Place, PositionStory, PriceSource, PriceUsed, RulebookStory, SamplePoint, Size,
+    SlashStory, Standing, Story, UndoneVerdict, Valuation, Verdict, Worst,
 };
 
 /// How many names are offered for one that is unknown.
@@ -56,7 +58,7 @@ pub enum ExplainError {
     #[error(transparent)]
     Replay(#[from] ReplayError),
     /// Nobody of this name was ever on the roster.
-    #[error("{}", unknown(trader, *traders, nearest, *refused))]
+    #[error("{}", unknown(trader, *traders, nearest, *refused, barred.as_deref()))]
     UnknownTrader {
         /// The name that was asked for.
         trader: TraderId,
@@ -66,11 +68,22 @@ pub enum ExplainError {
         nearest: Vec<TraderId>,
         /// How many orders of this name the log holds, all of them refused.
         refused: usize,
+        /// The record that bars the name, if there is one.
+        barred: Option<String>,
     },
 }
 
-fn unknown(trader: &TraderId, traders: usize, nearest: &[TraderId], refused: usize) -> String {
+fn unknown(
+    trader: &TraderId,
+    traders: usize,
+    nearest: &[TraderId],
+    refused: usize,
+    barred: Option<&str>,
+) -> String {
     let mut text = format!("no account of trader {trader} among the {traders} of this log");
+    if let Some(barred) = barred {
+        text.push_str(&format!("; the name is barred: {barred}"));
+    }
     if refused > 0 {
         let orders =
             if refused == 1 { "order of that name was" } else { "orders of that name were" };
@@ -115,6 +128,7 @@ pub fn explain(
         traders: names.len(),
         nearest: nearest(trader.as_str(), names),
         refused: observer.refused(),
+        barred: view.barred.get(trader).and_then(|bar| bar.record.as_ref()).map(verdict::in_short),
     })
 }
 

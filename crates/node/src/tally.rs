@@ -117,7 +117,14 @@ impl Tally {
             | Event::AccountSizeRecorded { .. }
             | Event::AssetClassChosen { .. }
             | Event::CellClosed { .. }
-            | Event::SampleRefused { .. } => {}
+            | Event::SampleRefused { .. }
+            | Event::SlashIntended { .. }
+            | Event::SlashSettled { .. }
+            | Event::Reinstated { .. }
+            | Event::EliminationsSynced { .. }
+            | Event::ZombiesHeld { .. }
+            | Event::ReasonDropped { .. }
+            | Event::Purged { .. } => {}
         }
     }
 

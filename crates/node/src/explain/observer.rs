@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proctor_engine::account::Account;
+use proctor_engine::eliminations::{LiftedBy, Reentry};
 use proctor_engine::event::PositionFacts;
 use proctor_engine::positions::position::{Order, OrderSource, Position};
 use proctor_engine::prices::Prices;
@@ -12,7 +13,7 @@ use proctor_types::{Digest, OrderId, OrderRequest, PositionId, Side, Stamp, Trad
 use super::samples::Samples;
 use super::story::{
     AccountStory, After, AsOf, Asked, Counts, Fill, Note, OrderOutcome, OrderStory, PositionStory,
-    PriceSource, RulebookStory, Size, Story, Verdict,
+    PriceSource, RulebookStory, Size, Story, UndoneVerdict, Verdict,
 };
 use super::{standing, verdict};
 
@@ -32,6 +33,9 @@ pub(super) struct Observer {
     place_of: BTreeMap<PositionId, usize>,
     samples: Samples,
     verdict: Option<Verdict>,
+    /// How many orders had been refused for an end before that verdict.
+    refused_before: usize,
+    undone: Vec<UndoneVerdict>,
     notes: Vec<Note>,
 }
 
@@ -59,6 +63,8 @@ impl Observer {
             place_of: BTreeMap::new(),
             samples: Samples::default(),
             verdict: None,
+            refused_before: 0,
+            undone: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -105,7 +111,9 @@ impl Observer {
                 self.adopted.push(stamp);
                 return false;
             }
-            Event::QuoteRefused { .. } => return false,
+            Event::QuoteRefused { .. }
+            | Event::EliminationsSynced { .. }
+            | Event::ZombiesHeld { .. } => return false,
             Event::Rejected { trader, .. } => trader.as_ref(),
             Event::TraderEnrolled { trader, .. }
             | Event::TraderDeparted { trader }
@@ -115,7 +123,12 @@ impl Observer {
             | Event::Filled { trader, .. }
             | Event::CellClosed { trader, .. }
             | Event::SampleRefused { trader, .. }
-            | Event::Eliminated { trader, .. } => Some(trader),
+            | Event::Eliminated { trader, .. }
+            | Event::SlashIntended { trader, .. }
+            | Event::SlashSettled { trader, .. }
+            | Event::Reinstated { trader, .. }
+            | Event::ReasonDropped { trader, .. }
+            | Event::Purged { trader } => Some(trader),
         };
         if trader != Some(&self.trader) {
             return false;
@@ -140,15 +153,66 @@ impl Observer {
             Event::CellClosed { pair: None, cell, .. } => {
                 self.samples.closed(stamp, cell);
             }
+            Event::SlashSettled { decided, .. } => self.slash_settled(stamp, *decided),
+            Event::Reinstated { by, epoch, .. } => self.undo(stamp, by, *epoch),
+            Event::ReasonDropped { reason, .. } => {
+                self.note(stamp, format!("{reason} came when the account had ended already"));
+            }
+            Event::Purged { .. } => {
+                if let Some(verdict) = &mut self.verdict {
+                    verdict.purged = Some(stamp.into());
+                }
+            }
             Event::RulebookAdopted { .. }
             | Event::QuoteRefused { .. }
             | Event::Rejected { .. }
             | Event::NothingToClose { .. }
             | Event::Filled { .. }
             | Event::CellClosed { .. }
-            | Event::Eliminated { .. } => {}
+            | Event::Eliminated { .. }
+            | Event::SlashIntended { .. }
+            | Event::EliminationsSynced { .. }
+            | Event::ZombiesHeld { .. } => {}
         }
         true
+    }
+
+    /// Returns how many orders were refused because the account had ended.
+    fn refused_as_ended(&self) -> usize {
+        self.counts.refused.get("eliminated").copied().unwrap_or(0)
+    }
+
+    fn slash_settled(&mut self, stamp: Stamp, decided: Stamp) {
+        let undone = self.undone.iter_mut().map(|undone| &mut undone.verdict);
+        for verdict in self.verdict.iter_mut().chain(undone) {
+            if verdict.decided.commit == decided.commit
+                && let Some(slash) = &mut verdict.slash
+            {
+                (slash.state, slash.since) = ("settled", Some(stamp.into()));
+            }
+        }
+    }
+
+    /// Moves the verdict to those that were taken back: a new epoch begins.
+    fn undo(&mut self, stamp: Stamp, by: &LiftedBy, epoch: Option<u32>) {
+        let Some(mut verdict) = self.verdict.take() else { return };
+        verdict.orders_refused_since = self.refused_as_ended() - self.refused_before;
+        if let Some(slash) = verdict.slash.as_mut().filter(|slash| slash.state == "intended") {
+            (slash.state, slash.since) = ("withdrawn", Some(stamp.into()));
+        }
+        let (by, name, why, reentry) = match by {
+            LiftedBy::Operator { by, why, reentry } => {
+                let reentry = match reentry {
+                    Reentry::Challenge => "challenge",
+                    Reentry::Restored => "restored",
+                };
+                ("operator", by.to_string(), Some(why.to_string()), Some(reentry))
+            }
+            LiftedBy::Source { source, .. } => ("validator", source.to_string(), None, None),
+        };
+        let ledger = std::mem::take(&mut self.samples).story(None);
+        let undone = stamp.into();
+        self.undone.push(UndoneVerdict { verdict, ledger, undone, by, name, why, reentry, epoch });
     }
 
     fn note(&mut self, stamp: Stamp, text: String) {
@@ -198,7 +262,14 @@ impl Observer {
             | Event::Filled { .. }
             | Event::CellClosed { .. }
             | Event::SampleRefused { .. }
-            | Event::Eliminated { .. } => {}
+            | Event::Eliminated { .. }
+            | Event::SlashIntended { .. }
+            | Event::SlashSettled { .. }
+            | Event::Reinstated { .. }
+            | Event::EliminationsSynced { .. }
+            | Event::ZombiesHeld { .. }
+            | Event::ReasonDropped { .. }
+            | Event::Purged { .. } => {}
         }
     }
 
@@ -314,10 +385,13 @@ impl Observer {
                 record = Some(found);
             }
         }
-        if let (Some(record), Some(account)) = (record, account)
-            && let Some(rulebook) = view.rulebook_of(account)
-        {
+        let rulebook = match account {
+            Some(account) => view.rulebook_of(account),
+            None => view.rulebook_in_force(),
+        };
+        if let (Some(record), Some(rulebook)) = (record, rulebook) {
             self.samples.end(record);
+            self.refused_before = self.refused_as_ended();
             let case = verdict::Case {
                 record,
                 commit,
@@ -340,9 +414,9 @@ impl Observer {
                 *story = position_story(open, story.opened.clone());
             }
         }
-        let barred = self.counts.refused.get("eliminated").copied().unwrap_or(0);
+        let refused = self.refused_as_ended() - self.refused_before;
         if let Some(verdict) = &mut self.verdict {
-            verdict.orders_refused_since = barred;
+            verdict.orders_refused_since = refused;
         }
         let status = match (&self.verdict, self.departed) {
             (Some(_), _) => "eliminated",
@@ -368,11 +442,9 @@ impl Observer {
             counts: self.counts,
             orders: self.orders,
             positions: self.positions,
-            ledger: account
-                .ledgers
-                .as_ref()
-                .map(|ledgers| self.samples.story(ledgers.portfolio().initialized_at())),
+            ledger: self.samples.story(Some(account)),
             verdict: self.verdict,
+            undone: self.undone,
             standing,
             notes: self.notes,
         }
@@ -409,7 +481,11 @@ fn request_at(commit: &Commit, input: u32) -> Option<(&OrderRequest, &'static st
         | Input::AccountSize(..)
         | Input::AssetClass(..)
         | Input::Rulebook(_)
-        | Input::Tick => None,
+        | Input::Tick
+        | Input::Reinstate(_)
+        | Input::SlashSettled(..)
+        | Input::Eliminations(_)
+        | Input::SyncEliminations(_) => None,
     }
 }
 
