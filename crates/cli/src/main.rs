@@ -26,6 +26,8 @@ enum Command {
     Verify(commands::verify::Args),
     /// Tell the story of one account: orders, positions, ledger, and its end or how far that is.
     Explain(commands::explain::Args),
+    /// Write eliminated or departed traders in the reference's file shapes, or compare with a file.
+    Export(commands::export::Args),
     /// Measure the speed of the node on this machine; prints JSON lines.
     Bench(commands::bench::Args),
 }
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
+        Command::Export(args) => commands::export::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
     };

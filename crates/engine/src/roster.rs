@@ -124,6 +124,12 @@ impl Registered {
         self.departed.get(trader).copied()
     }
 
+    /// Returns everybody who was ever found to have left, with the time of the first time.
+    #[must_use]
+    pub fn departed(&self) -> &BTreeMap<TraderId, UtcMs> {
+        &self.departed
+    }
+
     /// Returns how many believed rosters in a row lacked `trader`, up to the last one; zero for
     /// someone who is registered or never was.
     #[must_use]
