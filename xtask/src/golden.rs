@@ -5,6 +5,7 @@
 
 mod challenge;
 mod compare;
+mod elimination;
 mod ledger;
 mod metrics;
 mod position;
@@ -38,6 +39,8 @@ pub(crate) enum Kind {
     Challenge,
     /// Scoring: metrics, segments, minimum days, risk profiles, ranks.
     Metrics,
+    /// One pass over eliminated, departed and vanished traders.
+    Elimination,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +71,7 @@ pub(crate) fn run(kind: Kind, files: &[PathBuf]) -> Result<bool> {
                 Kind::Slippage => slippage::run(&case.input),
                 Kind::Challenge => challenge::run(&case.input),
                 Kind::Metrics => metrics::run(&case.input),
+                Kind::Elimination => elimination::run(&case.input),
             }
             .with_context(|| format!("case {} ({})", case.id, place()))?;
             let differences = compare::differences(&case.out, &ours);

@@ -30,6 +30,8 @@ enum Command {
     Whatif(commands::whatif::Args),
     /// Check a rulebook, show its constants, or compare two.
     Rulebook(commands::rulebook::Args),
+    /// Write eliminated or departed traders in the reference's file shapes, or compare with a file.
+    Export(commands::export::Args),
     /// Measure the speed of the node on this machine; prints JSON lines.
     Bench(commands::bench::Args),
 }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
+        Command::Export(args) => commands::export::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Whatif(args) => commands::whatif::run(&args),

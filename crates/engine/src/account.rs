@@ -1,11 +1,11 @@
 //! One trader's account: terms, positions, ledgers, end.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{Price, TraderId, UtcMs};
+use proctor_types::{Price, Stamp, TraderId, UtcMs};
 
 use crate::accounts::Terms;
-use crate::challenge_period::Standing;
-use crate::eliminations::{Elimination, PriceEvidence};
+use crate::challenge_period::{Stage, Standing};
+use crate::eliminations::{Bar, Elimination, Lifted, PriceEvidence};
 use crate::ledgers::Bundle;
 use crate::positions::book::Book;
 
@@ -28,12 +28,18 @@ pub struct Account {
     pub elimination: Option<Elimination>,
     /// The stage; none for who has ended or is not registered.
     pub standing: Option<Standing>,
+    /// How often the account was begun anew: what belongs to an earlier epoch never counts in a
+    /// later one.
+    pub epoch: u32,
+    /// Records that were lifted, oldest first; each ended an epoch.
+    pub past: Vec<Lifted>,
 }
 
 impl Account {
-    /// Returns a new account without positions.
+    /// Returns a new account without positions. What was held against the trader before he had one
+    /// is in `bar`.
     #[must_use]
-    pub fn new(trader: TraderId, enrolled_at: UtcMs, rulebook: u32) -> Self {
+    pub fn new(trader: TraderId, enrolled_at: UtcMs, rulebook: u32, bar: Bar) -> Self {
         Self {
             trader,
             enrolled_at,
@@ -41,8 +47,41 @@ impl Account {
             terms: Terms::default(),
             book: Book::default(),
             ledgers: None,
-            elimination: None,
             standing: None,
+            elimination: bar.record,
+            epoch: 0,
+            past: bar.past,
+        }
+    }
+
+    /// Begins a new epoch: no positions, no ledgers, no record. Terms stay, and so does what is
+    /// remembered of order ids elsewhere.
+    pub(crate) fn begin_epoch(&mut self) {
+        self.book = Book::default();
+        self.ledgers = None;
+        self.elimination = None;
+        self.epoch += 1;
+    }
+
+    /// Returns from when on a challenge of this account counts: from the first order (C-24), unless
+    /// it goes on where an end that was undone had cut it off.
+    #[must_use]
+    pub fn challenge_from(&self) -> Option<UtcMs> {
+        let undone_at = self.past.last().map(|lifted| lifted.stamp.at);
+        let resumed = self.standing.filter(|standing| {
+            standing.stage == Stage::Challenge && undone_at.is_some_and(|at| standing.since < at)
+        });
+        resumed.map(|standing| standing.since).or_else(|| self.first_order_at())
+    }
+
+    /// Drops everything but the terms and a compact record of the end (E-56, P-16).
+    pub(crate) fn purge(&mut self, stamp: Stamp) {
+        self.book = Book::default();
+        self.ledgers = None;
+        if let Some(record) = &mut self.elimination {
+            record.prices.clear();
+            record.flat_orders.clear();
+            record.purged = Some(stamp);
         }
     }
 

@@ -62,12 +62,8 @@ impl Stage {
     /// # Errors
     /// [`UnknownName`] lists the names there are: an unknown one must not become state (C-3).
     pub fn parse(label: &str) -> Result<Self, UnknownName> {
-        let known = || Self::ALL.map(Self::label).join(", ");
-        Self::ALL.into_iter().find(|stage| stage.label() == label).ok_or_else(|| UnknownName {
-            what: "stage",
-            name: label.into(),
-            known: known(),
-        })
+        let found = Self::ALL.into_iter().find(|stage| stage.label() == label);
+        found.ok_or_else(|| UnknownName::new("stage", label, &Self::ALL.map(Self::label)))
     }
 
     /// Returns what people call the stage.
@@ -94,10 +90,16 @@ impl fmt::Display for Stage {
 pub struct UnknownName {
     /// What it should name.
     pub what: &'static str,
-    /// The name as it was sent.
+    /// The beginning of the name as it was sent.
     pub name: String,
     /// The names there are.
     pub known: String,
+}
+
+impl UnknownName {
+    pub(crate) fn new(what: &'static str, name: &str, known: &[&str]) -> Self {
+        Self { what, name: name.chars().take(64).collect(), known: known.join(", ") }
+    }
 }
 
 /// A trader's stage and since when.
@@ -167,11 +169,13 @@ pub enum Cause {
     Set,
     /// An operator took the trader out of the stage (`remove_miner`).
     Removed,
+    /// The account's end was undone, and with it the end of the stage.
+    Reinstated,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Admitted,
         Self::FirstOrder,
         Self::Promoted,
@@ -182,6 +186,7 @@ impl Cause {
         Self::Departed,
         Self::Set,
         Self::Removed,
+        Self::Reinstated,
     ];
 }
 
@@ -210,6 +215,7 @@ pub fn is_legal(cause: Cause, from: Option<Standing>, to: Option<Standing>) -> b
         }
         Cause::Ended | Cause::Departed | Cause::Removed => from.is_some() && to.is_none(),
         Cause::Set => to.is_some_and(|to| to.is_sound()),
+        Cause::Reinstated => from.is_none() && to.is_some_and(|to| to.is_sound()),
     }
 }
 

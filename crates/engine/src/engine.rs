@@ -5,6 +5,7 @@
 //! wrong is a [`Rejection`]; what the caller may do wrong is [`OutOfOrder`].
 
 mod schedule;
+mod endings;
 mod settlement;
 mod stages;
 #[cfg(test)]
@@ -166,6 +167,10 @@ impl Engine {
             Input::Plagiarism(report) => self.report_plagiarism(step, report),
             Input::Stages(command) => self.command_stages(step, command),
             Input::Reasons(command) => self.command_reasons(step, command),
+            Input::Reinstate(command) => self.reinstate(step, command),
+            Input::SlashSettled(trader, decided) => self.settle_slash(step, trader, *decided),
+            Input::Eliminations(command) => self.command_eliminations(step, command),
+            Input::SyncEliminations(list) => self.sync_eliminations(step, list),
         }
     }
 
@@ -219,7 +224,12 @@ impl Engine {
                 self.admit(step, place);
                 continue;
             }
-            let account = Account::new(trader.clone(), step.stamp.at, newest);
+            let bar = match self.state.barred.contains_key(&trader) {
+                true => Arc::make_mut(&mut self.state.barred).remove(&trader),
+                false => None,
+            };
+            let bar = bar.unwrap_or_default();
+            let account = Account::new(trader.clone(), step.stamp.at, newest, bar);
             let place = self.state.accounts.len();
             self.index.by_trader.insert(trader.clone(), place);
             self.state.accounts.push(Arc::new(account));
@@ -347,16 +357,21 @@ fn rejected(ordinal: u32, input: &Input, rejection: &Rejection) -> Event {
         Input::Order(request) | Input::RecordedOrder(request, _) => {
             (Some(&request.trader), Some(&request.id))
         }
-        Input::AccountSize(trader, _) | Input::AssetClass(trader, _) => (Some(trader), None),
-        Input::Stages(StagesCommand::Remove(trader))
-        | Input::Reasons(ReasonsCommand::Pop(trader)) => (Some(trader), None),
+        Input::AccountSize(trader, _)
+        | Input::AssetClass(trader, _)
+        | Input::Stages(StagesCommand::Remove(trader))
+        | Input::Reasons(ReasonsCommand::Pop(trader))
+        | Input::SlashSettled(trader, _) => (Some(trader), None),
+        Input::Reinstate(command) => (Some(&command.trader), None),
         Input::Prices(_)
         | Input::Roster(_)
         | Input::Rulebook(_)
         | Input::Tick
         | Input::Plagiarism(_)
         | Input::Stages(StagesCommand::Set(_) | StagesCommand::Refresh)
-        | Input::Reasons(ReasonsCommand::Update(_) | ReasonsCommand::Clear { .. }) => (None, None),
+        | Input::Reasons(ReasonsCommand::Update(_) | ReasonsCommand::Clear { .. })
+        | Input::Eliminations(_)
+        | Input::SyncEliminations(_) => (None, None),
     };
     Event::Rejected {
         input: ordinal,

@@ -5,11 +5,12 @@
 
 use borsh::BorshSerialize;
 use proctor_types::{
-    AssetClass, Digest, OrderId, PositionId, SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, Digest, OrderId, PositionId, SourceName, Stamp, TradePair, TraderId, Usd, UtcMs,
+    ValidatorId,
 };
 
 use crate::challenge_period::{Alert, Cause, Decision, Standing};
-use crate::eliminations::Elimination;
+use crate::eliminations::{Elimination, LiftedBy, Reason};
 use crate::ledgers::Cell;
 use crate::positions::position::Order;
 use crate::rejection::Rejection;
@@ -159,6 +160,67 @@ pub enum Event {
         /// All of it; nothing when the way is clear again.
         alerts: Vec<Alert>,
     },
+    /// Collateral of a trader is to be taken for his elimination, which follows.
+    SlashIntended {
+        /// Whose.
+        trader: TraderId,
+        /// The decision that it is for.
+        decided: Stamp,
+        /// Value / peak of the portfolio once it was flat.
+        drawdown: f64,
+        /// The share of the collateral, 0 to 1.
+        proportion: f64,
+    },
+    /// The collateral was taken.
+    SlashSettled {
+        /// Whose.
+        trader: TraderId,
+        /// The decision that it was for.
+        decided: Stamp,
+    },
+    /// A record was taken back, and a new epoch of the account begins.
+    Reinstated {
+        /// Whose.
+        trader: TraderId,
+        /// The decision that is undone.
+        decided: Stamp,
+        /// Who undoes it.
+        by: LiftedBy,
+        /// The epoch that begins; absent when there is no account yet.
+        epoch: Option<u32>,
+    },
+    /// Another validator's list was compared with our records.
+    EliminationsSynced {
+        /// Whose.
+        source: ValidatorId,
+        /// As of when.
+        as_of: UtcMs,
+        /// How many traders it names; a list that names nobody changes nothing.
+        rows: u32,
+        /// Those who got a record from it, ascending.
+        added: Vec<TraderId>,
+        /// Those who lost one that it had brought earlier, ascending.
+        removed: Vec<TraderId>,
+    },
+    /// Accounts lack their traders, and so many that none of them ends for it.
+    ZombiesHeld {
+        /// How many lack him; zero once it is over.
+        missing: u32,
+        /// Of how many living accounts.
+        known: u32,
+    },
+    /// A reason of the challenge met an account that had ended already.
+    ReasonDropped {
+        /// Whose.
+        trader: TraderId,
+        /// Which.
+        reason: Reason,
+    },
+    /// Positions, ledgers and details of an ended account were dropped; its bar stands.
+    Purged {
+        /// Whose.
+        trader: TraderId,
+    },
 }
 
 impl Event {
@@ -171,7 +233,9 @@ impl Event {
             | Self::QuoteRefused { .. }
             | Self::DecisionsAcknowledged { .. }
             | Self::PlagiarismReported { .. }
-            | Self::ChallengeAlerts { .. } => None,
+            | Self::ChallengeAlerts { .. }
+            | Self::EliminationsSynced { .. }
+            | Self::ZombiesHeld { .. } => None,
             Self::DecisionRegistered { decision } => Some(&decision.trader),
             Self::Rejected { trader, .. } => trader.as_ref(),
             Self::TraderEnrolled { trader, .. }
@@ -183,6 +247,11 @@ impl Event {
             | Self::CellClosed { trader, .. }
             | Self::SampleRefused { trader, .. }
             | Self::StageChanged { trader, .. }
+            | Self::SlashIntended { trader, .. }
+            | Self::SlashSettled { trader, .. }
+            | Self::Reinstated { trader, .. }
+            | Self::ReasonDropped { trader, .. }
+            | Self::Purged { trader }
             | Self::Eliminated { trader, .. } => Some(trader),
         }
     }

@@ -5,7 +5,11 @@
 //! [`crate::Rejection`], never with a panic.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{AssetClass, Fraction, OrderRequest, Price, Quote, TraderId, Usd, UtcMs};
+use proctor_types::{
+    AssetClass, Fraction, OrderRequest, Price, Quote, Stamp, TraderId, Usd, UtcMs,
+};
+
+use crate::eliminations::{EliminationsCommand, Reinstatement, SyncedEliminations};
 
 use crate::challenge_period::reasons::ReasonsCommand;
 use crate::challenge_period::{PlagiarismReport, Standing};
@@ -38,6 +42,14 @@ pub enum Input {
     Stages(StagesCommand),
     /// Reasons found elsewhere, and the acknowledgement of decisions.
     Reasons(ReasonsCommand),
+    /// An operator undoes one decision.
+    Reinstate(Reinstatement),
+    /// The collateral for a trader's elimination, decided at the stamp, was taken.
+    SlashSettled(TraderId, Stamp),
+    /// An operator writes records.
+    Eliminations(EliminationsCommand),
+    /// Another validator's list of records.
+    SyncEliminations(SyncedEliminations),
 }
 
 /// What an operator may say about the stages of traders.

@@ -6,7 +6,7 @@
 use std::io;
 
 use borsh::BorshSerialize;
-use proctor_types::{AssetClass, DurationMs, ExecutionType, PairName, TradePair, UtcMs};
+use proctor_types::{AssetClass, DurationMs, ExecutionType, PairName, TradePair, TraderId, UtcMs};
 
 use crate::challenge_period;
 use crate::orders::sizing::SizeRefusal;
@@ -106,6 +106,45 @@ pub enum Rejection {
     /// The command to the challenge period does not fit the state.
     #[error(transparent)]
     ChallengePeriod(challenge_period::Refusal),
+    /// There is no such decision to undo or to settle.
+    #[error("{0} has no such elimination")]
+    NoSuchElimination(TraderId),
+    /// A record is never overwritten.
+    #[error("{0} has an elimination already; lift it before another is added")]
+    AlreadyEliminated(TraderId),
+    /// A row of a batch is dated after what it was told in, or outside the calendar.
+    #[error("the elimination of {0} is dated later than the list that it is in")]
+    EliminationDate(TraderId),
+    /// The decision costs the trader nothing.
+    #[error("the elimination of {0} is not slashed for")]
+    NotSlashed(TraderId),
+    /// A list of another validator that is older than one that was taken before.
+    #[error("the list is as of {as_of}, one as of {last} was taken already")]
+    StaleSync {
+        /// As of when the refused list is.
+        as_of: UtcMs,
+        /// As of when the last one was.
+        last: UtcMs,
+    },
+    /// A list of another validator that is as of a time to come: taken, it would refuse all others.
+    #[error("the list is as of {0}, which is yet to come")]
+    SyncAhead(UtcMs),
+    /// A list would end or reinstate so many accounts that it is more likely an error (P-14).
+    #[error("the list would change {changed} of {known} traders: lift or add them by command")]
+    AnomalousSync {
+        /// How many traders would be concerned.
+        changed: u32,
+        /// Of how many.
+        known: u32,
+    },
+    /// The rulebook's number of records without an account, or of sources, would be exceeded.
+    #[error("no room: the rulebook keeps {max} {what}")]
+    NoRoom {
+        /// What there would be too many of.
+        what: &'static str,
+        /// How many there may be.
+        max: u32,
+    },
 }
 
 impl Rejection {
@@ -138,6 +177,14 @@ impl Rejection {
             Self::Position(refusal) => position_code(refusal),
             Self::AccountSize => "account_size",
             Self::ChallengePeriod(refusal) => refusal.code(),
+            Self::NoSuchElimination(_) => "no_such_elimination",
+            Self::AlreadyEliminated(_) => "already_eliminated",
+            Self::EliminationDate(_) => "elimination_date",
+            Self::NotSlashed(_) => "not_slashed",
+            Self::StaleSync { .. } => "stale_sync",
+            Self::SyncAhead(_) => "sync_ahead",
+            Self::AnomalousSync { .. } => "anomalous_sync",
+            Self::NoRoom { .. } => "no_room",
         }
     }
 }

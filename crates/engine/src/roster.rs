@@ -20,12 +20,38 @@ pub struct Registered {
     departed: BTreeMap<TraderId, UtcMs>,
     /// How many anomalous rosters in a row were held.
     held: u32,
+    /// How many rosters were believed so far.
+    believed: u64,
+    /// Of those who were registered once and are not now: the number of the first believed roster
+    /// that lacked them.
+    missing_from: BTreeMap<TraderId, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 struct Known {
     version: u64,
     traders: BTreeSet<TraderId>,
+}
+
+/// What is missing between two rosters (E-21, E-23).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Departures {
+    /// Those who are on the first and not on the second.
+    pub lost: Vec<TraderId>,
+    /// Whether they are so many that it is more likely an outage.
+    pub is_anomalous: bool,
+}
+
+/// Returns who is registered in `previous` and not in `current`.
+#[must_use]
+pub fn departures(
+    rules: &RosterRules,
+    previous: &BTreeSet<TraderId>,
+    current: &BTreeSet<TraderId>,
+) -> Departures {
+    let lost: Vec<TraderId> = previous.difference(current).cloned().collect();
+    let is_anomalous = is_anomalous(rules, lost.len(), previous.len());
+    Departures { lost, is_anomalous }
 }
 
 /// What a new roster changed.
@@ -52,24 +78,28 @@ impl Registered {
         let next: BTreeSet<TraderId> = roster.registered.iter().cloned().collect();
         let Some(known) = &self.current else {
             let joined = roster.registered.clone();
+            self.believed = 1;
             self.current = Some(Known { version: roster.version, traders: next });
             return Ok(RosterChange { joined, departed: Vec::new() });
         };
         if roster.version <= known.version {
             return Err(Rejection::StaleRoster { version: roster.version, current: known.version });
         }
-        let lost: Vec<TraderId> = known.traders.difference(&next).cloned().collect();
-        if is_anomalous(rules, lost.len(), known.traders.len())
-            && self.held + 1 < rules.anomaly_confirmations.value
-        {
+        let Departures { lost, is_anomalous } = departures(rules, &known.traders, &next);
+        if is_anomalous && self.held + 1 < rules.anomaly_confirmations.value {
             self.held += 1;
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             let (lost, known) = (count(lost.len()), count(known.traders.len()));
             return Err(Rejection::AnomalousRoster { lost, known });
         }
-        let joined = next.difference(&known.traders).cloned().collect();
+        let joined: Vec<TraderId> = next.difference(&known.traders).cloned().collect();
+        self.believed += 1;
         for trader in &lost {
             self.departed.entry(trader.clone()).or_insert(at);
+            self.missing_from.insert(trader.clone(), self.believed);
+        }
+        for trader in &joined {
+            self.missing_from.remove(trader);
         }
         self.held = 0;
         self.current = Some(Known { version: roster.version, traders: next });
@@ -100,6 +130,19 @@ impl Registered {
         self.held > 0
     }
 
+    /// Returns everybody who was ever found to have left, with the time of the first time.
+    #[must_use]
+    pub fn departed(&self) -> &BTreeMap<TraderId, UtcMs> {
+        &self.departed
+    }
+
+    /// Returns how many believed rosters in a row lacked `trader`, up to the last one; zero for
+    /// someone who is registered or never was.
+    #[must_use]
+    pub fn absent_rosters(&self, trader: &TraderId) -> u64 {
+        self.missing_from.get(trader).map_or(0, |first| self.believed + 1 - first)
+    }
+
     /// Returns the registered traders, or `None` while no roster has arrived.
     #[must_use]
     pub fn traders(&self) -> Option<&BTreeSet<TraderId>> {
@@ -108,7 +151,7 @@ impl Registered {
 }
 
 /// Tells whether losing `lost` of `known` traders in one step is anomalous (E-23).
-fn is_anomalous(rules: &RosterRules, lost: usize, known: usize) -> bool {
+pub(crate) fn is_anomalous(rules: &RosterRules, lost: usize, known: usize) -> bool {
     let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
     count(lost) > f64::from(rules.anomaly_lost_over.value)
         && count(lost) >= rules.anomaly_share.value * count(known)
@@ -186,6 +229,25 @@ mod tests {
         registered.replace(&rules, UtcMs(6), &roster(3, 0..3)).expect("and is back");
         registered.replace(&rules, UtcMs(7), &roster(4, 1..3)).expect("and leaves again");
         assert_eq!(registered.departed_at(&trader), Some(UtcMs(5)));
+    }
+
+    #[test]
+    fn e_54_absence_is_counted_in_believed_rosters_and_ends_with_a_return() {
+        let (rules, mut registered) = (rules(), Registered::default());
+        let gone = TraderId::new("t000").expect("valid");
+        let absent = |registered: &Registered| registered.absent_rosters(&gone);
+        registered.replace(&rules, UtcMs(0), &roster(1, 0..50)).expect("first");
+        assert_eq!(absent(&registered), 0);
+        registered.replace(&rules, UtcMs(1), &roster(2, 1..50)).expect("leaves");
+        assert_eq!(absent(&registered), 1);
+        registered.replace(&rules, UtcMs(2), &roster(3, 0..0)).expect_err("held");
+        assert_eq!(absent(&registered), 1, "a roster that is not believed counts for nothing");
+        registered.replace(&rules, UtcMs(3), &roster(4, 1..50)).expect("still away");
+        assert_eq!(absent(&registered), 2);
+        registered.replace(&rules, UtcMs(4), &roster(5, 0..50)).expect("is back");
+        assert_eq!(absent(&registered), 0);
+        registered.replace(&rules, UtcMs(5), &roster(6, 1..50)).expect("leaves again");
+        assert_eq!(absent(&registered), 1);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use proctor_types::{AssetClass, Digest, DurationMs, TradePair, Usd, UtcMs};
 use serde::Deserialize;
 
 use crate::challenge_period::ChallengeRules;
+use crate::eliminations::EliminationRules;
+use crate::eliminations::plan::{DrawdownStages, Reconcile, ZombieGuard};
 use crate::ledgers::LedgerRules;
 use crate::positions::fees::FeeRules;
 use crate::prices::slippage::SlippageRules;
@@ -144,6 +146,12 @@ pub struct Switches {
     pub open_loss: OpenLoss,
     /// Where a trader ranks in a class that he does not trade (S-22).
     pub idle_in_class: IdleInClass,
+    /// Whose drawdown a pass looks at (services E-50).
+    pub drawdown_stages: DrawdownStages,
+    /// What keeps an outage from ending accounts as zombies' (services E-54).
+    pub zombie_guard: ZombieGuard,
+    /// When what an ended account still holds is closed (services E-30, E-59).
+    pub reconcile: Reconcile,
 }
 
 impl Switches {
@@ -166,6 +174,9 @@ impl Switches {
         merge_class_mdd: ClassDrawdown::FirstPair,
         open_loss: OpenLoss::LastChange,
         idle_in_class: IdleInClass::ByValue,
+        drawdown_stages: DrawdownStages::MainCompetition,
+        zombie_guard: ZombieGuard::None,
+        reconcile: Reconcile::FirstPass,
     };
 }
 
@@ -439,14 +450,6 @@ pub struct LeverageRules {
     pub portfolio_cap: Schedule<PortfolioCap>,
 }
 
-/// Eliminations (trading 8.9).
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EliminationRules {
-    /// Loss from the peak, as a fraction of it, at which an account ends.
-    pub drawdown_max: Constant<f64>,
-}
-
 /// Why a document is not a rulebook.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RulebookError {
@@ -542,11 +545,7 @@ impl Rulebook {
         at_least("roster.anomaly_confirmations", i64::from(roster.anomaly_confirmations.value), 1)?;
         unit("accounts.floor", &self.accounts.floor, "USD")?;
         positive("accounts.floor", self.accounts.floor.value.get())?;
-        unit("elimination.drawdown_max", &self.elimination.drawdown_max, "fraction of peak")?;
-        let drawdown = self.elimination.drawdown_max.value;
-        if !(drawdown > 0.0 && drawdown < 1.0) {
-            return Err(field("elimination.drawdown_max", "must lie between 0 and 1"));
-        }
+        self.elimination.check()?;
         for class in AssetClass::ALL {
             let name = format!("leverage.class.{class}");
             let schedule =

@@ -5,10 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{Digest, Stamp, TradePair, TraderId, UtcMs};
+use proctor_types::{Digest, Stamp, TradePair, TraderId, UtcMs, ValidatorId};
 
 use crate::account::Account;
 use crate::challenge_period::{ChallengePeriod, Stage};
+use crate::eliminations::Bar;
 use crate::orders::seen::SeenIds;
 use crate::prices::Prices;
 use crate::roster::Registered;
@@ -68,6 +69,12 @@ pub struct State {
     pub(crate) seen: Vec<SeenIds>,
     /// What the challenge period keeps beside the traders' standings.
     pub(crate) challenge: Arc<ChallengePeriod>,
+    /// What is held against traders who have no account. Nobody in it has one.
+    pub(crate) barred: Arc<BTreeMap<TraderId, Bar>>,
+    /// As of when the last list of each other validator was.
+    pub(crate) synced: BTreeMap<ValidatorId, UtcMs>,
+    /// The last report on zombies that are held, so that it is made once.
+    pub(crate) zombies_held: (u32, u32),
 }
 
 /// An immutable picture of the state as of one commit, cheap to make and to hold.
@@ -87,6 +94,8 @@ pub struct View {
     pub accounts: Vec<Arc<Account>>,
     /// What the challenge period keeps beside the traders' standings.
     pub challenge: Arc<ChallengePeriod>,
+    /// What is held against traders who have no account.
+    pub barred: Arc<BTreeMap<TraderId, Bar>>,
 }
 
 impl View {
@@ -127,6 +136,7 @@ impl State {
             roster: Arc::clone(&self.roster),
             accounts: self.accounts.clone(),
             challenge: Arc::clone(&self.challenge),
+            barred: Arc::clone(&self.barred),
         }
     }
 
@@ -154,6 +164,9 @@ impl State {
         }
         if !self.challenge.is_sound() {
             return broken("the register of reasons or the list of suspects is out of order");
+        }
+        if self.accounts.iter().any(|account| self.barred.contains_key(&account.trader)) {
+            return broken("a trader with an account is kept among those without one");
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use proctor_engine::account::Account;
 use proctor_engine::challenge_period::reasons::{Published, ReasonsCommand};
 use proctor_engine::challenge_period::{Alert, Cause, PlagiarismReport, Refusal, Stage, Standing};
-use proctor_engine::eliminations::Reason;
+use proctor_engine::eliminations::{DrawdownNote, Reason};
 use proctor_engine::input::{Roster, StagesCommand};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome, Rejection, View};
@@ -121,7 +121,9 @@ fn suspects(list: &[(&str, i64)]) -> Input {
 }
 
 fn publish(name: &str, reason: Reason, percent: Option<f64>) -> Published {
-    let drawdown = percent.map(|percent| Percent::new(percent).expect("finite"));
+    let drawdown = percent.map_or(DrawdownNote::NotApplicable, |percent| {
+        DrawdownNote::Percent(Percent::new(percent).expect("finite"))
+    });
     Published { trader: trader(name), reason, drawdown }
 }
 
@@ -287,17 +289,17 @@ fn c_66_c_69_the_first_reason_stands_and_a_later_one_is_passed_over() {
     ];
     world.all(20, vec![Input::Reasons(ReasonsCommand::Update(later))]);
     assert_eq!(world.reason("alice"), Some(Reason::FailedChallengePeriodTime));
-    assert_eq!(world.account("bob").elimination.as_ref().map(|r| r.drawdown_percent), Some(12.5));
+    assert_eq!(world.account("bob").elimination.as_ref().map(|r| r.drawdown), Some(DrawdownNote::percent(12.5)));
     let view = world.engine.view();
     let told: Vec<_> = view
         .challenge
         .reasons
         .open()
         .iter()
-        .map(|d| (d.seq, d.reason, d.drawdown.map(Percent::get), d.decided.at.0 - T0))
+        .map(|d| (d.seq, d.reason, d.drawdown.legacy(d.reason), d.decided.at.0 - T0))
         .collect();
     let expected = [
-        (1, Reason::FailedChallengePeriodTime, None, 10),
+        (1, Reason::FailedChallengePeriodTime, Some(-1.0), 10),
         (2, Reason::FailedChallengePeriodDrawdown, Some(12.5), 20),
         (3, Reason::MaxTotalDrawdown, Some(11.0), 20),
     ];

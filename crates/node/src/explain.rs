@@ -11,7 +11,9 @@
 //! * `counts`: orders by result and refusals by code;
 //! * `positions`: every position ever opened, with its end when it has one;
 //! * `ledger`: peak, new lows since that peak, last samples, worst drawdown, half-day cells;
-//! * `verdict`: rule, limit, numbers, prices, the valuation step by step, flat orders, the bar;
+//! * `verdict`: rule, who decided, limit, numbers, prices, the valuation step by step, flat orders,
+//!   the bar, the slash; what rests on a fall is absent of a verdict that does not;
+//! * `undone`: verdicts that were taken back, each with the ledger of the epoch it ended;
 //! * `standing`: of a living account, how far the next breach is;
 //! * `stage`: the stage the trader is in, its time limit and what a promotion asks for;
 //! * `stages`: every move from one stage to another;
@@ -33,6 +35,7 @@ mod verdict;
 use std::path::Path;
 
 use proctor_commit_log::Reader;
+use proctor_engine::View;
 use proctor_sequencer::{Replay, ReplayError};
 use proctor_types::{Stamp, TraderId};
 
@@ -42,10 +45,10 @@ pub(crate) use standing::standing;
 
 pub use stages::{StageMove, StageNow};
 pub use story::{
-    AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, Fill, FlatOrder,
-    Ledger, MarkPoint, Moment, Note, OpenValue, OrderOutcome, OrderStory, PairValue, Place,
-    PositionStory, PriceSource, PriceUsed, RulebookStory, SamplePoint, Size, Standing, Story,
-    Valuation, Verdict, Worst,
+    AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, DecidedBy, FallStory,
+    Fill, FlatOrder, Ledger, MarkPoint, Moment, Note, OpenValue, OrderOutcome, OrderStory,
+    PairValue, Place, PositionStory, PriceSource, PriceUsed, RulebookStory, SamplePoint, Size,
+    SlashStory, Standing, Story, UndoneVerdict, Valuation, Verdict, Worst,
 };
 
 /// How many names are offered for one that is unknown.
@@ -67,7 +70,7 @@ pub enum ExplainError {
 
 /// Nobody of this name was ever on the roster.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", unknown(trader, *traders, nearest, *refused))]
+#[error("{}", unknown(trader, *traders, nearest, *refused, barred.as_deref()))]
 pub struct UnknownTrader {
     /// The name that was asked for.
     trader: TraderId,
@@ -77,19 +80,36 @@ pub struct UnknownTrader {
     nearest: Vec<TraderId>,
     /// How many orders of this name the log holds, all of them refused.
     refused: usize,
+    /// The record that bars the name, if there is one.
+    barred: Option<String>,
 }
 
 impl UnknownTrader {
-    /// Returns that `trader` is none of `names`, though `refused` orders came under the name.
-    pub(crate) fn among(trader: &TraderId, names: Vec<TraderId>, refused: usize) -> Self {
-        let traders = names.len();
-        let nearest = nearest(trader.as_str(), names);
-        Self { trader: trader.clone(), traders, nearest, refused }
+    /// Returns that `trader` has no account in `view`, though `refused` orders came under the name.
+    pub(crate) fn among(trader: &TraderId, view: &View, refused: usize) -> Self {
+        let names = view.accounts.iter().map(|account| account.trader.clone());
+        let bar = view.barred.get(trader).and_then(|bar| bar.record.as_ref());
+        Self {
+            trader: trader.clone(),
+            traders: view.accounts.len(),
+            nearest: nearest(trader.as_str(), names.collect()),
+            refused,
+            barred: bar.map(verdict::in_short),
+        }
     }
 }
 
-fn unknown(trader: &TraderId, traders: usize, nearest: &[TraderId], refused: usize) -> String {
+fn unknown(
+    trader: &TraderId,
+    traders: usize,
+    nearest: &[TraderId],
+    refused: usize,
+    barred: Option<&str>,
+) -> String {
     let mut text = format!("no account of trader {trader} among the {traders} of this log");
+    if let Some(barred) = barred {
+        text.push_str(&format!("; the name is barred: {barred}"));
+    }
     if refused > 0 {
         let orders =
             if refused == 1 { "order of that name was" } else { "orders of that name were" };
@@ -128,8 +148,7 @@ pub fn explain(
     if let Some(account) = view.account(trader) {
         return Ok(observer.finish(account, &view, head));
     }
-    let names: Vec<TraderId> = view.accounts.iter().map(|account| account.trader.clone()).collect();
-    Err(UnknownTrader::among(trader, names, observer.refused()).into())
+    Err(UnknownTrader::among(trader, &view, observer.refused()).into())
 }
 
 /// Returns the names most like `asked`: first those that begin with it, then by edit distance.

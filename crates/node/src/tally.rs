@@ -122,7 +122,14 @@ impl Tally {
             | Event::DecisionRegistered { .. }
             | Event::DecisionsAcknowledged { .. }
             | Event::PlagiarismReported { .. }
-            | Event::ChallengeAlerts { .. } => {}
+            | Event::ChallengeAlerts { .. }
+            | Event::SlashIntended { .. }
+            | Event::SlashSettled { .. }
+            | Event::Reinstated { .. }
+            | Event::EliminationsSynced { .. }
+            | Event::ZombiesHeld { .. }
+            | Event::ReasonDropped { .. }
+            | Event::Purged { .. } => {}
         }
     }
 

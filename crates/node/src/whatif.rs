@@ -222,8 +222,7 @@ pub fn whatif(
         && recorded.account(trader).is_none()
         && altered.account(trader).is_none()
     {
-        let names = recorded.accounts.iter().map(|account| account.trader.clone()).collect();
-        return Err(WhatIfError::UnknownTrader(UnknownTrader::among(trader, names, 0)));
+        return Err(WhatIfError::UnknownTrader(UnknownTrader::among(trader, &recorded, 0)));
     }
     Ok(collector.finish(plan.into_changes(), &recorded, &altered))
 }

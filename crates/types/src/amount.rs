@@ -1,4 +1,4 @@
-//! `Usd`, `Price`, `Quantity`, `Leverage`: finite `f64` newtypes.
+//! `Usd`, `Price`, `Quantity`, `Leverage`, `Fraction`, `Percent`: finite `f64` newtypes.
 //!
 //! A value of these types is never NaN, never infinite and never `-0.0`, so that equal values have
 //! equal bytes. Arithmetic happens on plain `f64` inside the engine, in the order the rules state.
@@ -98,7 +98,7 @@ finite! {
     Fraction
 }
 finite! {
-    /// A share in per cent, as records show it: `10.5` is 10.5 %.
+    /// Hundredths of something: `10.5` is 10.5 %. Only records of the past speak in per cent.
     Percent
 }
 

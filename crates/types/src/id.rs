@@ -1,4 +1,4 @@
-//! `TraderId`, `OrderId`, `PositionId`, `PairName`, `SourceName`: short checked names.
+//! `TraderId`, `OrderId`, `PositionId`, `OperatorId` and the like: short checked names.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -137,6 +137,14 @@ identifier! {
 identifier! {
     /// A source of prices, such as `Polygon_ws`.
     SourceName
+}
+identifier! {
+    /// Whoever gives commands to this node: a person or a service, as access control knows it.
+    OperatorId
+}
+identifier! {
+    /// Another validator, as this node's operator names it.
+    ValidatorId
 }
 
 impl PositionId {

@@ -12,13 +12,17 @@ pub mod id;
 pub mod market_hours;
 pub mod order;
 pub mod quote;
+pub mod remark;
 pub mod time;
 pub mod trade_pair;
 
 pub use amount::{Fraction, Leverage, NotFinite, Percent, Price, Quantity, Usd};
 pub use commit::{Digest, Stamp};
-pub use id::{InvalidId, OrderId, PairName, PositionId, SourceName, TraderId};
+pub use id::{
+    InvalidId, OperatorId, OrderId, PairName, PositionId, SourceName, TraderId, ValidatorId,
+};
 pub use order::{ExecutionType, OrderRequest, Side, SizeFields};
 pub use quote::Quote;
+pub use remark::{InvalidRemark, Remark};
 pub use time::{CivilDate, DurationMs, UtcMs};
 pub use trade_pair::{AssetClass, TradePair};

@@ -285,7 +285,7 @@ fn order_json(position: &Position, order: &Order) -> Value {
     })
 }
 
-fn position_json(position: &Position) -> Value {
+pub(super) fn position_json(position: &Position) -> Value {
     json!({
         "open_ms": position.opened_at(),
         "close_ms": position.closed_at(),

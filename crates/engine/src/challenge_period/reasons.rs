@@ -6,9 +6,9 @@
 //! here: `get` and `has` are views, `update`, `pop` and `clear` are inputs.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{Percent, Stamp, TraderId};
+use proctor_types::{Stamp, TraderId};
 
-use crate::eliminations::Reason;
+use crate::eliminations::{DrawdownNote, Reason};
 
 /// A decision that ended an account.
 #[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
@@ -19,8 +19,8 @@ pub struct Decision {
     pub trader: TraderId,
     /// Why.
     pub reason: Reason,
-    /// What was lost of the peak, where the reason is a loss; the reference says -1 where not.
-    pub drawdown: Option<Percent>,
+    /// The drawdown, as the record has it.
+    pub drawdown: DrawdownNote,
     /// The commit that decided and its time.
     pub decided: Stamp,
 }
@@ -47,8 +47,8 @@ pub struct Published {
     pub trader: TraderId,
     /// Why.
     pub reason: Reason,
-    /// What was lost of the peak, where the reason is a loss.
-    pub drawdown: Option<Percent>,
+    /// The drawdown.
+    pub drawdown: DrawdownNote,
 }
 
 /// The decisions that were not acknowledged yet, oldest first. An account ends once, so there are
@@ -85,7 +85,7 @@ impl ReasonRegister {
         &mut self,
         trader: &TraderId,
         reason: Reason,
-        drawdown: Option<Percent>,
+        drawdown: DrawdownNote,
         decided: Stamp,
     ) -> Decision {
         self.newest += 1;

@@ -7,9 +7,9 @@ use proctor_types::{OrderId, PositionId, Side, Stamp, TraderId, UtcMs};
 use super::{Engine, Step};
 use crate::account::Account;
 use crate::challenge_period::Stage;
-use crate::eliminations::{Elimination, Reason};
+use crate::eliminations::{DrawdownNote, Elimination, Origin, Reason, Slash};
 use crate::event::{Event, PositionFacts};
-use crate::ledgers::{self, Bundle, Drawdown, Outcome, drawdown};
+use crate::ledgers::{Bundle, Drawdown, Mark as LedgerMark, Outcome, drawdown};
 use crate::orders::{Fill, Target, conversion_rates};
 use crate::positions::book::{Mark, PairBook};
 use crate::positions::position::{ForcedFlatPrice, OrderSource, Position};
@@ -65,19 +65,24 @@ impl Engine {
             adopted.rules.elimination.drawdown_max.value,
             portfolio.worst_drawdown(),
         );
-        let (reason, fall) = match (outcome.liquidated, portfolio.worst()) {
-            (true, _) => {
-                let nothing = ledgers::Mark { at: step.stamp.at, value: 0.0 };
-                (Reason::Liquidated, Drawdown { peak: outcome.peak, trough: nothing })
-            }
-            (false, Some(fall)) if verdict.breached => (breach(account), fall),
-            (false, _) => return,
+        let reason = match (outcome.liquidated, verdict.breached) {
+            (true, _) => Reason::Liquidated,
+            (false, true) => breach(account),
+            (false, false) => return,
         };
-        let record = ending(account, reason, step.stamp, Some(fall));
+        let lost = portfolio.worst_drawdown().map(drawdown::percent_reported);
+        let note = match lost {
+            Some(lost) if !outcome.liquidated => DrawdownNote::percent(lost),
+            Some(_) | None => DrawdownNote::without_number(reason),
+        };
+        let record = verdict_on(account, step.stamp, reason, note);
         self.eliminate(step, &adopted.rules, place, record);
     }
 
-    /// Flattens and bars the account in this commit and reports the record (E-60 to E-62).
+    /// Ends the account with all that follows from it, in this commit: the positions are closed,
+    /// the trader leaves the stage and is barred, the slash is stated, the record is made (E-60 to
+    /// E-66). The only way
+    /// in which an account ends; one that has ended already stays as it is.
     pub(super) fn eliminate(
         &mut self,
         step: &mut Step,
@@ -85,59 +90,98 @@ impl Engine {
         place: usize,
         mut record: Elimination,
     ) {
+        if self.state.accounts[place].elimination.is_some() {
+            return;
+        }
+        record.flat_orders.extend(self.flatten_open(step, rules, place));
+        // The last sample shows what the flat orders made of the account; the slash goes by it.
+        self.sample(step, place);
+        record.standing = self.state.accounts[place].standing;
+        self.leave_programme(step, place, &record);
         let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let trader = account.trader.clone();
+        // What is decided elsewhere is slashed for elsewhere (E-65).
+        let decided_here = matches!(record.origin, Origin::Rule | Origin::Published);
+        if decided_here && record.reason.slashes() {
+            let ratio = last_ratio(account, record.reason);
+            let slash = Slash::intended(rules.elimination.drawdown_max.value, ratio);
+            record.slash = Some(slash);
+            step.events.push(Event::SlashIntended {
+                trader: trader.clone(),
+                decided: record.stamp,
+                drawdown: slash.drawdown,
+                proportion: slash.proportion,
+            });
+        }
+        account.elimination = Some(record.clone());
+        step.events.push(Event::Eliminated { trader, record });
+    }
+
+    /// Closes every open position of the account by force; returns the orders that did it.
+    pub(super) fn flatten_open(
+        &mut self,
+        step: &mut Step,
+        rules: &Rulebook,
+        place: usize,
+    ) -> Vec<OrderId> {
+        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let mut flats = Vec::new();
         for book in account.book.pairs_mut() {
             let Some(open) = book.open.as_mut() else { continue };
             let first_new_order = open.orders().len();
             flatten(step, rules, &self.state.prices, open);
-            record
-                .flat_orders
-                .extend(open.orders().since(first_new_order).map(|order| order.id.clone()));
+            flats.extend(open.orders().since(first_new_order).map(|order| order.id.clone()));
             step.report_fills(&account.trader, open, first_new_order, false);
             book.retire();
             self.index.set_holding(book.pair, place, false);
         }
-        self.leave_programme(step, place, &record);
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
-        let trader = account.trader.clone();
-        account.elimination = Some(record.clone());
-        step.events.push(Event::Eliminated { trader, record });
-        // The last sample shows what the flat orders made of the account.
-        self.sample(step, place);
+        flats
     }
 }
 
 /// Returns for which reason the drawdown limit ends the account: the limit holds in every stage,
 /// its name is that of the stage (E-50, C-37).
-fn breach(account: &Account) -> Reason {
+pub(super) fn breach(account: &Account) -> Reason {
     match account.standing.map(|standing| standing.stage) {
         Some(Stage::Challenge | Stage::Probation) => Reason::FailedChallengePeriodDrawdown,
         Some(Stage::Funded | Stage::UnderReview) | None => Reason::MaxTotalDrawdown,
     }
 }
 
-/// Returns the record of an end. `fall` is the worst fall of the portfolio, be it the reason or
-/// not; without one the account stands where it began.
-pub(super) fn ending(
+/// Returns the record of a decision that this node takes on `account`, with what it rests on.
+pub(super) fn verdict_on(
     account: &Account,
-    reason: Reason,
     stamp: Stamp,
-    fall: Option<Drawdown>,
+    reason: Reason,
+    note: DrawdownNote,
 ) -> Elimination {
-    let begin = ledgers::Mark { at: account.enrolled_at, value: 1.0 };
-    let fall = fall.unwrap_or(Drawdown { peak: begin, trough: begin });
     Elimination {
-        reason,
-        stamp,
-        peak: fall.peak.value,
-        peak_at: fall.peak.at,
-        value: fall.trough.value,
-        value_at: fall.trough.at,
-        worst_ratio: fall.ratio(),
-        drawdown_percent: drawdown::percent_reported(fall.ratio()),
+        fall: fall_behind(account, stamp.at, reason),
         prices: account.price_evidence(),
         flat_orders: lost_flats(account),
+        ..Elimination::new(reason, stamp, note, Origin::Rule)
     }
+}
+
+/// Returns the fall of the portfolio that a verdict for `reason` rests on, if it rests on one.
+fn fall_behind(account: &Account, at: UtcMs, reason: Reason) -> Option<Drawdown> {
+    let portfolio = account.ledgers.as_ref()?.portfolio();
+    match reason {
+        Reason::Liquidated => {
+            Some(Drawdown { peak: portfolio.peak(), trough: LedgerMark { at, value: 0.0 } })
+        }
+        Reason::MaxTotalDrawdown | Reason::FailedChallengePeriodDrawdown => portfolio.worst(),
+        Reason::Zombie | Reason::Plagiarism | Reason::FailedChallengePeriodTime => None,
+    }
+}
+
+/// Returns value / peak of an account that was just flattened; 1 when it never had a value (E-66).
+fn last_ratio(account: &Account, reason: Reason) -> f64 {
+    // A ledger ends before the value of zero, which has no logarithm.
+    if reason == Reason::Liquidated {
+        return 0.0;
+    }
+    account.ledgers.as_ref().map_or(1.0, |ledgers| ledgers.portfolio().drawdown())
 }
 
 /// Returns the orders that closed positions that lost the whole account.

@@ -4,12 +4,12 @@
 //! services 2.2. A decision that ends an account is carried out in the commit that makes it: there
 //! is no moment at which it is pending (I1, I2, C-60 to C-70).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proctor_types::{Percent, TraderId, UtcMs};
+use proctor_types::{TraderId, UtcMs};
 
-use super::settlement::ending;
+use super::settlement::verdict_on;
 use super::{Engine, Step};
 use crate::account::Account;
 use crate::challenge_period::plagiarism::Findings;
@@ -19,7 +19,7 @@ use crate::challenge_period::{
     self, Cause, Entry, PlagiarismReport, Ranked, RankedClass, RefreshInput, RefreshPlan, Refusal,
     Stage, Standing,
 };
-use crate::eliminations::Elimination;
+use crate::eliminations::{DrawdownNote, Elimination, Origin, Reason};
 use crate::event::Event;
 use crate::input::StagesCommand;
 use crate::positions::position::Position;
@@ -29,7 +29,8 @@ use crate::state::{Adopted, State, place};
 
 impl Engine {
     /// Brings all stages up to date: makes one picture of the state, plans, and does what the plan
-    /// says. `rulebook` is the one in force.
+    /// says; a pass over all accounts then ends those whose challenge is over, and looks for
+    /// whatever else only shows over time. `rulebook` is the one in force.
     pub(super) fn refresh(&mut self, step: &mut Step, rulebook: &Adopted) {
         // The picture is of this moment and stays so while the state changes under it.
         let accounts = self.state.accounts.clone();
@@ -46,8 +47,18 @@ impl Engine {
             traders: entries.collect(),
             plagiarism: self.findings(rulebook, step.stamp.at),
         };
-        let plan = challenge_period::plan(&rulebook.rules, &input);
+        let mut plan = challenge_period::plan(&rulebook.rules, &input);
+        let note = |verdict: Verdict| {
+            let percent = verdict.drawdown.map(DrawdownNote::Percent);
+            percent.unwrap_or_else(|| DrawdownNote::without_number(verdict.reason))
+        };
+        let reasons: BTreeMap<TraderId, (Reason, DrawdownNote)> = std::mem::take(&mut plan.eliminate)
+            .into_iter()
+            .map(|(trader, verdict)| (trader.clone(), (verdict.reason, note(verdict))))
+            .collect();
+        let is_first = self.state.challenge.refreshed_at.is_none();
         self.carry_out(step, plan);
+        self.pass(step, rulebook, is_first, &reasons);
     }
 
     fn findings(&self, rulebook: &Adopted, at: UtcMs) -> Findings {
@@ -83,11 +94,6 @@ impl Engine {
         let probation = Some(Standing::new(Stage::Probation, at));
         for trader in plan.demote {
             self.move_by(step, trader, Cause::Demoted, |_| probation);
-        }
-        for (trader, verdict) in plan.eliminate {
-            if let Some(&place) = self.index.by_trader.get(trader) {
-                self.end(step, place, &verdict);
-            }
         }
         for trader in plan.prune {
             self.move_by(step, trader, Cause::Departed, |_| None);
@@ -146,7 +152,7 @@ impl Engine {
         if account.standing.is_some() || account.elimination.is_some() {
             return;
         }
-        let since = account.first_order_at().unwrap_or(step.stamp.at);
+        let since = account.challenge_from().unwrap_or(step.stamp.at);
         let to = Some(Standing::new(Stage::Challenge, since));
         self.move_to(step, place, Cause::Admitted, to);
     }
@@ -160,7 +166,7 @@ impl Engine {
     pub(super) fn restart_clock(&mut self, step: &mut Step, place: usize) {
         let account = &self.state.accounts[place];
         let standing = account.standing.filter(|standing| standing.stage == Stage::Challenge);
-        if let (Some(_), Some(first)) = (standing, account.first_order_at()) {
+        if let (Some(_), Some(first)) = (standing, account.challenge_from()) {
             let to = Some(Standing::new(Stage::Challenge, first));
             self.move_to(step, place, Cause::FirstOrder, to);
         }
@@ -177,23 +183,20 @@ impl Engine {
 
     fn register(&mut self, step: &mut Step, place: usize, record: &Elimination) {
         let trader = self.state.accounts[place].trader.clone();
-        let percent = Percent::new(record.drawdown_percent).ok();
-        let drawdown = percent.filter(|_| record.reason.is_a_loss());
         let reasons = &mut Arc::make_mut(&mut self.state.challenge).reasons;
-        let decision = reasons.add(&trader, record.reason, drawdown, step.stamp);
+        let decision = reasons.add(&trader, record.reason, record.drawdown, step.stamp);
         step.events.push(Event::DecisionRegistered { decision });
     }
 
-    /// Ends the account for `verdict`.
-    fn end(&mut self, step: &mut Step, place: usize, verdict: &Verdict) {
-        let account = &self.state.accounts[place];
-        let adopted = Arc::clone(self.rulebook_of(account));
-        let fall = account.ledgers.as_ref().and_then(|ledgers| ledgers.portfolio().worst());
-        let mut record = ending(account, verdict.reason, step.stamp, fall);
-        if let Some(percent) = verdict.drawdown {
-            record.drawdown_percent = percent.get();
+    /// Has a reinstated trader go on in the stage that the account ended in, or begin a challenge.
+    pub(super) fn reenter(&mut self, step: &mut Step, place: usize, restored: Option<Standing>) {
+        if !self.index.registered[place] {
+            return;
         }
-        self.eliminate(step, &adopted.rules, place, record);
+        match restored {
+            Some(_) => self.move_to(step, place, Cause::Reinstated, restored),
+            None => self.admit(step, place),
+        }
     }
 
     /// Takes the detector's new list and acts on it at once.
@@ -338,8 +341,7 @@ impl Engine {
             if !seen.insert(trader) {
                 return Err(refused(Refusal::Repeated(trader.clone())));
             }
-            let percent = published.drawdown.map_or(0.0, Percent::get);
-            if !(0.0..=100.0).contains(&percent) {
+            if !published.drawdown.is_in_range() {
                 return Err(refused(Refusal::Percent(trader.clone())));
             }
         }
@@ -348,8 +350,12 @@ impl Engine {
             if self.state.accounts[place].elimination.is_some() {
                 continue;
             }
-            let verdict = Verdict { reason: published.reason, drawdown: published.drawdown };
-            self.end(step, place, &verdict);
+            let account = &self.state.accounts[place];
+            let adopted = Arc::clone(self.rulebook_of(account));
+            let (reason, note) = (published.reason, published.drawdown);
+            let record = verdict_on(account, step.stamp, reason, note);
+            let record = Elimination { origin: Origin::Published, ..record };
+            self.eliminate(step, &adopted.rules, place, record);
             if !published.reason.is_of_challenge_period()
                 && let Some(record) = self.state.accounts[place].elimination.clone()
             {
@@ -400,7 +406,7 @@ fn entry<'a>(
         registered,
         ended: account.elimination.is_some(),
         standing: account.standing,
-        first_order,
+        first_order: account.challenge_from(),
         ledgers: account.ledgers.as_ref().map(Ledgers::from).unwrap_or_default(),
         foreign_ledgers: begun.is_some_and(|begun| first_order.is_none_or(|first| begun < first)),
         closed: closed.iter().map(|(_, position)| ScoredPosition::of(scoring, position)).collect(),
@@ -420,6 +426,6 @@ fn ranked(scores: &Scored<'_>) -> Vec<RankedClass> {
     scores.classes.iter().map(class).collect()
 }
 
-fn by_trader(scores: &std::collections::BTreeMap<&TraderId, f64>) -> Vec<(TraderId, f64)> {
+fn by_trader(scores: &BTreeMap<&TraderId, f64>) -> Vec<(TraderId, f64)> {
     scores.iter().map(|(trader, score)| ((*trader).clone(), *score)).collect()
 }

@@ -6,7 +6,7 @@ use proctor_types::{
 };
 
 use super::*;
-use crate::eliminations::Reason;
+use crate::eliminations::{DrawdownNote, Reason};
 use crate::input::Roster;
 use crate::positions::position::OrderSource;
 use crate::rulebook::VANTA;
@@ -291,7 +291,8 @@ fn a_drawdown_beyond_the_limit_ends_the_account_in_the_same_commit() {
     let record = account.elimination.as_ref().expect("eliminated");
     assert_eq!(record.reason, Reason::FailedChallengePeriodDrawdown);
     assert_eq!(record.stamp.at, UtcMs(T0 + 10_000));
-    assert!(record.worst_ratio <= 0.9 && record.drawdown_percent >= 10.0);
+    assert!(record.fall.expect("a fall").ratio() <= 0.9);
+    assert!(record.drawdown.legacy(record.reason).is_some_and(|percent| percent >= 10.0));
     assert_eq!(account.book.open_positions().count(), 0, "flattened in the same commit");
     let flats: Vec<&str> = record.flat_orders.iter().map(OrderId::as_str).collect();
     assert_eq!(flats, ["1o", "2o"], "E-62: the reversed ids, in the order of the pairs");
@@ -339,7 +340,9 @@ fn a_portfolio_worth_nothing_is_liquidated() {
     assert_eq!(world.run("2000 price EURUSD 0.5"), "accepted");
     let account = world.account("bob");
     let record = account.elimination.as_ref().expect("eliminated");
-    assert_eq!((record.reason, record.value), (Reason::Liquidated, 0.0));
+    assert_eq!((record.reason, record.drawdown), (Reason::Liquidated, DrawdownNote::TotalLoss));
+    assert_eq!(record.fall.expect("a fall").trough.value, 0.0);
+    assert_eq!(record.slash.map(|slash| slash.proportion), Some(1.0), "E-66: all is lost");
     let prices: Vec<_> = record.prices.iter().map(|p| (p.pair.id(), p.price.get())).collect();
     assert_eq!(prices, [("EURUSD", 0.5)], "E-44: the record names the price that did it");
     let flats: Vec<&str> = record.flat_orders.iter().map(OrderId::as_str).collect();

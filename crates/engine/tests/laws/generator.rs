@@ -5,13 +5,17 @@
 
 use proctor_engine::challenge_period::reasons::{Published, ReasonsCommand};
 use proctor_engine::challenge_period::{PlagiarismReport, Stage, Standing};
-use proctor_engine::eliminations::Reason;
+use proctor_engine::eliminations::{
+    DrawdownNote, EliminationRow, EliminationsCommand, Reason, Reentry, Reinstatement,
+    SyncedEliminations,
+};
 use proctor_engine::input::{RecordedFill, Roster, StagesCommand};
-use proctor_engine::rulebook::VANTA;
+use proctor_engine::rulebook::{VANTA, VANTA_PARITY};
 use proctor_engine::{Commit, Input};
 use proctor_types::{
-    AssetClass, DurationMs, ExecutionType, Fraction, Leverage, OrderId, OrderRequest, PairName,
-    Percent, Price, Quantity, Quote, Side, SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, DurationMs, ExecutionType, Fraction, Leverage, OperatorId, OrderId, OrderRequest,
+    PairName, Percent, Price, Quantity, Quote, Remark, Side, SizeFields, SourceName, Stamp,
+    TradePair, TraderId, Usd, UtcMs, ValidatorId,
 };
 use proptest::prelude::*;
 
@@ -69,6 +73,17 @@ enum Act {
     Pop(u32),
     /// Clears up to this number.
     Clear(u64),
+    Eliminations(Records),
+}
+
+/// What is written about eliminations from outside; rows are of the traders whose bit is set.
+#[derive(Clone, Copy, Debug)]
+enum Records {
+    Add { mask: u8, reason: Reason, lag: i64 },
+    Remove { trader: u32 },
+    Reinstate { trader: u32, back: usize },
+    Settle { trader: u32, back: usize },
+    Sync { source: u8, mask: u8, reason: Reason, lag: i64 },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -180,29 +195,14 @@ impl Rules {
                 ("funded_per_class = { value = 25", "funded_per_class = { value = 1"),
                 ("complete_days_min = { value = 61", "complete_days_min = { value = 1"),
                 ("coverage_min = { value = 0.9", "coverage_min = { value = 0.5"),
-            ]),
-            Self::Parity => replaced(&[
-                ("carry_mode = \"calendar\"", "carry_mode = \"legacy\""),
-                ("flat_slippage_mode = \"closing_size\"", "flat_slippage_mode = \"signal_size\""),
-                ("priceless_flat = \"keep_mark\"", "priceless_flat = \"last_order\""),
-                ("liquidated_size = \"zeroed\"", "liquidated_size = \"as_was\""),
-                ("closed_market_value = \"fees_apply\"", "closed_market_value = \"frozen\""),
-                ("drawdown_limit = \"ratio\"", "drawdown_limit = \"percent\""),
-                ("account_floor = \"always\"", "account_floor = \"when_unknown\""),
-                ("time_limit = \"exclusive\"", "time_limit = \"inclusive\""),
-                ("inspection = \"always\"", "inspection = \"with_candidates\""),
                 (
-                    "unselected_class = \"unranked\"",
-                    "unselected_class = \"ranked_until_first_choice\"",
+                    "records_without_account_max = { value = 100_000",
+                    "records_without_account_max = { value = 2",
                 ),
-                ("zero_score = \"keeps_slot\"", "zero_score = \"wins_slot\""),
-                ("slots = \"eligible\"", "slots = \"all_ranked\""),
-                ("unscored = \"unchanged\"", "unscored = \"demoted\""),
-                ("forex_weekend_days = \"dropped\"", "forex_weekend_days = \"counted\""),
-                ("merge_class_mdd = \"worst\"", "merge_class_mdd = \"first_pair\""),
-                ("open_loss = \"level\"", "open_loss = \"last_change\""),
-                ("idle_in_class = \"last\"", "idle_in_class = \"by_value\""),
+                ("sync_sources_max = { value = 64", "sync_sources_max = { value = 2"),
+                ("lifted_records_max = { value = 16", "lifted_records_max = { value = 2"),
             ]),
+            Self::Parity => VANTA_PARITY.into(),
             Self::Broken => "name = \"nothing else\"".into(),
         }
     }
@@ -343,7 +343,24 @@ fn stages() -> impl Strategy<Value = Act> {
         1 => prop::collection::vec((who(), reason, percent), 1..3).prop_map(Act::Publish),
         1 => who().prop_map(Act::Pop),
         1 => (0..8_u64).prop_map(Act::Clear),
+        2 => records().prop_map(Act::Eliminations),
     ]
+}
+
+fn records() -> impl Strategy<Value = Records> {
+    let reason = || (0..Reason::ALL.len()).prop_map(|place| Reason::ALL[place]);
+    // Few at a time, or nobody would be left to trade.
+    let mask =
+        || prop_oneof![6 => (0..8_u32).prop_map(|bit| 1 << bit), 1 => Just(0), 1 => any::<u8>()];
+    let lag = || prop_oneof![8 => 0..DAY, 1 => Just(-1_i64), 1 => any::<i64>()];
+    prop_oneof![
+            1 => (mask(), reason(), lag()).prop_map(|(mask, reason, lag)| Records::Add { mask, reason, lag }),
+            1 => (0..TRADERS).prop_map(|trader| Records::Remove { trader }),
+            1 => (0..TRADERS, 0..6_usize).prop_map(|(trader, back)| Records::Reinstate { trader, back }),
+    3 => (0..4_u32, 0..2_usize).prop_map(|(trader, back)| Records::Settle { trader, back }),
+            2 => (0..3_u8, mask(), reason(), lag())
+                .prop_map(|(source, mask, reason, lag)| Records::Sync { source, mask, reason, lag }),
+        ]
 }
 
 fn gap() -> impl Strategy<Value = Gap> {
@@ -407,16 +424,26 @@ struct World {
     prices: Vec<f64>,
     orders: u32,
     roster_version: u64,
+    /// The times of the commits so far.
+    times: Vec<i64>,
 }
 
 impl World {
     fn new() -> Self {
         let prices = PAIRS.iter().map(|(_, price)| *price).collect();
-        Self { at: T0 - 2 * DAY, commits: 0, prices, orders: 0, roster_version: 0 }
+        Self {
+            at: T0 - 2 * DAY,
+            commits: 0,
+            prices,
+            orders: 0,
+            roster_version: 0,
+            times: Vec::new(),
+        }
     }
 
     fn commit(&mut self, inputs: Vec<Input>) -> Commit {
         self.commits += 1;
+        self.times.push(self.at);
         Commit { index: self.commits, at: UtcMs(self.at), inputs }
     }
 
@@ -485,12 +512,65 @@ impl World {
                 let batch = list.iter().map(|(number, reason, percent)| Published {
                     trader: trader(*number),
                     reason: *reason,
-                    drawdown: percent.map(|percent| Percent::new(percent).unwrap()),
+                    drawdown: percent.map_or(DrawdownNote::NotApplicable, |percent| {
+                        DrawdownNote::Percent(Percent::new(percent).unwrap())
+                    }),
                 });
                 Input::Reasons(ReasonsCommand::Update(batch.collect()))
             }
             Act::Pop(number) => Input::Reasons(ReasonsCommand::Pop(trader(*number))),
             Act::Clear(up_to) => Input::Reasons(ReasonsCommand::Clear { up_to: *up_to }),
+            Act::Eliminations(records) => self.records(*records),
+        }
+    }
+
+    /// Eight traders, of whom two never have an account.
+    fn rows(mask: u8, reason: Reason, decided_at: i64) -> Vec<EliminationRow> {
+        let named = (0..8).filter(|bit| mask >> bit & 1 == 1);
+        let row = |number| EliminationRow {
+            trader: trader(number),
+            reason,
+            drawdown: DrawdownNote::without_number(reason),
+            decided_at: UtcMs(decided_at),
+        };
+        named.map(row).collect()
+    }
+
+    fn records(&self, records: Records) -> Input {
+        let by = OperatorId::new("desk").unwrap();
+        let why = Remark::new("a test").unwrap();
+        let stamp = |back: usize| {
+            let place = self.times.len().saturating_sub(back);
+            let at = place.checked_sub(1).and_then(|place| self.times.get(place)).copied();
+            Stamp { commit: place as u64, at: UtcMs(at.unwrap_or(0)) }
+        };
+        match records {
+            Records::Add { mask, reason, lag } => {
+                let rows = Self::rows(mask, reason, self.at.saturating_sub(lag));
+                Input::Eliminations(EliminationsCommand::Add { by, why, rows })
+            }
+            Records::Remove { trader: number } => {
+                let traders = vec![trader(number)];
+                Input::Eliminations(EliminationsCommand::Remove { by, why, traders })
+            }
+            Records::Reinstate { trader: number, back } => Input::Reinstate(Reinstatement {
+                trader: trader(number),
+                by,
+                why,
+                decided: stamp(back),
+                reentry: Reentry::Challenge,
+            }),
+            Records::Settle { trader: number, back } => {
+                Input::SlashSettled(trader(number), stamp(back))
+            }
+            Records::Sync { source, mask, reason, lag } => {
+                let as_of = self.at.saturating_sub(lag);
+                Input::SyncEliminations(SyncedEliminations {
+                    source: ValidatorId::new(&format!("v{source}")).unwrap(),
+                    as_of: UtcMs(as_of),
+                    rows: Self::rows(mask, reason, as_of.saturating_sub(1_000)),
+                })
+            }
         }
     }
 

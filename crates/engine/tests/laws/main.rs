@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proctor_engine::challenge_period::{Standing, is_legal};
 use proctor_engine::input::StagesCommand;
+use proctor_engine::eliminations::{LiftedBy, Origin};
 use proctor_engine::positions::position::OrderSource;
 use proctor_engine::rejection::Rejection;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome};
@@ -189,6 +190,8 @@ proptest! {
 #[derive(Default)]
 struct Ends {
     ended: BTreeSet<TraderId>,
+    /// Slashes that are stated and not settled, by trader and commit.
+    slashed: BTreeSet<(TraderId, u64)>,
 }
 
 impl Ends {
@@ -216,6 +219,17 @@ impl Ends {
                     if !self.ended.insert(trader.clone()) {
                         return Err(format!("{trader} was eliminated twice"));
                     }
+                    if record.slash.is_some()
+                        != self.slashed.contains(&(trader.clone(), record.stamp.commit))
+                    {
+                        return Err(format!(
+                            "{trader}: the slash is not stated in the commit of the record"
+                        ));
+                    }
+                    // A trader without an account is barred until he has one.
+                    if record.origin != Origin::Rule && engine.account(trader).is_none() {
+                        continue;
+                    }
                     let filled = flats.get(trader).map_or(&[][..], Vec::as_slice);
                     if record.flat_orders.iter().any(|id| !filled.contains(&id)) {
                         return Err(format!(
@@ -227,6 +241,28 @@ impl Ends {
                     if record.stamp != outcome.stamp || account.elimination.as_ref() != Some(record)
                     {
                         return Err(format!("{trader}: the record is not of this commit"));
+                    }
+                }
+                Event::SlashIntended { trader, decided, proportion, .. } => {
+                    if !self.slashed.insert((trader.clone(), decided.commit)) {
+                        return Err(format!("{trader}: a second slash for one decision"));
+                    }
+                    if !(0.0..=1.0).contains(proportion) {
+                        return Err(format!("{trader}: {proportion} of the collateral"));
+                    }
+                }
+                Event::SlashSettled { trader, decided } => {
+                    if !self.slashed.remove(&(trader.clone(), decided.commit)) {
+                        return Err(format!("{trader}: settled twice, or never intended"));
+                    }
+                }
+                Event::Reinstated { trader, epoch, .. } => {
+                    if !self.ended.remove(trader) {
+                        return Err(format!("{trader} was reinstated, but had not ended"));
+                    }
+                    let epochs = engine.account(trader).map(|account| account.epoch);
+                    if epoch.is_some_and(|epoch| Some(epoch) > epochs) {
+                        return Err(format!("{trader}: the epoch did not begin"));
                     }
                 }
                 Event::RulebookAdopted { .. }
@@ -243,12 +279,17 @@ impl Ends {
                 | Event::DecisionRegistered { .. }
                 | Event::DecisionsAcknowledged { .. }
                 | Event::PlagiarismReported { .. }
-                | Event::ChallengeAlerts { .. } => {}
+                | Event::ChallengeAlerts { .. }
+                | Event::EliminationsSynced { .. }
+                | Event::ZombiesHeld { .. }
+                | Event::ReasonDropped { .. }
+                | Event::Purged { .. } => {}
             }
         }
         for (input, reply) in commit.inputs.iter().zip(&outcome.replies) {
             if let Input::Order(request) | Input::RecordedOrder(request, _) = input
                 && before.contains(&request.trader)
+                && self.ended.contains(&request.trader)
                 && reply.is_ok()
             {
                 return Err(format!(
@@ -323,6 +364,14 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
             Event::SampleRefused { .. } => one("sample refused"),
             Event::TraderDeparted { .. } => one("departed"),
             Event::TraderEnrolled { .. } => one("enrolled"),
+            Event::Reinstated { by: LiftedBy::Operator { .. }, .. } => one("reinstated"),
+            Event::Reinstated { by: LiftedBy::Source { .. }, .. } => one("lifted by its source"),
+            Event::EliminationsSynced { added, .. } => {
+                one(if added.is_empty() { "synced, nothing new" } else { "synced" });
+            }
+            Event::SlashSettled { .. } => one("slash settled"),
+            Event::ZombiesHeld { .. } => one("zombies held"),
+            Event::Purged { .. } => one("purged"),
             Event::RulebookAdopted { .. }
             | Event::AccountSizeRecorded { .. }
             | Event::AssetClassChosen { .. } => {}
@@ -331,12 +380,14 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
             Event::DecisionsAcknowledged { .. } => one("decisions acknowledged"),
             Event::PlagiarismReported { .. } => one("plagiarism reported"),
             Event::ChallengeAlerts { .. } => one("challenge alerts"),
+            Event::ReasonDropped { .. } => one("reason dropped"),
+            Event::SlashIntended { .. } => one("slash intended"),
         }
     }
 }
 
 /// What the generator must reach in [`COVERAGE_HISTORIES`] histories, at least so often.
-const COVERAGE: [(&str, u32); 66] = [
+const COVERAGE: [(&str, u32); 80] = [
     ("filled", 500),
     ("closed", 100),
     ("clamped", 20),
@@ -367,6 +418,20 @@ const COVERAGE: [(&str, u32); 66] = [
     ("rejected: time_out_of_calendar", 20),
     ("rejected: not_decided", 20),
     ("LIQUIDATED", 2),
+    ("ZOMBIE", 2),
+    ("reinstated", 5),
+    ("lifted by its source", 5),
+    ("synced", 5),
+    ("synced, nothing new", 5),
+    ("slash settled", 1),
+    ("purged", 1),
+    ("rejected: no_such_elimination", 5),
+    ("rejected: already_eliminated", 2),
+    ("rejected: elimination_date", 2),
+    ("rejected: not_slashed", 1),
+    ("rejected: stale_sync", 2),
+    ("rejected: sync_ahead", 2),
+    ("rejected: no_room", 1),
     ("cell closed", 500),
     ("nothing to close", 10),
     ("sample refused", 1),

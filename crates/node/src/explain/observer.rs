@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proctor_engine::account::Account;
+use proctor_engine::eliminations::{LiftedBy, Reentry};
 use proctor_engine::event::PositionFacts;
 use proctor_engine::positions::position::{Order, OrderSource, Position};
 use proctor_engine::prices::Prices;
@@ -13,7 +14,7 @@ use super::samples::Samples;
 use super::stages::{self, StageMove};
 use super::story::{
     AccountStory, After, AsOf, Asked, Counts, Fill, Note, OrderOutcome, OrderStory, PositionStory,
-    PriceSource, RulebookStory, Size, Story, Verdict,
+    PriceSource, RulebookStory, Size, Story, UndoneVerdict, Verdict,
 };
 use super::{standing, verdict};
 
@@ -34,6 +35,9 @@ pub(super) struct Observer {
     samples: Samples,
     verdict: Option<Verdict>,
     stages: Vec<StageMove>,
+    /// How many orders had been refused for an end before that verdict.
+    refused_before: usize,
+    undone: Vec<UndoneVerdict>,
     notes: Vec<Note>,
 }
 
@@ -62,6 +66,8 @@ impl Observer {
             samples: Samples::default(),
             verdict: None,
             stages: Vec::new(),
+            refused_before: 0,
+            undone: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -136,6 +142,16 @@ impl Observer {
                 let (seq, reason) = (decision.seq, decision.reason);
                 self.note(stamp, format!("decision {seq} of the challenge period: {reason}"));
             }
+            Event::SlashSettled { decided, .. } => self.slash_settled(stamp, *decided),
+            Event::Reinstated { by, epoch, .. } => self.undo(stamp, by, *epoch),
+            Event::ReasonDropped { reason, .. } => {
+                self.note(stamp, format!("{reason} came when the account had ended already"));
+            }
+            Event::Purged { .. } => {
+                if let Some(verdict) = &mut self.verdict {
+                    verdict.purged = Some(stamp.into());
+                }
+            }
             Event::RulebookAdopted { .. }
             | Event::QuoteRefused { .. }
             | Event::Rejected { .. }
@@ -145,9 +161,50 @@ impl Observer {
             | Event::DecisionsAcknowledged { .. }
             | Event::PlagiarismReported { .. }
             | Event::ChallengeAlerts { .. }
-            | Event::Eliminated { .. } => {}
+            | Event::Eliminated { .. }
+            | Event::SlashIntended { .. }
+            | Event::EliminationsSynced { .. }
+            | Event::ZombiesHeld { .. } => {}
         }
         true
+    }
+
+    /// Returns how many orders were refused because the account had ended.
+    fn refused_as_ended(&self) -> usize {
+        self.counts.refused.get("eliminated").copied().unwrap_or(0)
+    }
+
+    fn slash_settled(&mut self, stamp: Stamp, decided: Stamp) {
+        let undone = self.undone.iter_mut().map(|undone| &mut undone.verdict);
+        for verdict in self.verdict.iter_mut().chain(undone) {
+            if verdict.decided.commit == decided.commit
+                && let Some(slash) = &mut verdict.slash
+            {
+                (slash.state, slash.since) = ("settled", Some(stamp.into()));
+            }
+        }
+    }
+
+    /// Moves the verdict to those that were taken back: a new epoch begins.
+    fn undo(&mut self, stamp: Stamp, by: &LiftedBy, epoch: Option<u32>) {
+        let Some(mut verdict) = self.verdict.take() else { return };
+        verdict.orders_refused_since = self.refused_as_ended() - self.refused_before;
+        if let Some(slash) = verdict.slash.as_mut().filter(|slash| slash.state == "intended") {
+            (slash.state, slash.since) = ("withdrawn", Some(stamp.into()));
+        }
+        let (by, name, why, reentry) = match by {
+            LiftedBy::Operator { by, why, reentry } => {
+                let reentry = match reentry {
+                    Reentry::Challenge => "challenge",
+                    Reentry::Restored => "restored",
+                };
+                ("operator", by.to_string(), Some(why.to_string()), Some(reentry))
+            }
+            LiftedBy::Source { source, .. } => ("validator", source.to_string(), None, None),
+        };
+        let ledger = std::mem::take(&mut self.samples).story(None);
+        let undone = stamp.into();
+        self.undone.push(UndoneVerdict { verdict, ledger, undone, by, name, why, reentry, epoch });
     }
 
     fn note(&mut self, stamp: Stamp, text: String) {
@@ -202,7 +259,14 @@ impl Observer {
             | Event::DecisionsAcknowledged { .. }
             | Event::PlagiarismReported { .. }
             | Event::ChallengeAlerts { .. }
-            | Event::Eliminated { .. } => {}
+            | Event::Eliminated { .. }
+            | Event::SlashIntended { .. }
+            | Event::SlashSettled { .. }
+            | Event::Reinstated { .. }
+            | Event::EliminationsSynced { .. }
+            | Event::ZombiesHeld { .. }
+            | Event::ReasonDropped { .. }
+            | Event::Purged { .. } => {}
         }
     }
 
@@ -318,10 +382,13 @@ impl Observer {
                 record = Some(found);
             }
         }
-        if let (Some(record), Some(account)) = (record, account)
-            && let Some(rulebook) = view.rulebook_of(account)
-        {
+        let rulebook = match account {
+            Some(account) => view.rulebook_of(account),
+            None => view.rulebook_in_force(),
+        };
+        if let (Some(record), Some(rulebook)) = (record, rulebook) {
             self.samples.end(record);
+            self.refused_before = self.refused_as_ended();
             let case = verdict::Case {
                 record,
                 commit,
@@ -344,9 +411,9 @@ impl Observer {
                 *story = position_story(open, story.opened.clone());
             }
         }
-        let barred = self.counts.refused.get("eliminated").copied().unwrap_or(0);
+        let refused = self.refused_as_ended() - self.refused_before;
         if let Some(verdict) = &mut self.verdict {
-            verdict.orders_refused_since = barred;
+            verdict.orders_refused_since = refused;
         }
         let status = match (&self.verdict, self.departed) {
             (Some(_), _) => "eliminated",
@@ -375,11 +442,9 @@ impl Observer {
             counts: self.counts,
             orders: self.orders,
             positions: self.positions,
-            ledger: account
-                .ledgers
-                .as_ref()
-                .map(|ledgers| self.samples.story(ledgers.portfolio().initialized_at())),
+            ledger: self.samples.story(Some(account)),
             verdict: self.verdict,
+            undone: self.undone,
             standing,
             stage,
             stages: self.stages,
@@ -421,7 +486,11 @@ fn request_at(commit: &Commit, input: u32) -> Option<(&OrderRequest, &'static st
         | Input::Tick
         | Input::Plagiarism(_)
         | Input::Stages(_)
-        | Input::Reasons(_) => None,
+        | Input::Reasons(_)
+        | Input::Reinstate(_)
+        | Input::SlashSettled(..)
+        | Input::Eliminations(_)
+        | Input::SyncEliminations(_) => None,
     }
 }
 

@@ -14,6 +14,7 @@ const LAST_SAMPLES: usize = 8;
 /// The samples of the portfolio's ledger.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
+    begun: Option<UtcMs>,
     count: u64,
     last_update: Option<UtcMs>,
     peak: Option<(Mark, Option<u64>)>,
@@ -34,6 +35,7 @@ impl Samples {
     pub(super) fn observe(&mut self, stamp: Stamp, account: &Account) {
         let Some(ledgers) = &account.ledgers else { return };
         let ledger = ledgers.portfolio();
+        self.begun = Some(ledger.initialized_at());
         if ledger.last_update() == self.last_update {
             return;
         }
@@ -52,12 +54,13 @@ impl Samples {
 
     /// Takes in the sample that ended the account; what the flat orders made of it comes after.
     pub(super) fn end(&mut self, record: &Elimination) {
-        let peak = Mark { at: record.peak_at, value: record.peak };
-        let fall = Drawdown { peak, trough: Mark { at: record.stamp.at, value: record.value } };
+        let Some(fall) = record.fall else { return };
+        let (peak, value) = (fall.peak, fall.trough.value);
+        let fall = Drawdown { peak, trough: Mark { at: record.stamp.at, value } };
         if self.worst.is_none_or(|worst| fall.ratio() < worst.ratio()) {
             self.worst = Some(fall);
         }
-        self.sampled(record.stamp, peak, record.value);
+        self.sampled(record.stamp, peak, value);
     }
 
     fn sampled(&mut self, stamp: Stamp, peak: Mark, value: f64) {
@@ -84,10 +87,13 @@ impl Samples {
         MarkPoint { value: mark.value, at: mark.at.into(), commit }
     }
 
-    pub(super) fn story(self, begun: UtcMs) -> Ledger {
+    /// Returns the story of the ledger that the account has, or that it had before it was dropped.
+    pub(super) fn story(self, account: Option<&Account>) -> Option<Ledger> {
+        let present = account.and_then(|account| account.ledgers.as_ref());
+        let begun = present.map(|ledgers| ledgers.portfolio().initialized_at()).or(self.begun)?;
         let peak = self.peak_point();
         let point = |mark: Mark| MarkPoint { value: mark.value, at: mark.at.into(), commit: None };
-        Ledger {
+        Some(Ledger {
             begun: begun.into(),
             samples: self.count,
             peak,
@@ -101,7 +107,7 @@ impl Samples {
                 trough: point(worst.trough),
             }),
             cells: self.cells,
-        }
+        })
     }
 }
 

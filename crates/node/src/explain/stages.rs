@@ -79,6 +79,7 @@ fn cause_name(cause: Cause) -> &'static str {
         Cause::Departed => "departed",
         Cause::Set => "set",
         Cause::Removed => "removed",
+        Cause::Reinstated => "reinstated",
     }
 }
 
@@ -100,6 +101,7 @@ fn in_words(cause: Cause, from: Option<Standing>, to: Option<Standing>) -> Strin
         Cause::Departed => format!("not on the roster any more: left {}", stage(from)),
         Cause::Set => format!("moved by an operator from {} to {}{since}", stage(from), stage(to)),
         Cause::Removed => format!("taken out of {} by an operator", stage(from)),
+        Cause::Reinstated => format!("reinstated: back in {}{since}", stage(to)),
     }
 }
 

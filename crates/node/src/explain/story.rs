@@ -61,6 +61,8 @@ pub struct Story {
     pub ledger: Option<Ledger>,
     /// The end of the account.
     pub verdict: Option<Verdict>,
+    /// Verdicts that were taken back, oldest first; each ended an epoch of the account.
+    pub undone: Vec<UndoneVerdict>,
     /// How far the next breach is; absent once the account has ended.
     pub standing: Option<Standing>,
     /// The stage that the trader is in; absent for who has ended or left.
@@ -393,10 +395,83 @@ pub struct Verdict {
     pub rule: &'static str,
     /// Paragraph of the specification.
     pub paragraph: &'static str,
-    /// Whether the account ended for a loss: otherwise limit and fall are told, but did not decide.
-    pub is_a_loss: bool,
     /// The rule in words.
     pub rule_text: String,
+    /// Who decided: `rule`, `operator` or `validator`, with the name and the words of the latter.
+    pub decided_by: DecidedBy,
+    /// The drawdown as the reference's files show it: per cent, or a sentinel.
+    pub dd: Option<f64>,
+    /// The fall that the verdict rests on; absent when it rests on none, or was taken elsewhere.
+    #[serde(flatten)]
+    pub fall: Option<FallStory>,
+    /// What the deciding commit holds.
+    pub commit_inputs: String,
+    /// The prices the open positions were valued at.
+    pub prices: Vec<PriceUsed>,
+    /// The orders that closed what was open.
+    pub flat_orders: Vec<FlatOrder>,
+    /// The ledger's value after the flat orders; absent when the ledger cannot hold it (zero).
+    pub value_after_flat: Option<f64>,
+    /// From the order after the verdict in this commit on, every order is refused.
+    pub barred_from_commit: u64,
+    /// How many orders were refused for it.
+    pub orders_refused_since: usize,
+    /// What it costs the trader in collateral; absent when nothing.
+    pub slash: Option<SlashStory>,
+    /// When the node dropped positions, ledgers and details; this page is told from the log.
+    pub purged: Option<Place>,
+}
+
+/// Who decided.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DecidedBy {
+    /// `rule`, `operator` or `validator`.
+    pub kind: &'static str,
+    /// The operator or the validator.
+    pub name: Option<String>,
+    /// The operator's words.
+    pub why: Option<String>,
+    /// When it was decided, as the operator or the validator says.
+    pub stated_at: Option<Moment>,
+}
+
+/// What is taken of a trader's collateral.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SlashStory {
+    /// Value / peak of the portfolio once it was flat.
+    pub drawdown: f64,
+    /// The share of the collateral, 0 to 1.
+    pub proportion: f64,
+    /// `intended`, `settled` or `withdrawn`.
+    pub state: &'static str,
+    /// Where it was settled or withdrawn.
+    pub since: Option<Place>,
+}
+
+/// A verdict that was taken back.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UndoneVerdict {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The ledger of the epoch that it ended.
+    pub ledger: Option<Ledger>,
+    /// Where it was taken back.
+    pub undone: Place,
+    /// `operator`, or `validator` when the source of the record no longer lists it.
+    pub by: &'static str,
+    /// The operator or the validator.
+    pub name: String,
+    /// The operator's words.
+    pub why: Option<String>,
+    /// Where the trader goes on: `challenge` or `restored`.
+    pub reentry: Option<&'static str>,
+    /// The epoch that began; absent when there was no account yet.
+    pub epoch: Option<u32>,
+}
+
+/// The fall that a verdict rests on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FallStory {
     /// Fraction of the peak that may be lost.
     pub limit: f64,
     /// Where the rulebook takes the limit from.
@@ -413,22 +488,10 @@ pub struct Verdict {
     pub ratio: f64,
     /// The worst ratio of the retained cells, on which the drawdown rule decides.
     pub worst_ratio: f64,
-    /// Loss from the peak in per cent, as the record shows it.
+    /// Loss from the peak in per cent, rounded to two places.
     pub drawdown_percent: f64,
-    /// What the deciding commit holds.
-    pub commit_inputs: String,
-    /// The prices the open positions were valued at.
-    pub prices: Vec<PriceUsed>,
     /// The value step by step.
     pub valuation: Valuation,
-    /// The orders that closed what was open.
-    pub flat_orders: Vec<FlatOrder>,
-    /// The ledger's value after the flat orders; absent when the ledger cannot hold it (zero).
-    pub value_after_flat: Option<f64>,
-    /// From the order after the verdict in this commit on, every order is refused.
-    pub barred_from_commit: u64,
-    /// How many orders were refused for it.
-    pub orders_refused_since: usize,
 }
 
 /// A price that open positions were valued at.

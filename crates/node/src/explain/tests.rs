@@ -89,11 +89,12 @@ fn e_45_a_liquidation_shows_the_price_that_caused_it_and_why_nothing_is_left() {
     ]);
     let verdict = story.verdict.expect("the account ended");
     assert_eq!((verdict.reason, verdict.rule, verdict.decided.commit), ("LIQUIDATED", "E-45", 3));
-    assert_eq!((verdict.value, verdict.ratio), (0.0, 0.0));
+    let fall = verdict.fall.expect("a liquidation rests on a fall");
+    assert_eq!((fall.value, fall.ratio), (0.0, 0.0));
     let [used] = verdict.prices.as_slice() else { panic!("{:?}", verdict.prices) };
     assert_eq!((used.price, used.source.as_deref(), used.age_ms), (190_000.0, Some("feed"), 0));
-    assert!(verdict.valuation.agrees, "{:?}", verdict.valuation);
-    let open = verdict.valuation.pairs[0].open.as_ref().expect("the position that was lost");
+    assert!(fall.valuation.agrees, "{:?}", fall.valuation);
+    let open = fall.valuation.pairs[0].open.as_ref().expect("the position that was lost");
     assert!(open.unrealized_pnl_usd < -100_000.0, "more than the account: {open:?}");
     assert_eq!((open.return_before_fees, open.net_leverage), (0.0, -0.5));
     assert_eq!(verdict.value_after_flat, None, "no ledger holds a value of zero");
@@ -114,8 +115,9 @@ fn e_50_a_verdict_taken_at_an_order_counts_that_order_in() {
     ]);
     let verdict = story.verdict.expect("the account ended");
     assert_eq!((verdict.rule, verdict.decided.commit), ("E-50", 4));
-    assert!(verdict.valuation.agrees, "{:?}", verdict.valuation);
-    assert!(verdict.ratio <= verdict.limit_ratio);
+    let fall = verdict.fall.expect("a drawdown is a fall");
+    assert!(fall.valuation.agrees, "{:?}", fall.valuation);
+    assert!(fall.ratio <= fall.limit_ratio);
     assert_eq!(verdict.commit_inputs, "1 price batch of 1 record, 1 order");
     assert_eq!(story.counts.by_node, 1);
 }

@@ -1,14 +1,17 @@
 //! The end of an account, with everything that it rests on.
 
 use proctor_engine::account::Account;
-use proctor_engine::eliminations::{Elimination, Reason};
+use proctor_engine::eliminations::{Elimination, Origin, Reason, Slash, SlashState};
 use proctor_engine::ledgers::drawdown;
 use proctor_engine::rulebook::{DrawdownLimit, Rulebook};
 use proctor_engine::{Commit, Input};
 use proctor_types::{PositionId, UtcMs};
 
 use super::arithmetic;
-use super::story::{Fill, FlatOrder, MarkPoint, OrderOutcome, OrderStory, PriceUsed, Verdict};
+use super::story::{
+    DecidedBy, FallStory, Fill, FlatOrder, MarkPoint, OrderOutcome, OrderStory, PriceUsed,
+    SlashStory, Verdict,
+};
 
 /// What a verdict is told from.
 pub(super) struct Case<'a> {
@@ -16,12 +19,12 @@ pub(super) struct Case<'a> {
     pub(super) record: &'a Elimination,
     /// The commit that decided.
     pub(super) commit: &'a Commit,
-    /// The account's rules.
+    /// The rules: the account's, or those in force where there is no account.
     pub(super) rules: &'a Rulebook,
     /// The account before the commit.
     pub(super) before: Option<&'a Account>,
-    /// The account after it.
-    pub(super) account: &'a Account,
+    /// The account after it, unless the record only bars a name.
+    pub(super) account: Option<&'a Account>,
     /// The orders so far.
     pub(super) orders: &'a [OrderStory],
 }
@@ -29,49 +32,100 @@ pub(super) struct Case<'a> {
 /// Tells the verdict of `case`; `peak` is the ledger's peak as the log showed it.
 pub(super) fn verdict(case: &Case<'_>, peak: MarkPoint) -> Verdict {
     let Case { record, rules, .. } = *case;
-    let limit = &rules.elimination.drawdown_max;
-    let limit_ratio = drawdown::ratio_at(limit.value);
     let flats = flat_orders(case);
     let prices = prices_used(case, &flats);
-    let ended: Vec<PositionId> =
-        flats.iter().filter_map(|flat| PositionId::new(&flat.position).ok()).collect();
-    let valuation = arithmetic::decided_value(
-        rules,
-        (case.before, case.account),
-        record.stamp.at,
-        (&prices, &ended),
-        record.value,
-    );
-    let ledger = case.account.ledgers.as_ref().map(|ledgers| ledgers.portfolio());
+    let fall = record.fall.zip(case.account).map(|(fall, account)| {
+        let ended: Vec<PositionId> =
+            flats.iter().filter_map(|flat| PositionId::new(&flat.position).ok()).collect();
+        let value = fall.trough.value;
+        let valuation = arithmetic::decided_value(
+            rules,
+            (case.before, account),
+            record.stamp.at,
+            (&prices, &ended),
+            value,
+        );
+        let limit = &rules.elimination.drawdown_max;
+        FallStory {
+            limit: limit.value,
+            limit_source: limit.source.clone(),
+            limit_ratio: drawdown::ratio_at(limit.value),
+            limit_switch: switch(rules.switches.drawdown_limit),
+            peak,
+            value,
+            ratio: value / fall.peak.value,
+            worst_ratio: fall.ratio(),
+            drawdown_percent: drawdown::percent_reported(fall.ratio()),
+            valuation,
+        }
+    });
+    let portfolio = case.account.and_then(|account| account.ledgers.as_ref());
     Verdict {
         decided: record.stamp.into(),
         reason: record.reason.code(),
         rule: record.reason.rule(),
-        paragraph: if record.reason.is_of_challenge_period() {
-            "services 2.5"
-        } else {
-            "trading 8.9"
-        },
-        is_a_loss: record.reason.is_a_loss(),
-        rule_text: rule_text(record.reason, rules.switches.drawdown_limit, limit.value),
-        limit: limit.value,
-        limit_source: limit.source.clone(),
-        limit_ratio,
-        limit_switch: switch(rules.switches.drawdown_limit),
-        peak,
-        value: record.value,
-        ratio: record.value / record.peak,
-        worst_ratio: record.worst_ratio,
-        drawdown_percent: record.drawdown_percent,
+        paragraph: paragraph(record.reason),
+        rule_text: rule_text(record.reason, rules),
+        decided_by: decided_by(record),
+        dd: record.drawdown.legacy(record.reason),
         commit_inputs: inputs(case.commit),
         prices,
-        valuation,
         flat_orders: flats,
-        value_after_flat: ledger
-            .filter(|_| record.value > 0.0)
-            .map(proctor_engine::ledgers::Ledger::value),
+        value_after_flat: portfolio
+            .filter(|_| fall.as_ref().is_none_or(|fall| fall.value > 0.0))
+            .map(|ledgers| ledgers.portfolio().value()),
+        fall,
         barred_from_commit: record.stamp.commit,
         orders_refused_since: 0,
+        slash: record.slash.as_ref().map(slash_story),
+        purged: None,
+    }
+}
+
+/// Returns `record` in a few words.
+pub(super) fn in_short(record: &Elimination) -> String {
+    let decided = decided_by(record);
+    let name = decided.name.map_or_else(String::new, |name| format!(" {name}"));
+    format!("{} by {}{name} in commit {}", record.reason, decided.kind, record.stamp.commit)
+}
+
+fn decided_by(record: &Elimination) -> DecidedBy {
+    match &record.origin {
+        Origin::Rule => DecidedBy { kind: "rule", name: None, why: None, stated_at: None },
+        Origin::Published => {
+            DecidedBy { kind: "published reason", name: None, why: None, stated_at: None }
+        }
+        Origin::Operator { by, why, stated_at } => DecidedBy {
+            kind: "operator",
+            name: Some(by.to_string()),
+            why: Some(why.to_string()),
+            stated_at: Some((*stated_at).into()),
+        },
+        Origin::Synced { source, stated_at, .. } => DecidedBy {
+            kind: "validator",
+            name: Some(source.to_string()),
+            why: None,
+            stated_at: Some((*stated_at).into()),
+        },
+    }
+}
+
+fn slash_story(slash: &Slash) -> SlashStory {
+    let (state, since) = match slash.state {
+        SlashState::Intended => ("intended", None),
+        SlashState::Settled(stamp) => ("settled", Some(stamp.into())),
+        SlashState::Withdrawn(stamp) => ("withdrawn", Some(stamp.into())),
+    };
+    SlashStory { drawdown: slash.drawdown, proportion: slash.proportion, state, since }
+}
+
+/// Returns the paragraph of the specification that states the rule.
+fn paragraph(reason: Reason) -> &'static str {
+    match reason {
+        Reason::MaxTotalDrawdown | Reason::Liquidated => "trading 8.9",
+        Reason::Zombie => "services 1.10",
+        Reason::Plagiarism => "services 2.6",
+        Reason::FailedChallengePeriodTime | Reason::FailedChallengePeriodDrawdown => "services 2.5",
     }
 }
 
@@ -83,15 +137,10 @@ pub(super) fn switch(limit: DrawdownLimit) -> &'static str {
     }
 }
 
-fn rule_text(reason: Reason, limit: DrawdownLimit, fraction: f64) -> String {
-    match (reason, limit) {
+fn rule_text(reason: Reason, rules: &Rulebook) -> String {
+    let fraction = rules.elimination.drawdown_max.value;
+    match (reason, rules.switches.drawdown_limit) {
         (Reason::Liquidated, _) => "an account ends when its portfolio is worth nothing".to_owned(),
-        (Reason::Plagiarism, _) => "an account ends when its trader has been on the list of \
-                                    suspected plagiarists for longer than a review lasts"
-            .to_owned(),
-        (Reason::FailedChallengePeriodTime, _) => {
-            "an account ends when the time of its challenge or probation is over".to_owned()
-        }
         (
             Reason::MaxTotalDrawdown | Reason::FailedChallengePeriodDrawdown,
             DrawdownLimit::Ratio,
@@ -106,6 +155,16 @@ fn rule_text(reason: Reason, limit: DrawdownLimit, fraction: f64) -> String {
             "an account ends when (1 - value / peak) x 100 of its portfolio is {} or more",
             (fraction * 1e9).round() / 1e7
         ),
+        (Reason::Zombie, _) => format!(
+            "an account ends when its trader was missing from {} believed rosters in a row",
+            rules.elimination.zombie_absent_rosters.value
+        ),
+        (Reason::Plagiarism, _) => {
+            "an account ends when a review has found that its orders were copied".to_owned()
+        }
+        (Reason::FailedChallengePeriodTime, _) => {
+            "an account ends when it was not promoted in time".to_owned()
+        }
     }
 }
 
@@ -126,7 +185,11 @@ fn inputs(commit: &Commit) -> String {
             | Input::Rulebook(_)
             | Input::Plagiarism(_)
             | Input::Stages(_)
-            | Input::Reasons(_) => {
+            | Input::Reasons(_)
+            | Input::Reinstate(_)
+            | Input::SlashSettled(..)
+            | Input::Eliminations(_)
+            | Input::SyncEliminations(_) => {
                 other += 1;
             }
         }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use proctor_engine::account::Account;
 use proctor_engine::challenge_period::Stage;
-use proctor_engine::{View, eliminations};
+use proctor_engine::{View, eliminations, ledgers};
 use proctor_types::{Digest, TraderId, UtcMs};
 use serde::Serialize;
 
@@ -98,8 +98,8 @@ pub struct EliminationLine {
     pub commit: u64,
     /// Its time, in ms since 1970 UTC.
     pub at_ms: UtcMs,
-    /// What was lost of the peak, in per cent.
-    pub drawdown_percent: f64,
+    /// What was lost of the peak, in per cent; absent when the verdict does not rest on a fall.
+    pub drawdown_percent: Option<f64>,
 }
 
 impl Summary {
@@ -225,7 +225,7 @@ impl Summary {
                 trader.to_string(),
                 line.reason.to_string(),
                 line.rule.into(),
-                format!("{:.2} %", line.drawdown_percent),
+                line.drawdown_percent.map_or_else(String::new, |lost| format!("{lost:.2} %")),
             ]);
         }
         table
@@ -310,27 +310,23 @@ fn line(account: &Account, tally: &Tally, view: &View) -> AccountLine {
     let size = view
         .rulebook_of(account)
         .map_or(0.0, |adopted| account.terms.size(&adopted.rules, view.stamp.at).get());
-    let portfolio = account.ledgers.as_ref().map(proctor_engine::ledgers::Bundle::portfolio);
+    let portfolio = account.ledgers.as_ref().map(ledgers::Bundle::portfolio);
     let cell = portfolio.and_then(|ledger| ledger.current());
     // Of an account that has ended, the fall that the verdict was taken on: the flat orders made it
     // a little deeper afterwards.
-    let drawdown = match (&account.elimination, portfolio.and_then(|ledger| ledger.worst())) {
-        (Some(record), _) => Some(DrawdownLine {
-            ratio: record.worst_ratio,
-            from_ms: record.peak_at,
-            to_ms: record.value_at,
-        }),
-        (None, Some(fall)) => {
-            Some(DrawdownLine { ratio: fall.ratio(), from_ms: fall.peak.at, to_ms: fall.trough.at })
-        }
-        (None, None) => None,
-    };
+    let verdict_on = account.elimination.as_ref().and_then(|record| record.fall);
+    let fall = verdict_on.or_else(|| portfolio.and_then(|ledger| ledger.worst()));
+    let drawdown = fall.map(|fall| DrawdownLine {
+        ratio: fall.ratio(),
+        from_ms: fall.peak.at,
+        to_ms: fall.trough.at,
+    });
     let elimination = account.elimination.as_ref().map(|record| EliminationLine {
         reason: record.reason,
         rule: record.reason.rule(),
         commit: record.stamp.commit,
         at_ms: record.stamp.at,
-        drawdown_percent: record.drawdown_percent,
+        drawdown_percent: record.fall.map(|fall| ledgers::drawdown::percent_reported(fall.ratio())),
     });
     // A liquidated account is worth nothing; its ledger ends with the last value that had a
     // logarithm.

@@ -2,7 +2,7 @@
 
 use proctor_engine::Event;
 use proctor_engine::eliminations::Elimination;
-use proctor_engine::ledgers::Cell;
+use proctor_engine::ledgers::{Cell, drawdown};
 
 /// The longest text of an event that has no words of its own.
 const PLAIN_MAX: usize = 200;
@@ -47,11 +47,12 @@ pub(super) fn words(event: &Event) -> String {
 }
 
 fn eliminated(record: &Elimination) -> String {
-    let Elimination { reason, value, peak, drawdown_percent, .. } = record;
-    format!(
-        "eliminated, {reason} ({}): value {value}, peak {peak}, {drawdown_percent:.2} % lost",
-        reason.rule()
-    )
+    let rule = record.reason.rule();
+    let fall = record.fall.map_or_else(String::new, |fall| {
+        let lost = drawdown::percent_reported(fall.ratio());
+        format!(": value {}, peak {}, {lost:.2} % lost", fall.trough.value, fall.peak.value)
+    });
+    format!("eliminated, {} ({rule}){fall}", record.reason)
 }
 
 fn cell_closed(whose: &str, cell: &Cell) -> String {

@@ -17,6 +17,7 @@ pub(super) fn page(story: &Story, last: Option<usize>) -> String {
     if let Some(verdict) = &story.verdict {
         verdict::verdict(&mut page, story, verdict);
     }
+    verdict::undone(&mut page, &story.undone);
     stages(&mut page, story);
     if let Some(standing) = &story.standing {
         verdict::standing(&mut page, standing, story.account.size_usd);

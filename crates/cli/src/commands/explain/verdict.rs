@@ -1,6 +1,9 @@
 //! The verdict, or how far it is, with the arithmetic written out.
 
-use proctor_node::explain::{OpenValue, PairValue, PriceUsed, Standing, Story, Valuation, Verdict};
+use proctor_node::explain::{
+    DecidedBy, FallStory, OpenValue, PairValue, PriceUsed, Standing, Story, UndoneVerdict,
+    Valuation, Verdict,
+};
 use proctor_node::report::{Align, Table, usd};
 
 use crate::commands::text::{age, entry, plural, table, title, wrapped};
@@ -8,18 +11,10 @@ use crate::commands::text::{age, entry, plural, table, title, wrapped};
 /// Adds the section on the end of the account.
 pub(super) fn verdict(page: &mut String, story: &Story, verdict: &Verdict) {
     title(page, "VERDICT");
-    let at = &verdict.decided;
-    entry(page, 2, "decided", &format!("commit {} at {}", at.commit, at.at.text));
-    entry(page, 2, "reason", verdict.reason);
-    let rule = format!("{} ({}): {}", verdict.rule, verdict.paragraph, verdict.rule_text);
-    entry(page, 2, "rule", &rule);
-    if verdict.is_a_loss {
-        numbers(page, verdict);
-    }
-    entry(page, 2, "decided on", &verdict.commit_inputs);
-    prices(page, &verdict.prices);
-    valuation(page, "The value at the decision, to be redone by hand:", &verdict.valuation);
-    if let Some(peak) = story.ledger.as_ref().and_then(|ledger| ledger.peak_valuation.as_ref()) {
+    body(page, verdict);
+    if let Some(peak) = story.ledger.as_ref().and_then(|ledger| ledger.peak_valuation.as_ref())
+        && verdict.fall.is_some()
+    {
         valuation(page, "The value at the peak:", peak);
     }
     flats(page, verdict);
@@ -30,46 +25,122 @@ pub(super) fn verdict(page: &mut String, story: &Story, verdict: &Verdict) {
         first_barred(story),
     );
     entry(page, 2, "barred", &bar);
+    collateral(page, verdict);
+    if let Some(purged) = &verdict.purged {
+        let text = format!(
+            "commit {}, {}: the node keeps no positions and ledgers of it any more; this is told \
+             from the log",
+            purged.commit, purged.at.text
+        );
+        entry(page, 2, "purged", &text);
+    }
 }
 
-fn numbers(page: &mut String, verdict: &Verdict) {
+/// Adds the verdicts that were taken back, each with who did it and why.
+pub(super) fn undone(page: &mut String, undone: &[UndoneVerdict]) {
+    for (number, past) in (1..).zip(undone) {
+        title(page, &format!("VERDICT {number} of {}, TAKEN BACK", undone.len()));
+        body(page, &past.verdict);
+        collateral(page, &past.verdict);
+        let why = past.why.as_ref().map_or_else(
+            || "it is not on that validator's list any more".to_owned(),
+            |why| format!("\"{why}\""),
+        );
+        let text = format!(
+            "commit {}, {}, by {} {}: {why}",
+            past.undone.commit, past.undone.at.text, past.by, past.name
+        );
+        entry(page, 2, "taken back", &text);
+        let begins = match (past.epoch, past.reentry) {
+            (None, _) => "the name is barred no more".to_owned(),
+            (Some(epoch), Some("restored")) => {
+                format!("epoch {epoch} of the account, in the stage of before")
+            }
+            (Some(epoch), _) => format!("epoch {epoch} of the account, with a new challenge"),
+        };
+        entry(page, 2, "begins", &begins);
+    }
+}
+
+fn body(page: &mut String, verdict: &Verdict) {
+    let at = &verdict.decided;
+    entry(page, 2, "decided", &format!("commit {} at {}", at.commit, at.at.text));
+    entry(page, 2, "reason", verdict.reason);
+    let rule = format!("{} ({}): {}", verdict.rule, verdict.paragraph, verdict.rule_text);
+    entry(page, 2, "rule", &rule);
+    decided_by(page, &verdict.decided_by);
+    if let Some(fall) = &verdict.fall {
+        numbers(page, verdict, fall);
+    }
+    entry(page, 2, "decided on", &verdict.commit_inputs);
+    prices(page, &verdict.prices);
+    if let Some(fall) = &verdict.fall {
+        valuation(page, "The value at the decision, to be redone by hand:", &fall.valuation);
+    }
+}
+
+/// Says who decided, unless it was the rule: then everything it rests on is on the page.
+fn decided_by(page: &mut String, by: &DecidedBy) {
+    let (Some(name), Some(at)) = (&by.name, &by.stated_at) else { return };
+    let grounds = match &by.why {
+        Some(why) => format!("\"{why}\""),
+        None => "its grounds are in its own log".to_owned(),
+    };
+    let text = format!("{} {name}, at {} by its own account: {grounds}", by.kind, at.text);
+    entry(page, 2, "decided by", &text);
+}
+
+fn collateral(page: &mut String, verdict: &Verdict) {
+    let Some(slash) = &verdict.slash else { return };
+    let since = slash.since.as_ref().map_or_else(String::new, |place| {
+        format!(" in commit {}, {}", place.commit, place.at.text)
+    });
+    let text = format!(
+        "{:.2} % is forfeit (value / peak {} once flat): {}{since}",
+        slash.proportion * 100.0,
+        slash.drawdown,
+        slash.state
+    );
+    entry(page, 2, "collateral", &text);
+}
+
+fn numbers(page: &mut String, verdict: &Verdict, fall: &FallStory) {
     let limit = format!(
         "{} of the peak, so the ratio {} (rulebook source {}); switch drawdown_limit = {}: exactly \
          the limit is {}",
-        verdict.limit,
-        verdict.limit_ratio,
-        verdict.limit_source,
-        verdict.limit_switch,
-        if verdict.limit_switch == "ratio" { "a breach" } else { "judged in rounded per cent" },
+        fall.limit,
+        fall.limit_ratio,
+        fall.limit_source,
+        fall.limit_switch,
+        if fall.limit_switch == "ratio" { "a breach" } else { "judged in rounded per cent" },
     );
     entry(page, 2, "limit", &limit);
     let at = &verdict.decided;
-    let value = format!("{} at commit {}, {}", verdict.value, at.commit, at.at.text);
+    let value = format!("{} at commit {}, {}", fall.value, at.commit, at.at.text);
     entry(page, 2, "value", &value);
-    let commit =
-        verdict.peak.commit.map_or_else(String::new, |commit| format!("commit {commit}, "));
-    entry(page, 2, "peak", &format!("{} at {commit}{}", verdict.peak.value, verdict.peak.at.text));
-    let below = if verdict.ratio <= verdict.limit_ratio { "<=" } else { ">" };
+    let commit = fall.peak.commit.map_or_else(String::new, |commit| format!("commit {commit}, "));
+    entry(page, 2, "peak", &format!("{} at {commit}{}", fall.peak.value, fall.peak.at.text));
+    let below = if fall.ratio <= fall.limit_ratio { "<=" } else { ">" };
     let ratio = format!(
         "{} / {} = {} {below} {}",
-        verdict.value, verdict.peak.value, verdict.ratio, verdict.limit_ratio
+        fall.value, fall.peak.value, fall.ratio, fall.limit_ratio
     );
     entry(page, 2, "value / peak", &ratio);
     if verdict.reason == "LIQUIDATED" {
         let text = format!(
             "the portfolio is worth 0; the worst ratio of any sample before was {}",
-            verdict.worst_ratio
+            fall.worst_ratio
         );
         entry(page, 2, "", &text);
         return;
     }
-    if verdict.worst_ratio != verdict.ratio {
-        entry(page, 2, "worst ratio", &format!("{} in the retained cells", verdict.worst_ratio));
+    if fall.worst_ratio != fall.ratio {
+        entry(page, 2, "worst ratio", &format!("{} in the retained cells", fall.worst_ratio));
     }
     let lost = format!(
         "{:.2} % of the peak, {} % are allowed",
-        verdict.drawdown_percent,
-        limit_percent(verdict.limit)
+        fall.drawdown_percent,
+        limit_percent(fall.limit)
     );
     entry(page, 2, "lost", &lost);
 }

@@ -83,7 +83,7 @@ fn verdict(line: Option<&EliminationLine>) -> (String, String) {
     match line {
         Some(line) => (
             format!("{} in commit {}", line.reason, line.commit),
-            format!("{:.2} %", line.drawdown_percent),
+            line.drawdown_percent.map_or_else(String::new, |lost| format!("{lost:.2} %")),
         ),
         None => ("goes on".into(), String::new()),
     }
