@@ -5,6 +5,7 @@
 //! the same functions as a node's inputs, and a run whose orders are refused is an error, not a
 //! fast run.
 
+mod challenge;
 mod engine;
 mod log;
 mod memory;
@@ -20,6 +21,7 @@ use proctor_engine::OutOfOrder;
 use proctor_sequencer::{CommitError, OpenError};
 use serde::Serialize;
 
+pub use challenge::challenge;
 pub use engine::engine;
 pub use log::log;
 
