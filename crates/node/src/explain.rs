@@ -13,6 +13,7 @@
 //! * `ledger`: peak, new lows since that peak, last samples, worst drawdown, half-day cells;
 //! * `verdict`: rule, limit, numbers, prices, the valuation step by step, flat orders, the bar;
 //! * `standing`: of a living account, how far the next breach is;
+//! * `scoring`: complete days, metrics, penalties, rank in each asset class;
 //! * `notes`: anything else the log says about the account.
 //!
 //! A moment is `{"ms", "text"}`, a place in the log adds `"commit"`. Ratios are multiples of the
@@ -21,6 +22,7 @@
 mod arithmetic;
 mod observer;
 mod samples;
+mod scoring;
 mod standing;
 mod story;
 #[cfg(test)]
@@ -36,6 +38,7 @@ use proctor_types::{Stamp, TraderId};
 use crate::data_dir::{self, DataDirError};
 use observer::Observer;
 
+pub use scoring::{ClassStory, PenaltyStory, PlaceStory, Scoring};
 pub use story::{
     AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, Fill, FlatOrder,
     Ledger, MarkPoint, Moment, Note, OpenValue, OrderOutcome, OrderStory, PairValue, Place,

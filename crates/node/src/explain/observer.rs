@@ -14,7 +14,7 @@ use super::story::{
     AccountStory, After, AsOf, Asked, Counts, Fill, Note, OrderOutcome, OrderStory, PositionStory,
     PriceSource, RulebookStory, Size, Story, Verdict,
 };
-use super::{standing, verdict};
+use super::{scoring, standing, verdict};
 
 /// What the log has said about one trader so far.
 #[derive(Debug)]
@@ -355,6 +355,9 @@ impl Observer {
                 .rulebook_of(account)
                 .and_then(|rulebook| standing::standing(&rulebook.rules, account, view.stamp)),
         };
+        let scoring = view
+            .rulebook_of(account)
+            .and_then(|rulebook| scoring::scoring(&rulebook.rules, account, view));
         Story {
             schema: "proctor.explain/1",
             trader: self.trader.to_string(),
@@ -374,6 +377,7 @@ impl Observer {
                 .map(|ledgers| self.samples.story(ledgers.portfolio().initialized_at())),
             verdict: self.verdict,
             standing,
+            scoring,
             notes: self.notes,
         }
     }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use proctor_types::{Stamp, UtcMs};
 use serde::Serialize;
 
+use super::scoring::Scoring;
+
 /// A moment, for programs and for people.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Moment {
@@ -61,6 +63,8 @@ pub struct Story {
     pub verdict: Option<Verdict>,
     /// How far the next breach is; absent once the account has ended.
     pub standing: Option<Standing>,
+    /// How the account scores; absent before the first order.
+    pub scoring: Option<Scoring>,
     /// Whatever else the log says about the account.
     pub notes: Vec<Note>,
 }

@@ -1,10 +1,10 @@
-//! The whole page: account, verdict or standing, ledger, positions, orders.
+//! The whole page: account, verdict or standing, scoring, ledger, positions, orders.
 
 use proctor_node::explain::{Fill, Ledger, OrderOutcome, OrderStory, SamplePoint, Story};
 use proctor_node::report::{Align, Table, count, usd};
 
 use super::text::{clock, cut, date, entry, table, title, wrapped};
-use super::verdict;
+use super::{scoring, verdict};
 
 /// How many new lows are shown: the way down matters, its every step does not.
 const LOWS_SHOWN: usize = 6;
@@ -19,6 +19,9 @@ pub(super) fn page(story: &Story, last: Option<usize>) -> String {
     }
     if let Some(standing) = &story.standing {
         verdict::standing(&mut page, standing, story.account.size_usd);
+    }
+    if let Some(scoring) = &story.scoring {
+        scoring::scoring(&mut page, scoring);
     }
     if let Some(ledger) = &story.ledger {
         ledger_section(&mut page, ledger, story.verdict.is_some(), last);
