@@ -106,7 +106,6 @@ fn scoring<'a>(
     };
     let days = u32::try_from(field.cells / 2).unwrap_or(0);
     let run = move || {
-        let cpu0 = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default(); //TEMP
         let (elapsed, ranked) = timed(|| {
             let scorer = Scorer::new(black_box(rulebook), field.now);
             let position = ScoredPosition {
@@ -136,12 +135,10 @@ fn scoring<'a>(
                 black_box(scores).classes.values().map(|one| one.scores.len()).sum::<usize>(),
             )
         });
-        let cpu1 = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default(); //TEMP
         eprintln!(
             "TEMP {traders} {} -> {}",
             cpu0.split(' ').next().unwrap_or(""),
             cpu1.split(' ').next().unwrap_or("")
-        ); //TEMP
         // Everyone has every day and a place in both classes.
         if ranked != (traders, 2 * traders) {
             return Err(BenchError::Workload(format!("{ranked:?} of {traders} traders scored")));

@@ -229,7 +229,11 @@ fn s_7_the_scoring_of_an_account_counts_complete_days_and_names_its_penalties() 
     let scoring = told(batches).scoring.expect("there is a ledger");
     assert_eq!((scoring.complete_days, scoring.field), (2, 1));
     let penalties = scoring.penalties.expect("there is a ledger");
-    assert_eq!((penalties.drawdown, penalties.collateral), (1.0, 0.01), "100,000 USD is too little");
+    assert_eq!(
+        (penalties.drawdown, penalties.collateral),
+        (1.0, 0.01),
+        "100,000 USD is too little"
+    );
     assert!(penalties.risk_profile > 0.99 && penalties.product < 0.01, "{penalties:?}");
     let [crypto, forex] = scoring.classes.as_slice() else { panic!("{:?}", scoring.classes) };
     assert_eq!((crypto.class.as_str(), crypto.days, crypto.minimum_days), ("crypto", 2, 7));
