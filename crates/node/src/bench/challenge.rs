@@ -135,10 +135,6 @@ fn scoring<'a>(
                 black_box(scores).classes.values().map(|one| one.scores.len()).sum::<usize>(),
             )
         });
-        eprintln!(
-            "TEMP {traders} {} -> {}",
-            cpu0.split(' ').next().unwrap_or(""),
-            cpu1.split(' ').next().unwrap_or("")
         // Everyone has every day and a place in both classes.
         if ranked != (traders, 2 * traders) {
             return Err(BenchError::Workload(format!("{ranked:?} of {traders} traders scored")));
