@@ -217,10 +217,10 @@ fn names_that_begin_with_what_was_typed_come_before_similar_ones() {
 #[test]
 fn s_7_the_scoring_of_an_account_counts_complete_days_and_names_its_penalties() {
     let day = proctor_types::time::DAY_MS;
-    // From the noon of the 6th on; the first cell counts from its beginning, so the 7th and the
-    // 8th are complete, and of the 9th the first half only.
-    let mut batches =
-        vec![at(0, vec![price("BTCUSD", 0, 60_000.0), order("one", "BTCUSD", Side::Long, 0.1)])];
+    // From a minute past the noon of the 6th on. The first cell counts from its beginning, which is
+    // that noon: the 7th and the 8th are complete, of the 6th and the 9th there is one half each.
+    let first = vec![price("BTCUSD", 60_000, 60_000.0), order("one", "BTCUSD", Side::Long, 0.1)];
+    let mut batches = vec![at(60_000, first)];
     for half in 1..=6 {
         let ms = half * day / 2 + 1_000;
         let number = 60_000.0 + 300.0 * f64::from(u32::try_from(half).expect("few"));
