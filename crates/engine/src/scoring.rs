@@ -23,6 +23,7 @@ mod tests;
 pub mod weights;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proctor_types::{AssetClass, TradePair, TraderId, Usd, UtcMs};
 
@@ -30,7 +31,9 @@ use self::averages::Weights;
 use self::days::{Calendar, ForexDays};
 use self::metrics::Terms;
 use self::segmentation::class_record;
+use crate::account::Account;
 use crate::ledgers::{Bundle, Ledger};
+use crate::positions::position::Position;
 use crate::rulebook::Rulebook;
 
 pub use combination::{ClassScores, Score, Scores};
@@ -128,6 +131,24 @@ impl<'a> Scorer<'a> {
             positions,
             account_size,
         }
+    }
+
+    /// Returns `account` as a contestant with those of its positions that `counts`.
+    #[must_use]
+    pub fn contestant_of(
+        &self,
+        account: &'a Account,
+        counts: impl Fn(&Position) -> bool,
+    ) -> Contestant<'a> {
+        let book = account.book.pairs().iter();
+        let positions = book
+            .flat_map(|pair| pair.closed().iter().map(Arc::as_ref).chain(pair.open.as_ref()))
+            .filter(|position| counts(position))
+            .map(|position| ScoredPosition::of(&self.rulebook.scoring, position))
+            .collect();
+        let ledgers = account.ledgers.as_ref().map(Ledgers::from).unwrap_or_default();
+        let size = account.terms.size(self.rulebook, self.now);
+        self.contestant(&account.trader, &ledgers, positions, Some(size))
     }
 
     /// Returns what metrics of `class` are computed by; no minimum of days with `None`.

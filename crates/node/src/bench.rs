@@ -11,6 +11,7 @@ mod log;
 mod memory;
 mod recovery;
 mod rounds;
+mod scoring;
 mod workload;
 
 use std::io;
@@ -22,6 +23,7 @@ use proctor_sequencer::{CommitError, OpenError};
 use serde::Serialize;
 
 pub use challenge::challenge;
+pub use scoring::scoring;
 pub use engine::engine;
 pub use log::log;
 

@@ -17,6 +17,7 @@
 //! * `standing`: of a living account, how far the next breach is;
 //! * `stage`: the stage the trader is in, its time limit and what a promotion asks for;
 //! * `stages`: every move from one stage to another;
+//! * `scoring`: complete days, metrics, penalties, rank in each asset class;
 //! * `notes`: anything else the log says about the account.
 //!
 //! A moment is `{"ms", "text"}`, a place in the log adds `"commit"`. Ratios are multiples of the
@@ -25,6 +26,7 @@
 mod arithmetic;
 mod observer;
 mod samples;
+mod scoring;
 mod stages;
 mod standing;
 mod story;
@@ -43,6 +45,7 @@ use crate::data_dir::{self, DataDirError};
 use observer::Observer;
 pub(crate) use standing::standing;
 
+pub use scoring::{ClassStory, PenaltyStory, PlaceStory, Scoring};
 pub use stages::{StageMove, StageNow};
 pub use story::{
     AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, DecidedBy, FallStory,

@@ -45,7 +45,10 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     };
     match &args.name {
         Name::Engine => bench::engine(scale, &mut report)?,
-        Name::Challenge => bench::challenge(scale, &mut report)?,
+        Name::Challenge => {
+            bench::challenge(scale, &mut report)?;
+            bench::scoring(scale, &mut report)?;
+        }
         Name::Log { data } => {
             let parent = data.as_deref().unwrap_or(Path::new("data/bench"));
             bench::log(scale, parent, &mut report)?;

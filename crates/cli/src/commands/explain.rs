@@ -1,6 +1,7 @@
 //! `proctor explain`: the story of one account, as a page for people or as JSON.
 
 mod page;
+mod scoring;
 mod verdict;
 
 use std::path::PathBuf;

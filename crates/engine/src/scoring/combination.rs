@@ -183,3 +183,60 @@ pub fn gini(scores: &[f64]) -> Option<f64> {
 pub(super) fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scoring::tests::{close, rules};
+
+    fn all(values: &[f64]) -> Vec<Option<f64>> {
+        values.iter().copied().map(Some).collect()
+    }
+
+    #[test]
+    fn s_50_test_86_percentiles_count_what_is_strictly_less() {
+        assert_eq!(percentiles(&[]), []);
+        assert_eq!(percentiles(&all(&[4.0, 3.0, 2.0, 1.0])), [0.75, 0.5, 0.25, 0.0]);
+        assert_eq!(percentiles(&all(&[7.0; 4])), [0.0; 4], "ties are all nothing");
+        assert_eq!(percentiles(&all(&[1.0, 2.0, 2.0, -0.0, 0.0])), [0.4, 0.6, 0.6, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn s_50_s_51_test_87_a_single_trader_ranks_at_one() {
+        assert_eq!(percentiles(&all(&[-5.0])), [1.0]);
+        assert_eq!(softmax(&rules().scoring, &[0.3]), [1.0]);
+    }
+
+    #[test]
+    fn s_22_who_did_not_trade_a_class_ranks_below_a_loser_in_it() {
+        assert_eq!(percentiles(&[Some(-5.0), None, Some(3.0), None]), [0.5, 0.0, 0.75, 0.0]);
+        assert_eq!(percentiles(&[None]), [0.0]);
+    }
+
+    #[test]
+    fn s_51_the_softmax_of_the_table() {
+        let shares = softmax(&rules().scoring, &[0.75, 0.5, 0.25, 0.0]);
+        for (share, expected) in shares.iter().zip([0.816_626_12, 0.154_240_75, 0.029_132_31, 0.0])
+        {
+            assert!((share - expected).abs() < 5e-9, "{share}");
+        }
+    }
+
+    #[test]
+    fn s_51_scores_of_zero_have_no_share_and_nobody_has_one_when_all_are() {
+        assert_eq!(softmax(&rules().scoring, &[]), []);
+        assert_eq!(softmax(&rules().scoring, &[0.0; 3]), [0.0; 3]);
+        let with_zero = softmax(&rules().scoring, &[0.5, 0.0, 0.25]);
+        let without = softmax(&rules().scoring, &[0.5, 0.25]);
+        assert_eq!([with_zero[0], with_zero[2]], without[..]);
+    }
+
+    #[test]
+    fn s_23_competitiveness_is_the_gini_coefficient() {
+        close(gini(&[4.0, 1.0, 3.0, 2.0]).unwrap(), 0.25);
+        assert_eq!(gini(&[0.5; 4]), Some(0.0));
+        close(gini(&[0.0, 0.0, 10.0]).unwrap(), 2.0 / 3.0);
+        assert_eq!((gini(&[]), gini(&[0.0, 0.0])), (None, None));
+        assert_eq!(gini(&[-1.0, 0.5, 0.5]), Some(0.0), "negative ones are left out");
+    }
+}

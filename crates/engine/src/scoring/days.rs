@@ -221,3 +221,93 @@ pub(super) fn open_loss(switch: OpenLoss, cell: &Cell) -> f64 {
         OpenLoss::LastChange => cell.unrealized_pnl.min(0.0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rulebook::Switches;
+    use crate::scoring::tests::{cells, close, ledger, rules};
+
+    fn record(rulebook: &Rulebook, cells: &[Cell]) -> Record {
+        Record::of_ledger(rulebook, Calendar::EveryDay, &ledger(cells))
+    }
+
+    fn dates(record: &Record) -> Vec<String> {
+        record.days.dates().map(|date| date.to_string()).collect()
+    }
+
+    #[test]
+    fn s_3_a_day_is_complete_with_two_full_cells_that_begin_on_it() {
+        let mut cells = cells(0, &[(0.01, 1.0), (0.02, 2.0), (0.04, 4.0)]);
+        cells[2].accum_ms -= 1;
+        assert_eq!(dates(&record(&rules(), &cells)), ["2025-11-04", "2025-11-06"]);
+        cells.remove(1);
+        assert_eq!(dates(&record(&rules(), &cells)), ["2025-11-06"], "one cell is half a day");
+        let twice = cells[3];
+        cells.insert(3, twice);
+        assert!(dates(&record(&rules(), &cells)).is_empty(), "three cells are no day either");
+    }
+
+    #[test]
+    fn s_5_gaps_are_absent_and_returns_are_sums() {
+        let mut all = cells(0, &[(0.01, 0.0)]);
+        all.extend(cells(5, &[(-0.02, 0.0)]));
+        all[1].gain = 0.005;
+        all[1].loss = -0.001;
+        let record = record(&rules(), &all);
+        assert_eq!(dates(&record), ["2025-11-04", "2025-11-09"]);
+        close(record.days.returns()[0], 0.014);
+        close(record.days.returns()[1], -0.02);
+    }
+
+    #[test]
+    fn s_6_the_last_complete_day_bears_the_open_loss_of_its_last_cell() {
+        let mut cells = cells(0, &[(0.0, 100.0), (0.0, 50.0), (0.0, 7.0)]);
+        // An old open loss that got a little better, and a third day that is not complete.
+        (cells[3].unrealized_pnl, cells[3].unrealized_pnl_total) = (10.0, -30.0);
+        cells.pop();
+        let profits = |rulebook: &Rulebook| record(rulebook, &cells).days.profits().to_vec();
+        assert_eq!(profits(&rules()), [100.0, 20.0]);
+        let mut parity = rules();
+        parity.switches = Switches::PARITY;
+        assert_eq!(profits(&parity), [100.0, 50.0], "the reference sees the change only");
+    }
+
+    #[test]
+    fn s_6_an_open_gain_is_not_counted() {
+        let mut cells = cells(0, &[(0.0, 100.0)]);
+        cells[1].unrealized_pnl_total = 30.0;
+        assert_eq!(record(&rules(), &cells).days.profits(), [100.0]);
+    }
+
+    #[test]
+    fn s_4_days_on_which_forex_is_closed_are_no_days_of_a_forex_class() {
+        // Tuesday the 4th to Monday the 10th; the 8th is a Saturday.
+        let days = ledger(&cells(0, &[(0.01, 1.0); 7]));
+        let now = days.last_update().unwrap();
+        for (switches, expected) in [(rules().switches, 6), (Switches::PARITY, 7)] {
+            let mut rulebook = rules();
+            rulebook.switches = switches;
+            for table in [now, UtcMs(0)] {
+                // Far from its table the calendar computes each day.
+                let forex = ForexDays::up_to(table, rulebook.ledger.window.value);
+                let count = |class: AssetClass| {
+                    let calendar = Calendar::of_class(&rulebook, class, &forex);
+                    Record::of_ledger(&rulebook, calendar, &days).days.count()
+                };
+                assert_eq!((count(AssetClass::Forex), count(AssetClass::Crypto)), (expected, 7));
+            }
+        }
+        assert_eq!(complete_days(&rules(), &days), 7, "S-7: a portfolio trades every day");
+    }
+
+    #[test]
+    fn s_10_the_drawdown_is_the_worst_of_any_cell_and_a_total_loss_without_cells() {
+        let mut cells = cells(0, &[(0.0, 0.0); 2]);
+        (cells[1].worst_drawdown, cells[3].worst_drawdown) = (0.93, 0.95);
+        assert_eq!(record(&rules(), &cells).drawdown(), 0.93);
+        assert_eq!(record(&rules(), &[]).drawdown(), 0.0);
+        cells[0].worst_drawdown = -3.0;
+        assert_eq!(record(&rules(), &cells).drawdown(), 0.0);
+    }
+}

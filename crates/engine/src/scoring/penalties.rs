@@ -104,3 +104,96 @@ impl Scorer<'_> {
         Some((floor + (1.0 - floor) * share).clamp(floor, 1.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledgers::Cell;
+    use crate::rulebook::Switches;
+    use crate::scoring::Ledgers;
+    use crate::scoring::tests::{Series, close, ledger, rules, trader};
+
+    fn usd(number: f64) -> Option<Usd> {
+        Some(Usd::new(number).unwrap())
+    }
+
+    fn of_ratio(ratio: f64) -> f64 {
+        let fallen = ledger(&[Cell { worst_drawdown: ratio, ..Cell::default() }]);
+        drawdown_penalty(&rules(), Some(&fallen))
+    }
+
+    #[test]
+    fn s_3_7_a_drawdown_of_the_limit_excludes_and_no_ledger_does_not() {
+        assert_eq!([1.0, 0.95, 0.900_000_1].map(of_ratio), [1.0; 3]);
+        assert_eq!([0.9, 0.5, -1.0].map(of_ratio), [0.0; 3]);
+        assert_eq!(drawdown_penalty(&rules(), None), 1.0);
+        assert_eq!(drawdown_penalty(&rules(), Some(&ledger(&[]))), 0.0, "no cell is a total loss");
+    }
+
+    #[test]
+    fn s_12_test_90_in_parity_exactly_ten_per_cent_passes() {
+        let mut rulebook = rules();
+        rulebook.switches = Switches::PARITY;
+        let penalty = |ratio: f64| {
+            let fallen = ledger(&[Cell { worst_drawdown: ratio, ..Cell::default() }]);
+            drawdown_penalty(&rulebook, Some(&fallen))
+        };
+        assert_eq!((penalty(0.9), penalty(0.899_999_9), penalty(0.89)), (1.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn s_3_7_the_risk_penalty_is_never_one() {
+        for (score, expected) in [(0.0, 0.991_84), (1.0, 0.689_97)] {
+            assert!((risk_penalty(&rules(), score) - expected).abs() < 5e-6);
+        }
+    }
+
+    #[test]
+    fn s_3_7_a_small_or_unknown_account_keeps_a_hundredth() {
+        let sizes = [usd(150_000.0), usd(500_000.0), usd(149_999.99), usd(0.0), None];
+        let factors = sizes.map(|size| collateral_penalty(&rules(), size));
+        assert_eq!(factors, [1.0, 1.0, 0.01, 0.01, 0.01]);
+    }
+
+    #[test]
+    fn s_24_test_88_who_has_positions_but_no_ledger_is_not_penalised() {
+        let (rulebook, name) = (rules(), trader("alice"));
+        let scorer = Scorer::new(&rulebook, UtcMs(0));
+        let open = |return_at_close| ScoredPosition {
+            opened_at: UtcMs(0),
+            is_closed: false,
+            return_at_close,
+            is_flagged: false,
+        };
+        let penalties = |positions: Vec<ScoredPosition>| {
+            let one = scorer.contestant(&name, &Ledgers::default(), positions, usd(150_000.0));
+            scorer.penalties(&one).map(|penalties| penalties.product())
+        };
+        assert_eq!(penalties(vec![open(0.99)]), None);
+        assert!(penalties(vec![open(1.01)]).is_some(), "a winning open position does not count");
+        assert!(penalties(Vec::new()).is_some());
+    }
+
+    #[test]
+    fn s_33_the_risk_adjusted_penalty_follows_the_ratio_to_the_target() {
+        let rules = rules().scoring.risk_adjusted;
+        for (ratio, expected) in
+            [(0.0, 0.200_18), (0.3, 0.211_82), (0.6, 0.6), (0.9, 0.988_18), (1.0, 0.997_05)]
+        {
+            let share = sigmoid(ratio, rules.shift.value, rules.spread.value);
+            let penalty = rules.floor.value + (1.0 - rules.floor.value) * share;
+            assert!((penalty - expected).abs() < 5e-6, "{ratio}: {penalty}");
+        }
+    }
+
+    #[test]
+    fn s_33_a_ledger_without_cells_has_no_risk_adjusted_penalty() {
+        let rulebook = rules();
+        let scorer = Scorer::new(&rulebook, UtcMs(0));
+        let penalty = |record: &Record| scorer.risk_adjusted_penalty(AssetClass::Crypto, record);
+        assert_eq!(penalty(&Record::default()), Some(1.0));
+        let poor = Series::of_returns(365.0, false, &[-0.001; 20]).record;
+        close(penalty(&poor).unwrap(), 0.2);
+        assert_eq!(scorer.risk_adjusted_penalty(AssetClass::Indices, &poor), None);
+    }
+}

@@ -255,3 +255,118 @@ pub fn risk_score(rules: &RiskProfileRules, positions: &[ScoredPosition]) -> f64
     }
     flagged / all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scoring::tests::{close, rules};
+
+    const HOUR: i64 = 3_600_000;
+
+    /// Returns orders at these hours, counted from the second of 1970, with these changes of leverage and prices.
+    fn fills(orders: &[(i64, f64, f64)]) -> Vec<Fill> {
+        let fill = |(hour, leverage, price): &(i64, f64, f64)| Fill {
+            at: UtcMs((hour + 1) * HOUR),
+            leverage: *leverage,
+            price: *price,
+        };
+        orders.iter().map(fill).collect()
+    }
+
+    fn profile(side: Side, is_closed: bool, orders: &[(i64, f64, f64)]) -> RiskProfile {
+        let btc = TradePair::from_id("BTCUSD").unwrap();
+        RiskProfile::of(&rules().scoring.risk_profile, btc, side, is_closed, &fills(orders))
+    }
+
+    fn is_flagged(side: Side, is_closed: bool, orders: &[(i64, f64, f64)]) -> bool {
+        profile(side, is_closed, orders).flags(&rules().scoring.risk_profile).all_kinds()
+    }
+
+    const DOUBLING: [(i64, f64, f64); 4] =
+        [(0, 0.05, 100.0), (1, 0.05, 99.0), (9, 0.1, 98.0), (10, 0.2, 97.0)];
+
+    #[test]
+    fn s_32_doubling_down_at_odd_times_is_flagged() {
+        let profile = profile(Side::Long, false, &DOUBLING);
+        assert_eq!((profile.steps, profile.monotonic_steps), (3, 3));
+        close(profile.margin, (0.4 - 0.01) / 0.49);
+        close(profile.advancement, 8.0);
+        close(profile.irregularity, (7.0 + 14.0 + 7.0) / 30.0);
+        assert!(is_flagged(Side::Long, false, &DOUBLING));
+    }
+
+    #[test]
+    fn s_32_a_short_is_judged_as_its_mirror_image() {
+        let mirrored = DOUBLING.map(|(hour, leverage, price)| (hour, -leverage, 200.0 - price));
+        assert!(is_flagged(Side::Short, false, &mirrored));
+        let winning = DOUBLING.map(|(hour, leverage, price)| (hour, -leverage, price));
+        assert!(!is_flagged(Side::Short, false, &winning));
+    }
+
+    #[test]
+    fn s_32_every_kind_of_reason_must_hold() {
+        let even = [0, 1, 2, 3].into_iter().zip(DOUBLING).map(|(hour, (_, l, p))| (hour, l, p));
+        assert!(!is_flagged(Side::Long, false, &even.collect::<Vec<_>>()), "evenly spaced");
+        let rising = DOUBLING.map(|(hour, leverage, price)| (hour, leverage, 200.0 - price));
+        assert!(!is_flagged(Side::Long, false, &rising), "added to a winner");
+        let tiny = DOUBLING.map(|(hour, leverage, price)| (hour, leverage / 100.0, price));
+        let small = profile(Side::Long, false, &tiny);
+        assert!(small.margin < 0.5 && small.advancement < 1.5, "{small:?}");
+        assert!(!is_flagged(Side::Long, false, &tiny), "never large");
+    }
+
+    #[test]
+    fn s_32_the_closing_order_is_no_step_but_the_margin_and_the_times_look_at_all() {
+        let orders = [(0, 0.1, 100.0), (1, 0.1, 90.0), (3, -0.2, 80.0)];
+        let closed = profile(Side::Long, true, &orders);
+        let open = profile(Side::Long, false, &orders);
+        assert_eq!((closed.steps, open.steps), (1, 1));
+        close(closed.advancement, 2.0);
+        close(open.advancement, 0.2 / 0.01);
+        assert_eq!(closed.margin, open.margin);
+        assert_eq!(closed.irregularity, 0.0, "largest at the second order: no rhythm");
+    }
+
+    #[test]
+    fn s_32_a_position_that_passes_through_zero_has_an_average_still() {
+        let orders = [(0, 0.1, 100.0), (1, -0.1, 90.0), (2, 0.2, 95.0), (3, 0.1, 1.0)];
+        let profile = profile(Side::Long, false, &orders);
+        assert!(profile.monotonic_steps <= 2 && profile.advancement.is_finite());
+    }
+
+    #[test]
+    fn s_32_a_position_of_one_order_or_none_says_nothing() {
+        for orders in [&[][..], &[(0, 0.1, 100.0)]] {
+            let profile = profile(Side::Long, false, orders);
+            assert_eq!((profile.steps, profile.monotonic_steps), (0, 0));
+            assert_eq!(profile.irregularity, 0.0);
+        }
+    }
+
+    fn position(return_at_close: f64, is_flagged: bool) -> ScoredPosition {
+        ScoredPosition { opened_at: UtcMs(0), is_closed: true, return_at_close, is_flagged }
+    }
+
+    #[test]
+    fn s_31_flagged_positions_weigh_by_what_they_earned() {
+        let rules = rules().scoring.risk_profile;
+        let score = |positions: &[ScoredPosition]| risk_score(&rules, positions);
+        assert_eq!(score(&[]), 0.0);
+        assert_eq!(score(&[position(2.0, false)]), 0.0);
+        assert_eq!(score(&[position(1.0, true), position(1.0, false)]), 0.5);
+        let power = float::pow(1.02, 100.0);
+        close(score(&[position(1.02, true), position(1.0, false)]), power / (power + 1.0));
+        assert_eq!(score(&[position(0.0, true)]), 1.0, "a total loss has a logarithm too");
+    }
+
+    #[test]
+    fn s_30_a_closed_position_counts_by_its_opening_and_an_open_one_while_it_loses() {
+        let rules = rules().scoring;
+        let window = rules.position_window.value.0;
+        assert!(position(1.0, false).counts(&rules, UtcMs(window)));
+        assert!(!position(1.0, false).counts(&rules, UtcMs(window + 1)));
+        let open = |value| ScoredPosition { is_closed: false, ..position(value, false) };
+        assert!(open(0.999).counts(&rules, UtcMs(10 * window)));
+        assert!(!open(1.0).counts(&rules, UtcMs(0)));
+    }
+}

@@ -87,3 +87,73 @@ fn add(switch: ClassDrawdown, whole: &mut Cell, part: &Cell) {
     whole.accum_ms = whole.accum_ms.max(part.accum_ms);
     whole.open_ms = whole.open_ms.max(part.open_ms);
 }
+
+#[cfg(test)]
+mod tests {
+    use proctor_types::TradePair;
+
+    use super::*;
+    use crate::rulebook::Switches;
+    use crate::scoring::days::ForexDays;
+    use crate::scoring::tests::{cells, close, ledger, rules};
+
+    fn pair(id: &str) -> TradePair {
+        TradePair::from_id(id).unwrap()
+    }
+
+    fn merged(switch: ClassDrawdown, class: AssetClass, pairs: &[(&str, &Ledger)]) -> Vec<Cell> {
+        let pairs = pairs.iter().map(|(id, ledger)| (pair(id), *ledger)).collect();
+        let mut merged = Vec::new();
+        merged_cells(switch, class, &Ledgers { portfolio: None, pairs }, |cell| merged.push(*cell));
+        merged
+    }
+
+    #[test]
+    fn s_20_cells_of_the_same_end_are_summed_and_others_stand_in_order_of_time() {
+        let bitcoin = ledger(&cells(0, &[(0.01, 10.0), (0.02, 20.0)]));
+        let ether = ledger(&cells(1, &[(-0.005, -1.0), (0.03, 3.0)]));
+        let euro = ledger(&cells(0, &[(0.5, 500.0)]));
+        let pairs = [("BTCUSD", &bitcoin), ("ETHUSD", &ether), ("EURUSD", &euro)];
+        let whole = merged(ClassDrawdown::Worst, AssetClass::Crypto, &pairs);
+        assert!(whole.is_sorted_by_key(|cell| cell.last_update));
+        let profits: Vec<f64> = whole.iter().map(|cell| cell.realized_pnl).collect();
+        assert_eq!(profits, [10.0, 0.0, 19.0, 0.0, 3.0, 0.0]);
+        close(whole[2].gain, 0.02);
+        close(whole[2].loss, -0.005);
+    }
+
+    #[test]
+    fn s_20_a_class_falls_as_deep_as_its_worst_pair_and_in_parity_as_the_first() {
+        let mut of_bitcoin = cells(0, &[(0.0, 0.0)]);
+        let mut of_ether = of_bitcoin.clone();
+        of_bitcoin[1] = Cell { worst_drawdown: 0.97, value: 1.1, open_ms: 5, ..of_bitcoin[1] };
+        of_ether[1] = Cell {
+            worst_drawdown: 0.91,
+            value: 0.9,
+            open_ms: 7,
+            unrealized_pnl_total: -40.0,
+            ..of_ether[1]
+        };
+        let (bitcoin, ether) = (ledger(&of_bitcoin), ledger(&of_ether));
+        let pairs = [("BTCUSD", &bitcoin), ("ETHUSD", &ether)];
+        let levels = |switch| {
+            let cell = merged(switch, AssetClass::Crypto, &pairs)[1];
+            (cell.worst_drawdown, cell.value, cell.open_ms, cell.unrealized_pnl_total)
+        };
+        assert_eq!(levels(ClassDrawdown::Worst), (0.91, 1.1 * 0.9, 7, -40.0));
+        assert_eq!(levels(ClassDrawdown::FirstPair), (0.97, 1.1, 5, 0.0));
+    }
+
+    #[test]
+    fn s_20_a_class_that_is_not_traded_has_no_cells_and_scores_as_such() {
+        let bitcoin = ledger(&cells(0, &[(0.01, 10.0)]));
+        let pairs = [("BTCUSD", &bitcoin)];
+        assert!(merged(ClassDrawdown::Worst, AssetClass::Forex, &pairs).is_empty());
+        let rulebook = rules();
+        let forex = ForexDays::up_to(UtcMs(0), rulebook.ledger.window.value);
+        let ledgers = Ledgers { portfolio: None, pairs: vec![(pair("BTCUSD"), &bitcoin)] };
+        let record = class_record(&rulebook, Calendar::Forex(&forex), AssetClass::Forex, &ledgers);
+        assert_eq!(record, Record::default());
+        assert_eq!(Switches::PARITY.merge_class_mdd, ClassDrawdown::FirstPair);
+    }
+}

@@ -81,3 +81,73 @@ pub fn by_rank<'c>(
 fn descending(one: f64, other: f64) -> Ordering {
     (other + 0.0).total_cmp(&(one + 0.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use proctor_types::AssetClass;
+
+    use super::*;
+    use crate::scoring::combination::{ClassScores, Score};
+    use crate::scoring::tests::{cells, close, contestant_of_days, ledger, rules, trader};
+
+    #[test]
+    fn s_53_the_overall_weight_is_the_share_of_each_class_times_its_emission() {
+        let names = ["alice", "bob", "carol", "dave"].map(trader);
+        let contestants: Vec<_> = names.iter().map(|name| contestant_of_days(name, 3)).collect();
+        let contestants: Vec<_> = contestants.iter().collect();
+        let class = |shares: [f64; 3]| ClassScores {
+            scores: names
+                .iter()
+                .zip(shares)
+                .map(|(trader, share)| Score { trader, combined: share, softmax: share })
+                .collect(),
+            competitiveness: None,
+        };
+        let scores = Scores {
+            classes: BTreeMap::from([
+                (AssetClass::Crypto, class([0.2, 0.6, 0.0])),
+                (AssetClass::Forex, class([0.4, 0.4, 0.0])),
+            ]),
+            excluded: vec![&names[3]],
+        };
+        let weights = overall(&rules(), &contestants, &scores);
+        let order: Vec<&str> = weights.iter().map(|(trader, _)| trader.as_str()).collect();
+        assert_eq!(order, ["bob", "alice", "carol", "dave"]);
+        for ((_, weight), expected) in weights.iter().zip([0.5 / 0.8, 0.3 / 0.8, 0.0, 0.0]) {
+            close(*weight, expected);
+        }
+    }
+
+    #[test]
+    fn s_53_a_single_trader_has_everything_and_nobody_has_what_is_nothing() {
+        let name = trader("alice");
+        let alone = contestant_of_days(&name, 0);
+        assert_eq!(overall(&rules(), &[&alone], &Scores::default()), [(&name, 1.0)]);
+        assert_eq!(overall(&rules(), &[&alone, &alone], &Scores::default()), []);
+    }
+
+    #[test]
+    fn s_54_test_89_weights_by_rank_run_evenly_from_the_best_to_the_worst() {
+        let names = ["alice", "bob", "carol"].map(trader);
+        let ledgers = [4, 16, 1].map(|days| ledger(&cells(0, &vec![(0.0, 0.0); days])));
+        let contestants: Vec<_> = names
+            .iter()
+            .zip(&ledgers)
+            .map(|(name, ledger)| {
+                let mut one = contestant_of_days(name, 0);
+                one.portfolio = Some(ledger);
+                one
+            })
+            .collect();
+        let contestants: Vec<_> = contestants.iter().collect();
+        // Sixteen days count twice as much as four, so bob's smaller weight comes out ahead.
+        let weights = [(&names[0], 0.5), (&names[1], 0.3), (&names[2], 0.2)];
+        let ranked = by_rank(&rules(), &contestants, &weights);
+        let order: Vec<&str> = ranked.iter().map(|(trader, _)| trader.as_str()).collect();
+        assert_eq!(order, ["bob", "alice", "carol"]);
+        for ((_, weight), expected) in ranked.iter().zip([2.4e-5, 1.95e-5, 1.5e-5]) {
+            close(*weight, expected);
+        }
+        assert_eq!(by_rank(&rules(), &contestants, &weights[..1])[0].1, 2.4e-5);
+    }
+}

@@ -16,7 +16,7 @@ use super::story::{
     AccountStory, After, AsOf, Asked, Counts, Fill, Note, OrderOutcome, OrderStory, PositionStory,
     PriceSource, RulebookStory, Size, Story, UndoneVerdict, Verdict,
 };
-use super::{standing, verdict};
+use super::{scoring, standing, verdict};
 
 /// What the log has said about one trader so far.
 #[derive(Debug)]
@@ -429,6 +429,9 @@ impl Observer {
         let stage = view
             .rulebook_of(account)
             .and_then(|rulebook| stages::now(&rulebook.rules, account, view.stamp));
+        let scoring = view
+            .rulebook_of(account)
+            .and_then(|rulebook| scoring::scoring(&rulebook.rules, account, view));
         Story {
             schema: "proctor.explain/1",
             trader: self.trader.to_string(),
@@ -448,6 +451,7 @@ impl Observer {
             standing,
             stage,
             stages: self.stages,
+            scoring,
             notes: self.notes,
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proctor_types::{Stamp, UtcMs};
 use serde::Serialize;
 
+use super::scoring::Scoring;
 use super::stages::{StageMove, StageNow};
 
 /// A moment, for programs and for people.
@@ -69,6 +70,8 @@ pub struct Story {
     pub stage: Option<StageNow>,
     /// Every move from one stage to another, in the order of the log.
     pub stages: Vec<StageMove>,
+    /// How the account scores; absent before the first order.
+    pub scoring: Option<Scoring>,
     /// Whatever else the log says about the account.
     pub notes: Vec<Note>,
 }

@@ -215,3 +215,32 @@ fn names_that_begin_with_what_was_typed_come_before_similar_ones() {
     assert_eq!(found("trend-0008")[0], "trend-0007");
     assert!(found("zzzzzzzzzzzz").is_empty());
 }
+
+#[test]
+fn s_7_the_scoring_of_an_account_counts_complete_days_and_names_its_penalties() {
+    let day = proctor_types::time::DAY_MS;
+    // From a minute past the noon of the 6th on. The first cell counts from its beginning, which is
+    // that noon: the 7th and the 8th are complete, of the 6th and the 9th there is one half each.
+    let first = vec![price("BTCUSD", 60_000, 60_000.0), order("one", "BTCUSD", Side::Long, 0.1)];
+    let mut batches = vec![at(60_000, first)];
+    for half in 1..=6 {
+        let ms = half * day / 2 + 1_000;
+        let number = 60_000.0 + 300.0 * f64::from(u32::try_from(half).expect("few"));
+        batches.push(at(ms, vec![price("BTCUSD", ms, number)]));
+    }
+    let scoring = told(batches).scoring.expect("there is a ledger");
+    assert_eq!((scoring.complete_days, scoring.field), (2, 1));
+    let penalties = scoring.penalties.expect("there is a ledger");
+    assert_eq!(
+        (penalties.drawdown, penalties.collateral),
+        (1.0, 0.01),
+        "100,000 USD is too little"
+    );
+    assert!(penalties.risk_profile > 0.99 && penalties.product < 0.01, "{penalties:?}");
+    let [crypto, forex] = scoring.classes.as_slice() else { panic!("{:?}", scoring.classes) };
+    assert_eq!((crypto.class.as_str(), crypto.days, crypto.minimum_days), ("crypto", 2, 7));
+    assert_eq!((forex.class.as_str(), forex.days), ("forex", 0));
+    assert_eq!(crypto.ranked_by, ["pnl"]);
+    assert_eq!(crypto.metrics["sharpe"], -100.0, "two days say nothing");
+    assert!(crypto.daily_return > 0.0 && crypto.place.is_none(), "nobody to be ranked against");
+}

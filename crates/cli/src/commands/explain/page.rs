@@ -1,9 +1,9 @@
-//! The whole page: account, verdict or standing, ledger, positions, orders.
+//! The whole page: account, verdict or standing, scoring, ledger, positions, orders.
 
 use proctor_node::explain::{Fill, Ledger, OrderOutcome, OrderStory, SamplePoint, Story};
 use proctor_node::report::{Align, Table, count, usd};
 
-use super::verdict;
+use super::{scoring, verdict};
 use crate::commands::text::{clock, cut, date, entry, table, title, wrapped};
 
 /// How many new lows are shown: the way down matters, its every step does not.
@@ -21,6 +21,9 @@ pub(super) fn page(story: &Story, last: Option<usize>) -> String {
     stages(&mut page, story);
     if let Some(standing) = &story.standing {
         verdict::standing(&mut page, standing, story.account.size_usd);
+    }
+    if let Some(scoring) = &story.scoring {
+        scoring::scoring(&mut page, scoring);
     }
     if let Some(ledger) = &story.ledger {
         ledger_section(&mut page, ledger, story.verdict.is_some(), last);
