@@ -84,6 +84,6 @@ fn the_digest_of_a_small_run_is_the_same_on_every_machine() {
     let finished = whole(dir.path(), SMALL).expect("runs");
     assert_eq!(
         finished.view.digest.to_string(),
-        "feb3316f1e38b33c89d6e2ecafd00a2cf7b557e570f0838162b87d4d337c7b02"
+        "379a7f33ad8c8e596fb7360aa70efdc9746b6d3dfe7abb35e125fbcc53187f63"
     );
 }
