@@ -53,6 +53,13 @@ fn a_quick_run_prints_every_figure_of_the_engine() {
 }
 
 #[test]
+fn a_quick_run_prints_a_refresh_of_the_stages_for_each_crowd() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let counts = figures(directory.path(), &["challenge", "--quick"]);
+    assert_eq!(counts, [("refresh of all stages with scoring".to_owned(), 2)].into());
+}
+
+#[test]
 fn a_quick_run_prints_every_figure_of_the_log_and_leaves_nothing_behind() {
     let directory = tempfile::tempdir().expect("a directory");
     let counts = figures(directory.path(), &["log", "--quick", "--data", "here"]);

@@ -110,7 +110,12 @@ fn check_verdict(told: &Told) {
         ("FAILED_CHALLENGE_PERIOD_DRAWDOWN", "C-37")
     );
     assert_eq!(verdict["limit_ratio"], 0.9);
-    assert!(page.contains("E-50 (trading 8.9)"), "{page}");
+    assert!(page.contains("C-37 (services 2.5)"), "{page}");
+    let moves: Vec<&str> =
+        list(&story["stages"]).iter().map(|moved| text(&moved["cause"])).collect();
+    assert_eq!(moves, ["admitted", "first_order", "ended"]);
+    assert!(page.contains("admitted to the challenge, counting from 2026-01-04"), "{page}");
+    assert!(page.contains("the account ended: left challenge"), "{page}");
     let (value, peak) = (number(&verdict["value"]), number(&verdict["peak"]["value"]));
     let ratio = number(&verdict["ratio"]);
     assert!(ratio <= 0.9 && value / peak == ratio && number(&verdict["worst_ratio"]) == ratio);

@@ -103,7 +103,23 @@ fn e_45_a_liquidation_shows_the_price_that_caused_it_and_why_nothing_is_left() {
 }
 
 #[test]
-fn e_50_a_verdict_taken_at_an_order_counts_that_order_in() {
+fn a_living_account_is_told_its_stage_what_that_asks_for_and_how_it_came_there() {
+    let story = told(vec![at(
+        0,
+        vec![price("BTCUSD", 0, 60_000.0), order("one", "BTCUSD", Side::Long, 0.3)],
+    )]);
+    let stage = story.stage.expect("in a stage");
+    assert_eq!((stage.stage, stage.label, stage.before), ("challenge", "CHALLENGE", None));
+    assert_eq!((stage.complete_days, stage.complete_days_min), (0, 61));
+    let (ends, days) = (stage.ends.expect("limited"), stage.ends_in_days.expect("limited"));
+    assert_eq!((ends.ms - stage.since.ms, days), (90 * 86_400_000, 90.0));
+    let causes: Vec<&str> = story.stages.iter().map(|moved| moved.cause).collect();
+    assert_eq!(causes, ["admitted", "first_order"]);
+    assert!(story.stages[1].text.starts_with("first order: the challenge counts from it"));
+}
+
+#[test]
+fn c_37_a_verdict_taken_at_an_order_counts_that_order_in() {
     // The mark of the second price is not sampled, so the order's own sample finds the loss.
     let story = told(vec![
         at(0, vec![price("BTCUSD", 0, 60_000.0), order("one", "BTCUSD", Side::Long, 0.3)]),
@@ -114,7 +130,7 @@ fn e_50_a_verdict_taken_at_an_order_counts_that_order_in() {
         ),
     ]);
     let verdict = story.verdict.expect("the account ended");
-    assert_eq!((verdict.rule, verdict.decided.commit), ("E-50", 4));
+    assert_eq!((verdict.rule, verdict.decided.commit), ("C-37", 4));
     let fall = verdict.fall.expect("a drawdown is a fall");
     assert!(fall.valuation.agrees, "{:?}", fall.valuation);
     assert!(fall.ratio <= fall.limit_ratio);
