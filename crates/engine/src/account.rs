@@ -1,4 +1,4 @@
-//! One trader's account: terms, positions, ledgers, end.
+//! One trader's account: terms, positions, ledgers, end, resting orders.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{Price, TraderId, UtcMs};
@@ -6,6 +6,7 @@ use proctor_types::{Price, TraderId, UtcMs};
 use crate::accounts::Terms;
 use crate::eliminations::{Elimination, PriceEvidence};
 use crate::ledgers::Bundle;
+use crate::limit_orders::Resting;
 use crate::positions::book::Book;
 
 /// Everything the engine knows of one trader.
@@ -25,6 +26,8 @@ pub struct Account {
     pub ledgers: Option<Bundle>,
     /// The record of the account's end.
     pub elimination: Option<Elimination>,
+    /// Limit and bracket orders that wait for a price.
+    pub resting: Resting,
 }
 
 impl Account {
@@ -39,6 +42,7 @@ impl Account {
             book: Book::default(),
             ledgers: None,
             elimination: None,
+            resting: Resting::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! changed; it never asks for the time and never fails on what an input says. What an input may do
 //! wrong is a [`Rejection`]; what the caller may do wrong is [`OutOfOrder`].
 
+mod resting;
 mod settlement;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::account::Account;
 use crate::event::Event;
 use crate::input::{Commit, Input, RecordedFill, Roster};
 use crate::ledgers::PairSample;
+use crate::limit_orders::Cancellation;
 use crate::orders::seen::{Key, SeenIds};
 use crate::orders::{Desk, Plan};
 use crate::rejection::Rejection;
@@ -137,6 +139,7 @@ impl Engine {
         if last.commit > 0 {
             self.close_due_cells(&mut step, last.at);
         }
+        self.wake(stamp.at);
         let mut replies = Vec::with_capacity(commit.inputs.len());
         for (ordinal, input) in (0_u32..).zip(&commit.inputs) {
             let reply = self.judge(&mut step, input);
@@ -178,14 +181,12 @@ impl Engine {
         }
         let account = &self.state.accounts[place];
         let adopted = Arc::clone(self.rulebook_of(account));
-        let key = Key::of(&request.id);
         let desk = Desk {
             rulebook: &adopted.rules,
             prices: &self.state.prices,
             account,
             departed_at: self.state.roster.departed_at(&request.trader),
             seen: &self.state.seen[place],
-            key,
             at: step.stamp.at,
         };
         match desk.judge(request, recorded)? {
@@ -194,9 +195,23 @@ impl Engine {
                 order: request.id.clone(),
                 pair,
             }),
-            Plan::Fill(fill) => self.settle_fill(step, &adopted.rules, place, fill)?,
+            Plan::Fill(fill) => self.fill(step, &adopted.rules, place, fill)?,
+            Plan::Rest(order) => self.rest(step, place, order),
+            Plan::Cancel(numbers) => {
+                for number in numbers {
+                    self.cancel(step, place, number, Cancellation::ByTrader);
+                }
+                // Cancelling twice does no harm, so the id of a cancellation is not remembered.
+                return Ok(());
+            }
         }
-        self.state.seen[place].insert(key, adopted.rules.orders.ids_remembered.value);
+        let remembered = adopted.rules.orders.ids_remembered.value;
+        let seen = &mut self.state.seen[place];
+        seen.insert(Key::of(&request.id), remembered);
+        let protected = request.stop_loss.is_some() || request.take_profit.is_some();
+        if let Some(bracket) = request.id.bracket().filter(|_| protected) {
+            seen.insert(Key::of(&bracket), remembered);
+        }
         Ok(())
     }
 
@@ -219,8 +234,13 @@ impl Engine {
             step.events.push(Event::TraderEnrolled { trader, rulebook: adopted.hash });
         }
         self.index.registered = state::registered(&self.state);
-        let departed = change.departed.into_iter().map(|trader| Event::TraderDeparted { trader });
-        step.events.extend(departed);
+        for trader in change.departed {
+            let place = self.index.by_trader.get(&trader).copied();
+            step.events.push(Event::TraderDeparted { trader });
+            if let Some(place) = place {
+                self.cancel_all(step, place, &Cancellation::Departed);
+            }
+        }
         Ok(())
     }
 

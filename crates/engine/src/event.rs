@@ -5,11 +5,12 @@
 
 use borsh::BorshSerialize;
 use proctor_types::{
-    AssetClass, Digest, OrderId, PositionId, SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, Digest, OrderId, PositionId, Price, SourceName, TradePair, TraderId, Usd, UtcMs,
 };
 
 use crate::eliminations::Elimination;
 use crate::ledgers::Cell;
+use crate::limit_orders::{Cancellation, RestingOrder};
 use crate::positions::position::Order;
 use crate::rejection::Rejection;
 
@@ -124,6 +125,50 @@ pub enum Event {
         trader: TraderId,
         /// The record.
         record: Elimination,
+    },
+    /// A limit or bracket order waits for its price from now on.
+    OrderResting {
+        /// Whose.
+        trader: TraderId,
+        /// The order.
+        order: RestingOrder,
+    },
+    /// The price of a limit or bracket order was reached; the fill is the next event.
+    OrderReached {
+        /// Whose.
+        trader: TraderId,
+        /// Which order.
+        order: OrderId,
+        /// The limit, stop loss or take profit.
+        level: Price,
+        /// The bid or ask that reached it.
+        market: Price,
+        /// Who said so.
+        source: SourceName,
+        /// The last moment that the price record covers.
+        source_at: UtcMs,
+    },
+    /// A limit or bracket order has ended without a fill.
+    OrderCancelled {
+        /// Whose.
+        trader: TraderId,
+        /// Which order.
+        order: OrderId,
+        /// The pair.
+        pair: TradePair,
+        /// Why.
+        why: Cancellation,
+    },
+    /// An order was filled, but the bracket that it asked for was not made (L-7).
+    BracketRefused {
+        /// Whose.
+        trader: TraderId,
+        /// The order that was filled.
+        parent: OrderId,
+        /// The pair.
+        pair: TradePair,
+        /// Why there is no bracket.
+        rejection: Rejection,
     },
 }
 

@@ -11,6 +11,7 @@ use proctor_types::{AssetClass, Digest, DurationMs, TradePair, Usd, UtcMs};
 use serde::Deserialize;
 
 use crate::ledgers::LedgerRules;
+use crate::limit_orders::LimitOrderRules;
 use crate::positions::fees::FeeRules;
 use crate::prices::slippage::SlippageRules;
 
@@ -75,6 +76,8 @@ pub struct Rulebook {
     pub switches: Switches,
     /// Order acceptance.
     pub orders: OrderRules,
+    /// Limit and bracket orders.
+    pub limit_orders: LimitOrderRules,
     /// Freshness and choice of prices.
     pub prices: PriceRules,
     /// Account sizes.
@@ -114,6 +117,8 @@ pub struct Switches {
     pub drawdown_limit: DrawdownLimit,
     /// Whether the account floor also raises a recorded size below it (trading 2.5, T-10).
     pub account_floor: AccountFloor,
+    /// At which price a limit or bracket order that has been reached is filled (L-4).
+    pub resting_fill_price: RestingFillPrice,
 }
 
 impl Switches {
@@ -126,6 +131,7 @@ impl Switches {
         closed_market_value: ClosedMarketValue::Frozen,
         drawdown_limit: DrawdownLimit::Percent,
         account_floor: AccountFloor::WhenUnknown,
+        resting_fill_price: RestingFillPrice::Level,
     };
 }
 
@@ -197,6 +203,17 @@ pub enum AccountFloor {
     Always,
     /// The floor is used only when nothing was recorded.
     WhenUnknown,
+}
+
+/// See [`Switches::resting_fill_price`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestingFillPrice {
+    /// The bid or ask that reached the level: a limit may fill better than its limit, and a stop
+    /// that the market jumped over fills where the market is.
+    Market,
+    /// The level itself, also where the market jumped over it.
+    Level,
 }
 
 /// Order acceptance (trading 2.6, 2.7).
@@ -424,6 +441,7 @@ impl Rulebook {
             check_bounds(&format!("leverage.pair.{pair}"), schedule)?;
         }
         eras("leverage.portfolio_cap", &self.leverage.portfolio_cap)?;
+        self.limit_orders.check(self.ledger.window.value)?;
         self.slippage.check()?;
         self.fees.check()?;
         self.ledger.check()

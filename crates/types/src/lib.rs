@@ -18,7 +18,7 @@ pub mod trade_pair;
 pub use amount::{Fraction, Leverage, NotFinite, Price, Quantity, Usd};
 pub use commit::{Digest, Stamp};
 pub use id::{InvalidId, OrderId, PairName, PositionId, SourceName, TraderId};
-pub use order::{ExecutionType, OrderRequest, Side, SizeFields};
+pub use order::{Cancel, ExecutionType, OrderRequest, Side, SizeFields};
 pub use quote::Quote;
 pub use time::{CivilDate, DurationMs, UtcMs};
 pub use trade_pair::{AssetClass, TradePair};

@@ -9,6 +9,7 @@ use crate::account::Account;
 use crate::eliminations::{Elimination, Reason};
 use crate::event::{Event, PositionFacts};
 use crate::ledgers::{self, Bundle, Drawdown, Outcome, drawdown};
+use crate::limit_orders::Cancellation;
 use crate::orders::{Fill, Target, conversion_rates};
 use crate::positions::book::{Mark, PairBook};
 use crate::positions::position::{ForcedFlatPrice, OrderSource, Position};
@@ -32,6 +33,7 @@ impl Engine {
         let pair = fill.pair;
         let account = Arc::make_mut(&mut self.state.accounts[place]);
         let mark = Mark { price: fill.order.price, source: None, at };
+        let waited = fill.order.source.is_resting_fill();
         let taken = take_order(step, rules, account, fill)?;
         let book = account.book.entry(pair, at);
         book.last_accepted_at = at;
@@ -45,6 +47,11 @@ impl Engine {
         let holds = book.open.is_some();
         self.index.set_holding(pair, place, holds);
         account.ledgers.get_or_insert_with(|| Bundle::new(at));
+        self.cancel_orphans(step, place, pair);
+        if waited {
+            let until = UtcMs(at.0.saturating_add(rules.limit_orders.fill_interval.value.0));
+            self.sleep(place, pair, at, until);
+        }
         self.sample_and_enforce(step, place);
         Ok(())
     }
@@ -91,6 +98,7 @@ impl Engine {
         place: usize,
         mut record: Elimination,
     ) {
+        self.cancel_all(step, place, &Cancellation::Eliminated);
         let account = Arc::make_mut(&mut self.state.accounts[place]);
         for book in account.book.pairs_mut() {
             let Some(open) = book.open.as_mut() else { continue };
@@ -133,7 +141,7 @@ fn take_order(
     account: &mut Account,
     fill: Fill,
 ) -> Result<Taken, Rejection> {
-    let Fill { pair, order, portfolio_leverage, flat_price, target } = fill;
+    let Fill { pair, order, portfolio_leverage, flat_price, target, .. } = fill;
     let at = step.stamp.at;
     let size = match target {
         Target::New(size) | Target::NewAfterFull(size) => size,

@@ -1,8 +1,8 @@
 //! The gate, settlement and eliminations through one door: tables of inputs and outcomes.
 
 use proctor_types::{
-    ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side, SizeFields,
-    SourceName, TradePair, TraderId, Usd, UtcMs,
+    Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side, SizeFields, SourceName,
+    TradePair, TraderId, Usd, UtcMs,
 };
 
 use super::*;
@@ -87,14 +87,13 @@ fn order(who: &str, id: &str, pair: &str, side: &str, leverage: &str) -> OrderRe
         "-" => None,
         number => Some(Leverage::new(number.parse().expect("a leverage")).expect("finite")),
     };
-    OrderRequest {
-        trader: trader(who),
-        id: OrderId::new(id).expect("valid"),
-        pair: PairName::new(pair).expect("valid"),
-        side: Side::parse(side).expect("a side"),
-        execution: ExecutionType::Market,
-        size: SizeFields { leverage, value: None, quantity: None },
-    }
+    OrderRequest::market(
+        trader(who),
+        OrderId::new(id).expect("valid"),
+        PairName::new(pair).expect("valid"),
+        Side::parse(side).expect("a side"),
+        SizeFields { leverage, value: None, quantity: None },
+    )
 }
 
 /// Runs a table whose lines end in `-> outcome`; lines without one must be accepted.

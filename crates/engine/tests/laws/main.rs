@@ -214,6 +214,14 @@ impl Ends {
                 | Event::NothingToClose { .. }
                 | Event::CellClosed { .. }
                 | Event::SampleRefused { .. } => {}
+                Event::OrderResting { trader, .. }
+                | Event::OrderReached { trader, .. }
+                | Event::OrderCancelled { trader, .. }
+                | Event::BracketRefused { trader, .. } => {
+                    if before.contains(trader) {
+                        return Err(format!("{trader} has ended, but {event:?}"));
+                    }
+                }
             }
         }
         for (input, reply) in commit.inputs.iter().zip(&outcome.replies) {
@@ -246,6 +254,8 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
                     (OrderSource::MaxOrdersClose, "full position closed"),
                     (OrderSource::EliminationFlat, "flat without a price"),
                     (OrderSource::PriceFilledEliminationFlat, "flat at a price"),
+                    (OrderSource::LimitFilled, "limit filled"),
+                    (OrderSource::BracketFilled, "bracket filled"),
                 ] {
                     if order.source == source {
                         one(name);
@@ -260,6 +270,13 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
             Event::SampleRefused { .. } => one("sample refused"),
             Event::TraderDeparted { .. } => one("departed"),
             Event::TraderEnrolled { .. } => one("enrolled"),
+            Event::OrderResting { order, .. } if order.is_bracket() => one("bracket rests"),
+            Event::OrderResting { .. } => one("limit rests"),
+            Event::OrderReached { .. } => one("reached"),
+            Event::OrderCancelled { why, .. } => one(&format!("cancelled: {}", why.code())),
+            Event::BracketRefused { rejection, .. } => {
+                one(&format!("bracket refused: {}", rejection.code()));
+            }
             Event::RulebookAdopted { .. }
             | Event::AccountSizeRecorded { .. }
             | Event::AssetClassChosen { .. } => {}

@@ -5,8 +5,8 @@ use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Commit, Engine, Input, Outcome};
 use proctor_types::time::DAY_MS;
 use proctor_types::{
-    AssetClass, DurationMs, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quote,
-    Side, SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, DurationMs, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side,
+    SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
 };
 
 use super::BenchError;
@@ -87,18 +87,17 @@ impl Workload {
             n if n % 4 == 3 => (Side::Short, 0.003),
             _ => (Side::Long, 0.002),
         };
-        Input::Order(OrderRequest {
-            trader: self.traders[place].clone(),
-            id: OrderId::new(&format!("{place:05}-{number:08}-0123-4567-89abcdef"))
+        Input::Order(OrderRequest::market(
+            self.traders[place].clone(),
+            OrderId::new(&format!("{place:05}-{number:08}-0123-4567-89abcdef"))
                 .expect("a valid name"),
-            pair: self.pair_name.clone(),
+            self.pair_name.clone(),
             side,
-            execution: ExecutionType::Market,
-            size: SizeFields {
+            SizeFields {
                 leverage: Some(Leverage::new(leverage).expect("finite")),
                 ..SizeFields::default()
             },
-        })
+        ))
     }
 
     /// Returns one order of every trader, each trader's `number`th.

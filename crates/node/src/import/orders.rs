@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use proctor_types::order::InvalidOrderField;
 use proctor_types::{
-    Digest, ExecutionType, InvalidId, Leverage, NotFinite, OrderId, OrderRequest, PairName,
-    PositionId, Price, Side, SizeFields, TraderId, UtcMs,
+    Digest, InvalidId, Leverage, NotFinite, OrderId, OrderRequest, PairName, PositionId, Price,
+    Side, SizeFields, TraderId, UtcMs,
 };
 
 use super::rows::FieldError;
@@ -385,16 +385,14 @@ impl RawOrder<'_> {
         };
         let leverage = Leverage::new(self.leverage)
             .map_err(|source| RecordFault::NotFinite { column: "leverage", source })?;
-        let request = OrderRequest {
-            trader: self.trader,
-            id: OrderId::new(self.order)
+        let request = OrderRequest::market(
+            self.trader,
+            OrderId::new(self.order)
                 .map_err(|source| RecordFault::Id { column: "order_uuid", source })?,
-            pair: self.pair,
-            side: Side::parse(self.side)?,
-            // Limits and brackets were recorded as filled: a market order at the recorded price.
-            execution: ExecutionType::Market,
-            size: SizeFields { leverage: Some(leverage), ..SizeFields::default() },
-        };
+            self.pair,
+            Side::parse(self.side)?,
+            SizeFields { leverage: Some(leverage), ..SizeFields::default() },
+        );
         Ok(RecordedOrder {
             request,
             at: self.at,

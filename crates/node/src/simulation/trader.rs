@@ -4,8 +4,8 @@ use std::fmt;
 
 use proctor_engine::Input;
 use proctor_types::{
-    AssetClass, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Side, SizeFields,
-    TradePair, TraderId, UtcMs,
+    AssetClass, Leverage, OrderId, OrderRequest, PairName, Side, SizeFields, TradePair, TraderId,
+    UtcMs,
 };
 
 use super::dice::Dice;
@@ -220,16 +220,15 @@ impl SimulatedTrader {
     fn request(&mut self, pair: &str, side: Side, leverage: f64) -> OrderRequest {
         self.orders_sent += 1;
         let id = format!("{}-{}", self.id, self.orders_sent);
-        OrderRequest {
-            trader: self.id.clone(),
-            id: OrderId::new(&id).expect("a simulated id is valid"),
-            pair: PairName::new(pair).expect("a simulated pair name is valid"),
+        OrderRequest::market(
+            self.id.clone(),
+            OrderId::new(&id).expect("a simulated id is valid"),
+            PairName::new(pair).expect("a simulated pair name is valid"),
             side,
-            execution: ExecutionType::Market,
-            size: SizeFields {
+            SizeFields {
                 leverage: Some(Leverage::new(leverage).expect("a simulated leverage is finite")),
                 ..SizeFields::default()
             },
-        }
+        )
     }
 }

@@ -1,0 +1,1 @@
+//! Levels, the index of levels, and how much a bracket closes.
