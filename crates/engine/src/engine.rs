@@ -196,7 +196,7 @@ impl Engine {
                 pair,
             }),
             Plan::Fill(fill) => self.fill(step, &adopted.rules, place, fill)?,
-            Plan::Rest(order) => self.rest(step, place, order),
+            Plan::Rest(order) => self.rest(step, place, order, None),
             Plan::Cancel(numbers) => {
                 for number in numbers {
                     self.cancel(step, place, number, Cancellation::ByTrader);

@@ -132,6 +132,8 @@ pub enum Event {
         trader: TraderId,
         /// The order.
         order: RestingOrder,
+        /// The order whose fill made it; absent when the trader sent it.
+        parent: Option<OrderId>,
     },
     /// The price of a limit or bracket order was reached; the fill is the next event.
     OrderReached {

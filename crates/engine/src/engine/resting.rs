@@ -74,7 +74,7 @@ impl Engine {
             attach::bracket(rules, &account.resting, open, &id, protection, whole, Some(price))
         });
         match made {
-            Ok(bracket) => self.rest(step, place, bracket),
+            Ok(bracket) => self.rest(step, place, bracket, Some(id)),
             Err(rejection) => step.events.push(Event::BracketRefused {
                 trader: account.trader.clone(),
                 parent: id,
@@ -85,7 +85,13 @@ impl Engine {
     }
 
     /// Lets `order` wait. A bracket for a whole position takes the place of the one before it.
-    pub(super) fn rest(&mut self, step: &mut Step, place: usize, order: NewResting) {
+    pub(super) fn rest(
+        &mut self,
+        step: &mut Step,
+        place: usize,
+        order: NewResting,
+        parent: Option<OrderId>,
+    ) {
         let account = &self.state.accounts[place];
         let replaced = match &order.terms {
             Terms::Bracket { position, size, .. } if *size == SizeFields::default() => {
@@ -98,7 +104,7 @@ impl Engine {
         }
         let order = self.put(step, place, order);
         let trader = self.state.accounts[place].trader.clone();
-        step.events.push(Event::OrderResting { trader, order });
+        step.events.push(Event::OrderResting { trader, order, parent });
     }
 
     /// Cancels the order with this number, if it still waits.
@@ -251,3 +257,6 @@ impl Engine {
         Some(order)
     }
 }
+
+#[cfg(test)]
+mod tests;

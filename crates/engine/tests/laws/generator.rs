@@ -6,10 +6,10 @@
 use proctor_engine::input::{RecordedFill, Roster};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Commit, Input};
-use proctor_types::Cancel;
 use proctor_types::{
-    AssetClass, DurationMs, ExecutionType, Fraction, Leverage, OrderId, OrderRequest, PairName,
-    Price, Quantity, Quote, Side, SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, Cancel, DurationMs, ExecutionType, Fraction, Leverage, OrderId, OrderRequest,
+    PairName, Price, Quantity, Quote, Side, SizeFields, SourceName, TradePair, TraderId, Usd,
+    UtcMs,
 };
 use proptest::prelude::*;
 
@@ -269,7 +269,7 @@ fn order() -> impl Strategy<Value = OrderPlan> {
         }),
     ];
     let execution = prop_oneof![
-        20 => Just(ExecutionType::Market),
+        30 => Just(ExecutionType::Market),
         8 => Just(ExecutionType::Limit),
         4 => Just(ExecutionType::Bracket),
         2 => Just(ExecutionType::LimitCancel),

@@ -285,7 +285,7 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
 }
 
 /// What the generator must reach in [`COVERAGE_HISTORIES`] histories, at least so often.
-const COVERAGE: [(&str, u32); 44] = [
+const COVERAGE: [(&str, u32); 72] = [
     ("filled", 500),
     ("closed", 100),
     ("clamped", 20),
@@ -330,6 +330,34 @@ const COVERAGE: [(&str, u32); 44] = [
     ("rejected: order_too_large", 1),
     ("rejected: portfolio_full", 2),
     ("rejected: account_size", 1),
+    ("limit rests", 200),
+    ("bracket rests", 200),
+    ("limit filled", 100),
+    ("bracket filled", 100),
+    ("reached", 200),
+    ("cancelled: by_trader", 5),
+    ("cancelled: departed", 10),
+    ("cancelled: eliminated", 20),
+    ("cancelled: position_closed", 20),
+    ("cancelled: replaced", 5),
+    ("cancelled: below_minimum", 1),
+    ("cancelled: order_too_small", 1),
+    ("cancelled: position_full", 1),
+    ("cancelled: size_not_finite", 1),
+    ("bracket refused: no_position", 20),
+    ("bracket refused: protection_side", 20),
+    ("rejected: limit_flat", 20),
+    ("rejected: limit_price_missing", 5),
+    ("rejected: no_position", 20),
+    ("rejected: nothing_to_cancel", 20),
+    ("rejected: cancel_target_missing", 2),
+    ("rejected: price_not_positive", 5),
+    ("rejected: protection_missing", 5),
+    ("rejected: protection_side", 20),
+    ("rejected: resting_full", 1),
+    ("rejected: size_zero", 1),
+    ("rejected: order_too_small", 5),
+    ("rejected: position_full", 5),
 ];
 const COVERAGE_HISTORIES: u32 = 300;
 
