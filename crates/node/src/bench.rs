@@ -8,6 +8,7 @@
 mod engine;
 mod log;
 mod memory;
+mod orders;
 mod recovery;
 mod rounds;
 mod workload;
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 pub use engine::engine;
 pub use log::log;
+pub use orders::orders;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,8 +39,8 @@ use observer::Observer;
 pub use story::{
     AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, Fill, FlatOrder,
     Ledger, MarkPoint, Moment, Note, OpenValue, OrderOutcome, OrderStory, PairValue, Place,
-    PositionStory, PriceSource, PriceUsed, RulebookStory, SamplePoint, Size, Standing, Story,
-    Valuation, Verdict, Worst,
+    PositionStory, PriceSource, PriceUsed, ReachedLevel, RulebookStory, SamplePoint, Size,
+    Standing, Story, Valuation, Verdict, Waiting, Worst,
 };
 
 /// How many names are offered for one that is unknown.

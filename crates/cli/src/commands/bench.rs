@@ -25,6 +25,8 @@ pub(crate) struct Args {
 enum Name {
     /// Marks, market orders, ledgers and memory, in one process.
     Engine,
+    /// Resting limit orders: price updates that reach none of them, and fills.
+    Orders,
     /// Durable commits against the disk's own speed, and recovery.
     Log {
         /// Where to write; a directory of its own is made inside and removed afterwards.
@@ -43,6 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     };
     match &args.name {
         Name::Engine => bench::engine(scale, &mut report)?,
+        Name::Orders => bench::orders(scale, &mut report)?,
         Name::Log { data } => {
             let parent = data.as_deref().unwrap_or(Path::new("data/bench"));
             bench::log(scale, parent, &mut report)?;

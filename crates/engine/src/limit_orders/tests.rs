@@ -91,7 +91,8 @@ proptest! {
 
 #[test]
 fn a_stop_is_tested_before_the_profit_and_the_level_itself_is_not_enough() {
-    let reached = |terms: Terms, bid, ask| terms.reached(&quote(bid, ask), AT).map(|r| r.level.get());
+    let reached =
+        |terms: Terms, bid, ask| terms.reached(&quote(bid, ask), AT).map(|r| r.level.get());
     let long = || bracket(Side::Long, Some(90.0), Some(110.0));
     assert_eq!(reached(long(), 90.0, 91.0), None);
     assert_eq!(reached(long(), 89.0, 91.0), Some(90.0));

@@ -75,7 +75,12 @@ impl Workload {
 
     /// Returns the event with the price of step `number`, at `at`.
     pub(super) fn price(&self, number: usize, at: UtcMs) -> Input {
-        let price = Price::new(price_at(number)).expect("finite");
+        self.price_of(price_at(number), at)
+    }
+
+    /// Returns an event with this price, at `at`.
+    pub(super) fn price_of(&self, price: f64, at: UtcMs) -> Input {
+        let price = Price::new(price).expect("finite");
         Input::Prices(vec![Quote::event(self.pair, self.source.clone(), at, price)])
     }
 

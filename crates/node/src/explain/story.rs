@@ -135,8 +135,6 @@ pub struct Counts {
     pub filled_later: usize,
     /// Limit and bracket orders that ended without a fill, by code.
     pub cancelled: BTreeMap<String, usize>,
-    /// Of the orders sent, cancellations.
-    pub cancellations: usize,
     /// Of these, refused, by code.
     pub refused: BTreeMap<String, usize>,
     /// Orders that the rules made.
@@ -204,8 +202,6 @@ pub enum OrderOutcome {
         /// The code in words.
         message: String,
     },
-    /// An order of cancellation; what it cancelled stands before it.
-    Cancels,
 }
 
 /// What a limit or bracket order waits for.
