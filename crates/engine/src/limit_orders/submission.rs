@@ -115,7 +115,8 @@ impl Desk<'_> {
         pair: TradePair,
     ) -> Result<Protection, Rejection> {
         let protection = Protection::of(request)?;
-        if protection.is_empty() {
+        // A close leaves nothing to protect, and no surplus field may keep it from closing.
+        if protection.is_empty() || request.side == Side::Flat {
             return Ok(protection);
         }
         self.check_bracket_id(request, protection)?;

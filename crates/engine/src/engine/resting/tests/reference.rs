@@ -1,7 +1,12 @@
 //! What the reference's own tests of limit orders assert (trading 9, tests 42 to 56), and where this
 //! engine answers otherwise.
 
+use proctor_types::{ExecutionType, Price};
+
 use super::Story;
+use crate::engine::tests::{T0, parsed};
+use crate::input::{Input, RecordedFill};
+use crate::rejection::Rejection;
 
 #[test]
 fn reference_42_stop_loss_and_take_profit_lie_on_their_sides_of_the_limit() {
@@ -44,6 +49,25 @@ fn reference_43_a_market_order_makes_a_bracket_only_on_a_position_that_is_open()
         =
         ",
     );
+}
+
+#[test]
+fn a_recorded_order_makes_no_bracket_and_its_recorded_bracket_is_a_fill() {
+    let mut story = Story::new();
+    let recorded = |line: &str, price: f64| {
+        let Input::Order(request) = parsed(line).1 else { panic!("not an order: {line}") };
+        let price = Price::new(price).expect("finite");
+        Input::RecordedOrder(request, RecordedFill { price, bid: None, ask: None, slippage: None })
+    };
+    let opening = recorded("0 limit alice l1 BTCUSD LONG 0.1 at=95 sl=90", 95.0);
+    let closing = recorded("1_000 bracket alice l1-bracket BTCUSD SHORT 0.1 sl=90", 89.0);
+    let cancel = recorded("2_000 cancel alice c1 BTCUSD LONG - all", 89.0);
+    assert_eq!(story.world.commit(T0, vec![opening]), [Ok(())]);
+    assert_eq!(story.world.commit(T0 + 1_000, vec![closing]), [Ok(())], "no cooldown either");
+    let refused = Rejection::ExecutionUnsupported(ExecutionType::LimitCancel);
+    assert_eq!(story.world.commit(T0 + 2_000, vec![cancel]), [Err(refused)]);
+    story.play("= l1 LONG 0.1 at 95 src 6, l1-bracket FLAT -0.1 at 89 src 9 closes");
+    assert_eq!(story.resting("alice"), Vec::<String>::new());
 }
 
 #[test]
