@@ -114,9 +114,9 @@ fn l_1_a_fill_has_the_time_of_its_commit_and_names_the_time_of_its_price() {
         9_000 quote BTCUSD 94 at=5_000 from=b
         ",
     );
-    let facts = story.world.events.iter().find_map(|event| match event {
-        Event::OrderReached { source, source_at, .. } => Some((source.as_str(), source_at.0 - T0)),
-        _ => None,
+    let facts = story.world.events.iter().find_map(|event| {
+        let Event::OrderReached { source, source_at, .. } = event else { return None };
+        Some((source.as_str(), source_at.0 - T0))
     });
     assert_eq!(facts, Some(("b", 5_000)));
     let account = story.world.account("alice");

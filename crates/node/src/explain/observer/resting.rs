@@ -43,21 +43,20 @@ impl Observer {
 /// Returns the level that was reached before the fill of `id`, if it was a limit or bracket order.
 pub(super) fn reached(outcome: &Outcome, trader: &TraderId, id: &OrderId) -> Option<ReachedLevel> {
     let at = outcome.stamp.at;
-    outcome.events.iter().find_map(|event| match event {
-        Event::OrderReached { trader: whose, order, level, market, source, source_at }
-            if whose == trader && order == id =>
-        {
-            Some(ReachedLevel {
-                level: level.get(),
-                market: market.get(),
-                source: PriceSource {
-                    source: source.to_string(),
-                    at: (*source_at).into(),
-                    age_ms: at.since(*source_at).0,
-                },
-            })
-        }
-        _ => None,
+    outcome.events.iter().find_map(|event| {
+        let Event::OrderReached { trader: whose, order, level, market, source, source_at } = event
+        else {
+            return None;
+        };
+        (whose == trader && order == id).then(|| ReachedLevel {
+            level: level.get(),
+            market: market.get(),
+            source: PriceSource {
+                source: source.to_string(),
+                at: (*source_at).into(),
+                age_ms: at.since(*source_at).0,
+            },
+        })
     })
 }
 

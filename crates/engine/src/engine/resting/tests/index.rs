@@ -25,7 +25,7 @@ fn act() -> impl Strategy<Value = Act> {
     let near = 940..1_060_i32;
     prop_oneof![
         10 => (pair.clone(), 950..1_050_i32).prop_map(|(pair, price)| Act::Price { pair, price }),
-        4 => (who.clone(), pair.clone(), side.clone(), near.clone())
+        4 => (who.clone(), pair.clone(), side, near.clone())
             .prop_map(|(who, pair, side, stop)| Act::Market { who, pair, side, stop }),
         6 => (who.clone(), pair.clone(), 0..2_usize, near.clone(), near.clone())
             .prop_map(|(who, pair, side, at, stop)| Act::Limit { who, pair, side, at, stop }),
