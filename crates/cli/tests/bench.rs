@@ -60,6 +60,19 @@ fn a_quick_run_prints_a_refresh_of_the_stages_for_each_crowd() {
 }
 
 #[test]
+fn a_quick_run_prints_every_figure_of_the_orders() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let counts = figures(directory.path(), &["orders", "--quick"]);
+    for (name, count) in [
+        ("price update that reaches no resting order", 3),
+        ("updates without a fill", 3),
+        ("fill of a resting order", 2),
+    ] {
+        assert_eq!(counts.get(name), Some(&count), "{name} of {counts:?}");
+    }
+}
+
+#[test]
 fn a_quick_run_prints_every_figure_of_the_log_and_leaves_nothing_behind() {
     let directory = tempfile::tempdir().expect("a directory");
     let counts = figures(directory.path(), &["log", "--quick", "--data", "here"]);

@@ -1,4 +1,4 @@
-//! One trader's account: terms, positions, ledgers, end.
+//! One trader's account: terms, positions, ledgers, end, resting orders.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{Price, Stamp, TraderId, UtcMs};
@@ -7,6 +7,7 @@ use crate::accounts::Terms;
 use crate::challenge_period::{Stage, Standing};
 use crate::eliminations::{Bar, Elimination, Lifted, PriceEvidence};
 use crate::ledgers::Bundle;
+use crate::limit_orders::Resting;
 use crate::positions::book::Book;
 
 /// Everything the engine knows of one trader.
@@ -33,6 +34,8 @@ pub struct Account {
     pub epoch: u32,
     /// Records that were lifted, oldest first; each ended an epoch.
     pub past: Vec<Lifted>,
+    /// Limit and bracket orders that wait for a price.
+    pub resting: Resting,
 }
 
 impl Account {
@@ -51,6 +54,7 @@ impl Account {
             elimination: bar.record,
             epoch: 0,
             past: bar.past,
+            resting: Resting::default(),
         }
     }
 

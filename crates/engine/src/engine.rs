@@ -4,8 +4,9 @@
 //! changed; it never asks for the time and never fails on what an input says. What an input may do
 //! wrong is a [`Rejection`]; what the caller may do wrong is [`OutOfOrder`].
 
-mod schedule;
 mod endings;
+mod resting;
+mod schedule;
 mod settlement;
 mod stages;
 #[cfg(test)]
@@ -17,8 +18,8 @@ use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{
-    AssetClass, Digest, DurationMs, OrderId, OrderRequest, Stamp, TradePair, TraderId, Usd, UtcMs,
-    market_hours,
+    AssetClass, Digest, DurationMs, ExecutionType, OrderId, OrderRequest, Stamp, TradePair,
+    TraderId, Usd, UtcMs, market_hours,
 };
 
 use crate::account::Account;
@@ -26,6 +27,7 @@ use crate::challenge_period::reasons::ReasonsCommand;
 use crate::event::Event;
 use crate::input::{Commit, Input, RecordedFill, Roster, StagesCommand};
 use crate::ledgers::PairSample;
+use crate::limit_orders::Cancellation;
 use crate::orders::seen::{Key, SeenIds};
 use crate::orders::{Desk, Plan};
 use crate::rejection::Rejection;
@@ -141,6 +143,7 @@ impl Engine {
         if last.commit > 0 {
             self.run_what_is_due(&mut step, last.at);
         }
+        self.wake(stamp.at);
         let mut replies = Vec::with_capacity(commit.inputs.len());
         for (ordinal, input) in (0_u32..).zip(&commit.inputs) {
             let reply = self.judge(&mut step, input);
@@ -189,14 +192,12 @@ impl Engine {
         }
         let account = &self.state.accounts[place];
         let adopted = Arc::clone(self.rulebook_of(account));
-        let key = Key::of(&request.id);
         let desk = Desk {
             rulebook: &adopted.rules,
             prices: &self.state.prices,
             account,
             departed_at: self.state.roster.departed_at(&request.trader),
             seen: &self.state.seen[place],
-            key,
             at: step.stamp.at,
         };
         match desk.judge(request, recorded)? {
@@ -205,9 +206,26 @@ impl Engine {
                 order: request.id.clone(),
                 pair,
             }),
-            Plan::Fill(fill) => self.settle_fill(step, &adopted.rules, place, fill)?,
+            Plan::Fill(fill) => self.fill(step, &adopted.rules, place, fill)?,
+            Plan::Rest(order) => self.rest(step, place, order, None),
+            Plan::Cancel(numbers) => {
+                for number in numbers {
+                    self.cancel(step, place, number, Cancellation::ByTrader);
+                }
+                // Cancelling twice does no harm, so the id of a cancellation is not remembered.
+                return Ok(());
+            }
         }
-        self.state.seen[place].insert(key, adopted.rules.orders.ids_remembered.value);
+        let remembered = adopted.rules.orders.ids_remembered.value;
+        let seen = &mut self.state.seen[place];
+        seen.insert(Key::of(&request.id), remembered);
+        // The fill of a recorded order's bracket is recorded under this very id.
+        let makes_bracket = recorded.is_none()
+            && request.execution != ExecutionType::Bracket
+            && (request.stop_loss.is_some() || request.take_profit.is_some());
+        if let Some(bracket) = request.id.bracket().filter(|_| makes_bracket) {
+            seen.insert(Key::of(&bracket), remembered);
+        }
         Ok(())
     }
 
@@ -242,6 +260,7 @@ impl Engine {
             let place = self.index.by_trader.get(&trader).copied();
             step.events.push(Event::TraderDeparted { trader });
             if let Some(place) = place {
+                self.cancel_all(step, place, &Cancellation::Departed);
                 self.depart(step, place);
             }
         }

@@ -5,13 +5,14 @@
 
 use borsh::BorshSerialize;
 use proctor_types::{
-    AssetClass, Digest, OrderId, PositionId, SourceName, Stamp, TradePair, TraderId, Usd, UtcMs,
-    ValidatorId,
+    AssetClass, Digest, OrderId, PositionId, Price, SourceName, Stamp, TradePair, TraderId, Usd,
+    UtcMs, ValidatorId,
 };
 
 use crate::challenge_period::{Alert, Cause, Decision, Standing};
 use crate::eliminations::{Elimination, LiftedBy, Reason};
 use crate::ledgers::Cell;
+use crate::limit_orders::{Cancellation, RestingOrder};
 use crate::positions::position::Order;
 use crate::rejection::Rejection;
 
@@ -221,6 +222,52 @@ pub enum Event {
         /// Whose.
         trader: TraderId,
     },
+    /// A limit or bracket order waits for its price from now on.
+    OrderResting {
+        /// Whose.
+        trader: TraderId,
+        /// The order.
+        order: RestingOrder,
+        /// The order whose fill made it; absent when the trader sent it.
+        parent: Option<OrderId>,
+    },
+    /// The price of a limit or bracket order was reached; the fill is the next event.
+    OrderReached {
+        /// Whose.
+        trader: TraderId,
+        /// Which order.
+        order: OrderId,
+        /// The limit, stop loss or take profit.
+        level: Price,
+        /// The bid or ask that reached it.
+        market: Price,
+        /// Who said so.
+        source: SourceName,
+        /// The last moment that the price record covers.
+        source_at: UtcMs,
+    },
+    /// A limit or bracket order has ended without a fill.
+    OrderCancelled {
+        /// Whose.
+        trader: TraderId,
+        /// Which order.
+        order: OrderId,
+        /// The pair.
+        pair: TradePair,
+        /// Why.
+        why: Cancellation,
+    },
+    /// An order was filled, but the bracket that it asked for was not made (L-7).
+    BracketRefused {
+        /// Whose.
+        trader: TraderId,
+        /// The order that was filled.
+        parent: OrderId,
+        /// The pair.
+        pair: TradePair,
+        /// Why there is no bracket.
+        rejection: Rejection,
+    },
 }
 
 impl Event {
@@ -252,6 +299,10 @@ impl Event {
             | Self::Reinstated { trader, .. }
             | Self::ReasonDropped { trader, .. }
             | Self::Purged { trader }
+            | Self::OrderResting { trader, .. }
+            | Self::OrderReached { trader, .. }
+            | Self::OrderCancelled { trader, .. }
+            | Self::BracketRefused { trader, .. }
             | Self::Eliminated { trader, .. } => Some(trader),
         }
     }

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod event;
 pub mod input;
 pub mod ledgers;
+pub mod limit_orders;
 pub mod orders;
 pub mod positions;
 pub mod prices;

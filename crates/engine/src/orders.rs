@@ -8,12 +8,14 @@ pub mod seen;
 pub mod sizing;
 
 use proctor_types::{
-    DurationMs, ExecutionType, Fraction, OrderRequest, Price, Side, TradePair, Usd, UtcMs,
-    market_hours,
+    DurationMs, ExecutionType, Fraction, OrderId, OrderRequest, Price, Quote, Side, SizeFields,
+    TradePair, Usd, UtcMs, market_hours,
 };
 
 use crate::account::Account;
 use crate::input::RecordedFill;
+use crate::limit_orders::trigger::Reached;
+use crate::limit_orders::{NewResting, Protection, RestingOrder, Terms, attach};
 use crate::orders::seen::SeenIds;
 use crate::orders::sizing::Size;
 use crate::positions::position::{ForcedFlatPrice, Order, OrderSource, Position};
@@ -21,7 +23,7 @@ use crate::prices::conversion::{self, Rates};
 use crate::prices::slippage::{SlippageRequest, slippage};
 use crate::prices::{Prices, fill_price};
 use crate::rejection::Rejection;
-use crate::rulebook::{FlatSlippageMode, Rulebook};
+use crate::rulebook::{FlatSlippageMode, RestingFillPrice, Rulebook};
 
 /// What an order is judged against, as of one moment.
 pub(crate) struct Desk<'a> {
@@ -35,8 +37,6 @@ pub(crate) struct Desk<'a> {
     pub(crate) departed_at: Option<UtcMs>,
     /// The trader's processed order ids.
     pub(crate) seen: &'a SeenIds,
-    /// The key of the id of the order to be judged.
-    pub(crate) key: seen::Key,
     /// Now.
     pub(crate) at: UtcMs,
 }
@@ -48,6 +48,10 @@ pub(crate) enum Plan {
     NothingToClose(TradePair),
     /// A fill, which the position may still refuse for its size.
     Fill(Fill),
+    /// An order that waits for a price.
+    Rest(NewResting),
+    /// The end of the resting orders with these numbers.
+    Cancel(Vec<u64>),
 }
 
 /// An order that is sized and priced.
@@ -63,6 +67,10 @@ pub(crate) struct Fill {
     pub(crate) flat_price: ForcedFlatPrice,
     /// Which position takes the order.
     pub(crate) target: Target,
+    /// The level that was reached, of a limit or bracket order.
+    pub(crate) reached: Option<Reached>,
+    /// The bracket that the fill makes.
+    pub(crate) protection: Protection,
 }
 
 /// Which position takes an order.
@@ -77,7 +85,7 @@ pub(crate) enum Target {
 }
 
 /// The price an order is filled at, with what belongs to it.
-struct Execution {
+pub(crate) struct Execution {
     /// Quote currency per unit of base, before slippage.
     price: f64,
     /// Zero when unknown.
@@ -86,6 +94,17 @@ struct Execution {
     ask: f64,
     /// Recorded slippage; the model decides when absent.
     slippage: Option<f64>,
+}
+
+/// What the desk needs to know of an order to fill it, whether it has just come or has waited.
+#[derive(Clone, Copy)]
+pub(crate) struct Ticket<'a> {
+    pub(crate) id: &'a OrderId,
+    pub(crate) pair: TradePair,
+    pub(crate) side: Side,
+    pub(crate) size: SizeFields,
+    pub(crate) source: OrderSource,
+    pub(crate) protection: Protection,
 }
 
 impl Desk<'_> {
@@ -98,57 +117,136 @@ impl Desk<'_> {
         request: &OrderRequest,
         recorded: Option<&RecordedFill>,
     ) -> Result<Plan, Rejection> {
-        let pair = self.admit(request)?;
-        let book = self.account.book.pair(pair);
-        let open = book.and_then(|book| book.open.as_ref());
+        self.admit_trader()?;
+        match (request.execution, recorded) {
+            (ExecutionType::LimitCancel, None) => return self.judge_cancel(request),
+            (ExecutionType::LimitCancel, Some(_)) => {
+                return Err(Rejection::ExecutionUnsupported(request.execution));
+            }
+            (ExecutionType::Market | ExecutionType::Limit | ExecutionType::Bracket, _) => {}
+        }
+        let pair = self.known_pair(request)?;
+        if self.is_known(&request.id) {
+            return Err(Rejection::DuplicateId);
+        }
+        let open = self.account.book.pair(pair).and_then(|book| book.open.as_ref());
+        let only_closes = request.side == Side::Flat || request.execution == ExecutionType::Bracket;
+        let waits = recorded.is_none() && request.execution != ExecutionType::Market;
+        self.admit_pair(pair, only_closes && open.is_some(), waits)?;
+        let protection = match (request.execution, recorded) {
+            (ExecutionType::Limit, None) => return self.judge_limit(request, pair),
+            (ExecutionType::Bracket, None) => return self.judge_bracket(request, pair),
+            (_, None) => self.check_protection(request, pair)?,
+            // What became of the bracket of a recorded order is recorded as well.
+            (_, Some(_)) => Protection::default(),
+        };
         let execution = match recorded {
             Some(fill) => Execution::recorded(fill),
             None => self.execution(pair, request.side, open)?,
         };
-        if let Some(book) = book {
-            let (passed, cooldown) =
-                (self.at.since(book.last_accepted_at), self.rulebook.orders.cooldown.value);
-            if passed < cooldown {
-                return Err(Rejection::CoolingDown(DurationMs(cooldown.0 - passed.0)));
-            }
-        }
-        let held = self.account.book.portfolio_leverage(self.rulebook);
-        let Some(open) = open else {
-            if request.side == Side::Flat {
-                return Ok(Plan::NothingToClose(pair));
-            }
-            let size = self.account.terms.size(self.rulebook, self.at);
-            return self.fill(request, pair, &execution, Target::New(size), None, held);
+        let source = match request.execution {
+            ExecutionType::Limit => OrderSource::LimitFilled,
+            ExecutionType::Bracket => OrderSource::BracketFilled,
+            ExecutionType::Market | ExecutionType::LimitCancel => OrderSource::Organic,
         };
-        // Ledgers replay by time and positions by order, so times must increase (T-14).
-        if let Some(last) = open.orders().last().filter(|last| last.at >= self.at) {
-            return Err(Rejection::NotLater(last.at));
+        if source == OrderSource::Organic {
+            self.check_cooldown(pair)?;
         }
-        let full = u32::try_from(open.orders().len())
-            .is_ok_and(|n| n >= self.rulebook.orders.orders_per_position_max.value);
-        if !full || request.side == Side::Flat {
-            return self.fill(request, pair, &execution, Target::Open, Some(open), held);
-        }
-        let size = self.account.terms.size(self.rulebook, self.at);
-        let held = held - open.net_leverage().abs() * self.rulebook.portfolio_multiplier(pair);
-        self.fill(request, pair, &execution, Target::NewAfterFull(size), None, held)
+        let (id, side, size) = (&request.id, request.side, request.size);
+        let ticket = Ticket { id, pair, side, size, source, protection };
+        let fill = self.fill(&ticket, &execution, None)?;
+        Ok(fill.map_or(Plan::NothingToClose(pair), Plan::Fill))
     }
 
-    /// Gates 4 to 10 of trading 2.6; whether the sender is registered at all was asked before.
-    fn admit(&self, request: &OrderRequest) -> Result<TradePair, Rejection> {
+    /// Judges the fill of a resting order whose level was reached: the same gate as for an order
+    /// that has just come, but for the cooldown.
+    ///
+    /// # Errors
+    /// The first [`Rejection`] in the order of the checks.
+    pub(crate) fn judge_reached(
+        &self,
+        order: &RestingOrder,
+        quote: &Quote,
+        reached: Reached,
+    ) -> Result<Fill, Rejection> {
+        self.admit_trader()?;
+        self.admit_pair(order.pair, order.is_bracket(), false)?;
+        let execution = self.execution_of_resting(quote, &reached);
+        let (id, pair) = (&order.id, order.pair);
+        let ticket = match &order.terms {
+            Terms::Limit { side, size, protection, .. } => Ticket {
+                id,
+                pair,
+                side: *side,
+                size: *size,
+                source: OrderSource::LimitFilled,
+                protection: *protection,
+            },
+            Terms::Bracket { position, size, .. } => {
+                let open = self.account.book.pair(pair).and_then(|book| book.open.as_ref());
+                let open =
+                    open.filter(|open| open.id() == position).ok_or(Rejection::NoPosition(pair))?;
+                let (side, size) = self.closing(open, *size, &execution)?;
+                let (source, protection) = (OrderSource::BracketFilled, Protection::default());
+                Ticket { id, pair, side, size, source, protection }
+            }
+        };
+        let fill = self.fill(&ticket, &execution, Some(reached))?;
+        fill.ok_or(Rejection::NoPosition(pair))
+    }
+
+    /// Returns the side and size of the order by which a bracket of `size` closes `open`.
+    fn closing(
+        &self,
+        open: &Position,
+        size: SizeFields,
+        execution: &Execution,
+    ) -> Result<(Side, SizeFields), Rejection> {
+        let everything = (Side::Flat, attach::whole(open));
+        if size == SizeFields::default() {
+            return Ok(everything);
+        }
+        let side = match attach::direction(open) {
+            Side::Long => Side::Short,
+            Side::Short => Side::Long,
+            Side::Flat => return Ok(everything),
+        };
+        let pair = open.pair();
+        let rates = self.rates(pair, execution.price, side)?;
+        let stated =
+            sizing::size(&size, side, pair, open.account_size(), rates).map_err(Rejection::Size)?;
+        match attach::part(self.rulebook, open, stated, self.at) {
+            attach::Part::Whole => Ok(everything),
+            attach::Part::Stated => Ok((side, size)),
+        }
+    }
+
+    /// Gates 4 and 5 of trading 2.6; whether the sender is registered at all was asked before.
+    fn admit_trader(&self) -> Result<(), Rejection> {
         if let Some(elimination) = &self.account.elimination {
             return Err(Rejection::Eliminated(elimination.stamp.at));
         }
-        if let Some(departed_at) = self.departed_at {
-            return Err(Rejection::Departed(departed_at));
+        match self.departed_at {
+            Some(departed_at) => Err(Rejection::Departed(departed_at)),
+            None => Ok(()),
         }
-        let pair = TradePair::from_id(request.pair.as_str())
-            .ok_or_else(|| Rejection::UnknownPair(request.pair.clone()))?;
-        if self.seen.contains(self.key) {
-            return Err(Rejection::DuplicateId);
-        }
-        let has_open = self.account.book.pair(pair).is_some_and(|book| book.open.is_some());
-        let closes = request.side == Side::Flat && has_open;
+    }
+
+    /// Returns the pair that `request` names.
+    pub(crate) fn known_pair(&self, request: &OrderRequest) -> Result<TradePair, Rejection> {
+        TradePair::from_id(request.pair.as_str())
+            .ok_or_else(|| Rejection::UnknownPair(request.pair.clone()))
+    }
+
+    /// Tells whether the trader has used `id`: gate 6. An order that waits may have been sent so
+    /// many orders ago that the memory of its id alone is not enough (T-2).
+    pub(crate) fn is_known(&self, id: &OrderId) -> bool {
+        self.seen.contains(seen::Key::of(id)) || self.account.resting.holds(id)
+    }
+
+    /// Gates 7 to 10 of trading 2.6, for an order that only closes a position or any other, and for
+    /// one that can wait until the market opens or one that cannot.
+    fn admit_pair(&self, pair: TradePair, closes: bool, waits: bool) -> Result<(), Rejection> {
         if self.rulebook.pairs.blocked.contains(&pair) && !closes {
             return Err(Rejection::Blocked(pair));
         }
@@ -161,23 +259,28 @@ impl Desk<'_> {
                 Some(_) => {}
             }
         }
-        if !market_hours::is_open(pair, self.at) {
+        if !waits && !market_hours::is_open(pair, self.at) {
             return Err(Rejection::MarketClosed(pair));
         }
         if self.rulebook.pairs.unsupported.contains(&pair) {
             return Err(Rejection::Unsupported(pair));
         }
-        match request.execution {
-            ExecutionType::Market => Ok(pair),
-            other
-            @ (ExecutionType::Limit | ExecutionType::Bracket | ExecutionType::LimitCancel) => {
-                Err(Rejection::ExecutionUnsupported(other))
-            }
+        Ok(())
+    }
+
+    /// Tests that the trader's last accepted order on `pair` is long enough ago (T-5).
+    pub(crate) fn check_cooldown(&self, pair: TradePair) -> Result<(), Rejection> {
+        let Some(book) = self.account.book.pair(pair) else { return Ok(()) };
+        let passed = self.at.since(book.last_accepted_at);
+        let cooldown = self.rulebook.orders.cooldown.value;
+        if passed < cooldown {
+            return Err(Rejection::CoolingDown(DurationMs(cooldown.0 - passed.0)));
         }
+        Ok(())
     }
 
     /// Returns the current price for an order, or refuses: an order is never filled at 0 or 1.0.
-    fn execution(
+    pub(crate) fn execution(
         &self,
         pair: TradePair,
         side: Side,
@@ -196,31 +299,79 @@ impl Desk<'_> {
         })
     }
 
-    /// Sizes and converts the order for the position that takes it.
-    fn fill(
+    /// Returns the price of a resting order that was reached (L-4).
+    pub(crate) fn execution_of_resting(&self, quote: &Quote, reached: &Reached) -> Execution {
+        let price = match self.rulebook.switches.resting_fill_price {
+            RestingFillPrice::Market => reached.market,
+            RestingFillPrice::Level => reached.level,
+        };
+        Execution {
+            price: price.get(),
+            bid: quote.bid.map_or(0.0, Price::get),
+            ask: quote.ask.map_or(0.0, Price::get),
+            slippage: None,
+        }
+    }
+
+    /// Chooses the position that takes the order; a FLAT may find none.
+    pub(crate) fn fill(
         &self,
-        request: &OrderRequest,
-        pair: TradePair,
+        ticket: &Ticket<'_>,
         execution: &Execution,
+        reached: Option<Reached>,
+    ) -> Result<Option<Fill>, Rejection> {
+        let pair = ticket.pair;
+        let held = self.account.book.portfolio_leverage(self.rulebook);
+        let open = self.account.book.pair(pair).and_then(|book| book.open.as_ref());
+        let Some(open) = open else {
+            if ticket.side == Side::Flat {
+                return Ok(None);
+            }
+            let size = self.account.terms.size(self.rulebook, self.at);
+            let target = Target::New(size);
+            return self.sized(ticket, execution, reached, target, None, held).map(Some);
+        };
+        // Ledgers replay by time and positions by order, so times must increase (T-14, L-1).
+        if let Some(last) = open.orders().last().filter(|last| last.at >= self.at) {
+            return Err(Rejection::NotLater(last.at));
+        }
+        let full = u32::try_from(open.orders().len())
+            .is_ok_and(|n| n >= self.rulebook.orders.orders_per_position_max.value);
+        if !full || ticket.side == Side::Flat {
+            let target = Target::Open;
+            return self.sized(ticket, execution, reached, target, Some(open), held).map(Some);
+        }
+        let size = self.account.terms.size(self.rulebook, self.at);
+        let held = held - open.net_leverage().abs() * self.rulebook.portfolio_multiplier(pair);
+        let target = Target::NewAfterFull(size);
+        self.sized(ticket, execution, reached, target, None, held).map(Some)
+    }
+
+    /// Sizes and converts the order for the position that takes it.
+    fn sized(
+        &self,
+        ticket: &Ticket<'_>,
+        execution: &Execution,
+        reached: Option<Reached>,
         target: Target,
         open: Option<&Position>,
         portfolio_leverage: f64,
-    ) -> Result<Plan, Rejection> {
+    ) -> Result<Fill, Rejection> {
+        let Ticket { id, pair, side, size, source, protection } = *ticket;
         let account_size = match target {
             Target::New(size) | Target::NewAfterFull(size) => size.get(),
             Target::Open => open.map_or(0.0, Position::account_size),
         };
-        let rates = self.rates(pair, execution.price, request.side)?;
-        let size = sizing::size(&request.size, request.side, pair, account_size, rates)
-            .map_err(Rejection::Size)?;
+        let rates = self.rates(pair, execution.price, side)?;
+        let size = sizing::size(&size, side, pair, account_size, rates).map_err(Rejection::Size)?;
         let slippage = match execution.slippage {
             Some(recorded) => recorded,
-            None => self.slippage(execution, request.side, pair, size, rates, open)?,
+            None => self.slippage(execution, side, pair, size, rates, open)?,
         };
         let order = Order {
-            id: request.id.clone(),
+            id: id.clone(),
             at: self.at,
-            side: request.side,
+            side,
             leverage: size.leverage,
             value: size.value,
             quantity: size.quantity,
@@ -230,10 +381,10 @@ impl Desk<'_> {
             slippage,
             quote_usd_rate: rates.quote_usd,
             usd_base_rate: rates.usd_base,
-            source: OrderSource::Organic,
+            source,
         };
         let flat_price = ForcedFlatPrice::Found { price: execution.price, rates };
-        Ok(Plan::Fill(Fill { pair, order, portfolio_leverage, flat_price, target }))
+        Ok(Fill { pair, order, portfolio_leverage, flat_price, target, reached, protection })
     }
 
     /// Returns the slippage of the order by the rulebook's model.

@@ -6,7 +6,9 @@
 use std::io;
 
 use borsh::BorshSerialize;
-use proctor_types::{AssetClass, DurationMs, ExecutionType, PairName, TradePair, TraderId, UtcMs};
+use proctor_types::{
+    AssetClass, DurationMs, ExecutionType, PairName, Side, TradePair, TraderId, UtcMs,
+};
 
 use crate::challenge_period;
 use crate::orders::sizing::SizeRefusal;
@@ -79,8 +81,8 @@ pub enum Rejection {
     /// Gate 10: no price data for the pair.
     #[error("{0} is not supported")]
     Unsupported(TradePair),
-    /// The execution type is not served by this version.
-    #[error("execution type {0:?} is not supported, send MARKET")]
+    /// A recorded order of a kind that has no fill.
+    #[error("a recorded order of execution type {0:?} has no fill")]
     ExecutionUnsupported(ExecutionType),
     /// No fresh price of the pair, or of the pair that converts its currency.
     #[error("no fresh price of {0}")]
@@ -145,6 +147,41 @@ pub enum Rejection {
         /// How many there may be.
         max: u32,
     },
+    /// A limit order that is to close: its size would not be known until then.
+    #[error("a limit order is LONG or SHORT; close at a price with a bracket")]
+    LimitFlat,
+    /// A limit order without a price.
+    #[error("a limit order must state its limit_price")]
+    LimitPriceMissing,
+    /// A price of a limit or bracket order is zero or negative; holds which.
+    #[error("{0} must be above 0")]
+    PriceNotPositive(&'static str),
+    /// A bracket without stop loss and take profit.
+    #[error("a bracket must state stop_loss, take_profit or both")]
+    ProtectionMissing,
+    /// Stop loss or take profit on the wrong side of the price, or of each other.
+    #[error(
+        "stop_loss and take_profit are not on their sides of the price of a {direction} position"
+    )]
+    ProtectionSide {
+        /// Direction of the order or position.
+        direction: Side,
+    },
+    /// A bracket without a position to close.
+    #[error("there is no open position in {0} that a bracket could close")]
+    NoPosition(TradePair),
+    /// As many orders rest as may; holds how many that is.
+    #[error("{0} orders are resting already, cancel one first")]
+    RestingFull(u32),
+    /// The bracket that the fill would make could not be named.
+    #[error("the id of an order with stop_loss or take_profit has at most 56 characters")]
+    BracketIdTooLong,
+    /// A cancellation that does not say of what.
+    #[error("a cancellation must say of which order, or that it is of all")]
+    CancelTargetMissing,
+    /// A cancellation that meets no resting order.
+    #[error("no resting order is meant by the cancellation")]
+    NothingToCancel,
 }
 
 impl Rejection {
@@ -185,6 +222,16 @@ impl Rejection {
             Self::SyncAhead(_) => "sync_ahead",
             Self::AnomalousSync { .. } => "anomalous_sync",
             Self::NoRoom { .. } => "no_room",
+            Self::LimitFlat => "limit_flat",
+            Self::LimitPriceMissing => "limit_price_missing",
+            Self::PriceNotPositive(_) => "price_not_positive",
+            Self::ProtectionMissing => "protection_missing",
+            Self::ProtectionSide { .. } => "protection_side",
+            Self::NoPosition(_) => "no_position",
+            Self::RestingFull(_) => "resting_full",
+            Self::BracketIdTooLong => "bracket_id_too_long",
+            Self::CancelTargetMissing => "cancel_target_missing",
+            Self::NothingToCancel => "nothing_to_cancel",
         }
     }
 }
@@ -196,6 +243,7 @@ fn size_code(refusal: &SizeRefusal) -> &'static str {
         SizeRefusal::NegativeLong(_) => "size_negative",
         SizeRefusal::NoAccount(_) => "no_account_size",
         SizeRefusal::NotFinite { .. } => "size_not_finite",
+        SizeRefusal::Zero => "size_zero",
     }
 }
 

@@ -14,6 +14,7 @@ use crate::challenge_period::ChallengeRules;
 use crate::eliminations::EliminationRules;
 use crate::eliminations::plan::{DrawdownStages, Reconcile, ZombieGuard};
 use crate::ledgers::LedgerRules;
+use crate::limit_orders::LimitOrderRules;
 use crate::positions::fees::FeeRules;
 use crate::prices::slippage::SlippageRules;
 use crate::scoring::ScoringRules;
@@ -83,6 +84,8 @@ pub struct Rulebook {
     pub switches: Switches,
     /// Order acceptance.
     pub orders: OrderRules,
+    /// Limit and bracket orders.
+    pub limit_orders: LimitOrderRules,
     /// Freshness and choice of prices.
     pub prices: PriceRules,
     /// Account sizes.
@@ -152,6 +155,8 @@ pub struct Switches {
     pub zombie_guard: ZombieGuard,
     /// When what an ended account still holds is closed (services E-30, E-59).
     pub reconcile: Reconcile,
+    /// At which price a limit or bracket order that has been reached is filled (L-4).
+    pub resting_fill_price: RestingFillPrice,
 }
 
 impl Switches {
@@ -177,6 +182,7 @@ impl Switches {
         drawdown_stages: DrawdownStages::MainCompetition,
         zombie_guard: ZombieGuard::None,
         reconcile: Reconcile::FirstPass,
+        resting_fill_price: RestingFillPrice::Level,
     };
 }
 
@@ -348,6 +354,17 @@ pub enum IdleInClass {
     Last,
     /// By the value that a metric has without data, which is above those who lost.
     ByValue,
+}
+
+/// See [`Switches::resting_fill_price`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestingFillPrice {
+    /// The bid or ask that reached the level: a limit may fill better than its limit, and a stop
+    /// that the market jumped over fills where the market is.
+    Market,
+    /// The level itself, also where the market jumped over it.
+    Level,
 }
 
 /// Order acceptance (trading 2.6, 2.7).
@@ -563,6 +580,7 @@ impl Rulebook {
             check_bounds(&format!("leverage.pair.{pair}"), schedule)?;
         }
         eras("leverage.portfolio_cap", &self.leverage.portfolio_cap)?;
+        self.limit_orders.check(self.ledger.window.value)?;
         self.slippage.check()?;
         self.fees.check()?;
         self.ledger.check()?;

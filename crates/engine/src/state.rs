@@ -10,6 +10,8 @@ use proctor_types::{Digest, Stamp, TradePair, TraderId, UtcMs, ValidatorId};
 use crate::account::Account;
 use crate::challenge_period::{ChallengePeriod, Stage};
 use crate::eliminations::Bar;
+use crate::limit_orders::trigger::{Sleepers, Triggers};
+use crate::limit_orders::{RestingOrder, last_fill};
 use crate::orders::seen::SeenIds;
 use crate::prices::Prices;
 use crate::roster::Registered;
@@ -168,12 +170,12 @@ impl State {
         if self.accounts.iter().any(|account| self.barred.contains_key(&account.trader)) {
             return broken("a trader with an account is kept among those without one");
         }
-        Ok(())
+        self.accounts.iter().try_for_each(|account| account.resting.check())
     }
 }
 
 /// What is derived from the state for speed: never stored, rebuilt when a state is loaded.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Index {
     /// Place of each trader's account.
     pub(crate) by_trader: BTreeMap<TraderId, usize>,
@@ -181,6 +183,10 @@ pub(crate) struct Index {
     pub(crate) registered: Vec<bool>,
     /// Places of the accounts with an open position, ascending, by row of the pair table.
     pub(crate) holders: Vec<Vec<usize>>,
+    /// The prices at which resting orders are reached.
+    pub(crate) triggers: Triggers,
+    /// Pairs of accounts that wait out the interval after the fill of a resting order.
+    pub(crate) sleepers: Sleepers,
 }
 
 impl Index {
@@ -192,8 +198,29 @@ impl Index {
             for position in account.book.open_positions() {
                 index.set_holding(position.pair(), place, true);
             }
+            // Accounts keep an adopted rulebook; `State::check` has seen to it.
+            let Some(adopted) = state.rulebooks.get(self::place(account.rulebook)) else {
+                continue;
+            };
+            let interval = adopted.rules.limit_orders.fill_interval.value;
+            for book in account.book.pairs() {
+                let since = UtcMs(state.stamp.at.0.saturating_sub(interval.0));
+                if let Some(filled_at) = last_fill(book, since) {
+                    index.sleepers.sleep(place, book.pair, UtcMs(filled_at.0 + interval.0));
+                }
+            }
+            for order in account.resting.orders() {
+                index.watch(account, place, order);
+            }
         }
         index
+    }
+
+    /// Watches the prices of a resting order of the account at `place`, unless its pair sleeps.
+    pub(crate) fn watch(&mut self, account: &Account, place: usize, order: &RestingOrder) {
+        if !self.sleepers.is_asleep(place, order.pair) {
+            self.triggers.insert(account.rulebook, place, order);
+        }
     }
 
     /// Records whether the account at `place` has an open position in `pair`.

@@ -11,8 +11,8 @@ use proctor_engine::input::{Roster, StagesCommand};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome, Rejection, View};
 use proctor_types::{
-    AssetClass, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Percent, Price, Quote,
-    Side, SizeFields, SourceName, TradePair, TraderId, UtcMs,
+    AssetClass, Leverage, OrderId, OrderRequest, PairName, Percent, Price, Quote, Side, SizeFields,
+    SourceName, TradePair, TraderId, UtcMs,
 };
 
 /// Monday 2025-11-03 00:00 UTC.
@@ -78,14 +78,13 @@ impl World {
 
     fn order(&mut self, name: &str, side: Side) -> Input {
         self.orders += 1;
-        Input::Order(OrderRequest {
-            trader: trader(name),
-            id: OrderId::new(&format!("o{}", self.orders)).expect("valid"),
-            pair: PairName::new("BTCUSD").expect("valid"),
+        Input::Order(OrderRequest::market(
+            trader(name),
+            OrderId::new(&format!("o{}", self.orders)).expect("valid"),
+            PairName::new("BTCUSD").expect("valid"),
             side,
-            execution: ExecutionType::Market,
-            size: SizeFields { leverage: Leverage::new(0.4).ok(), ..SizeFields::default() },
-        })
+            SizeFields { leverage: Leverage::new(0.4).ok(), ..SizeFields::default() },
+        ))
     }
 
     fn price(&self, now: i64, number: f64) -> Input {
@@ -289,7 +288,10 @@ fn c_66_c_69_the_first_reason_stands_and_a_later_one_is_passed_over() {
     ];
     world.all(20, vec![Input::Reasons(ReasonsCommand::Update(later))]);
     assert_eq!(world.reason("alice"), Some(Reason::FailedChallengePeriodTime));
-    assert_eq!(world.account("bob").elimination.as_ref().map(|r| r.drawdown), Some(DrawdownNote::percent(12.5)));
+    assert_eq!(
+        world.account("bob").elimination.as_ref().map(|r| r.drawdown),
+        Some(DrawdownNote::percent(12.5))
+    );
     let view = world.engine.view();
     let told: Vec<_> = view
         .challenge

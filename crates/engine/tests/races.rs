@@ -6,8 +6,8 @@ use proctor_engine::ledgers::{Ledger, MarketStatus, Sample};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome, Rejection, Rulebook};
 use proctor_types::{
-    AssetClass, DurationMs, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quote,
-    Side, SizeFields, SourceName, TradePair, TraderId, UtcMs,
+    AssetClass, DurationMs, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side,
+    SizeFields, SourceName, TradePair, TraderId, UtcMs,
 };
 
 /// Monday 2025-11-03 14:00 UTC.
@@ -24,14 +24,13 @@ fn price(pair: &str, at: i64, number: f64) -> Quote {
 }
 
 fn order(who: &str, id: &str, pair: &str) -> Input {
-    Input::Order(OrderRequest {
-        trader: trader(who),
-        id: OrderId::new(id).expect("valid"),
-        pair: PairName::new(pair).expect("valid"),
-        side: Side::Long,
-        execution: ExecutionType::Market,
-        size: SizeFields { leverage: Leverage::new(0.5).ok(), ..SizeFields::default() },
-    })
+    Input::Order(OrderRequest::market(
+        trader(who),
+        OrderId::new(id).expect("valid"),
+        PairName::new(pair).expect("valid"),
+        Side::Long,
+        SizeFields { leverage: Leverage::new(0.5).ok(), ..SizeFields::default() },
+    ))
 }
 
 fn commit(engine: &mut Engine, at: i64, inputs: Vec<Input>) -> Outcome {

@@ -9,6 +9,7 @@ mod challenge;
 mod engine;
 mod log;
 mod memory;
+mod orders;
 mod recovery;
 mod rounds;
 mod scoring;
@@ -23,9 +24,10 @@ use proctor_sequencer::{CommitError, OpenError};
 use serde::Serialize;
 
 pub use challenge::challenge;
-pub use scoring::scoring;
 pub use engine::engine;
 pub use log::log;
+pub use orders::orders;
+pub use scoring::scoring;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -50,8 +50,9 @@ pub use stages::{StageMove, StageNow};
 pub use story::{
     AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, DecidedBy, FallStory,
     Fill, FlatOrder, Ledger, MarkPoint, Moment, Note, OpenValue, OrderOutcome, OrderStory,
-    PairValue, Place, PositionStory, PriceSource, PriceUsed, RulebookStory, SamplePoint, Size,
-    SlashStory, Standing, Story, UndoneVerdict, Valuation, Verdict, Worst,
+    PairValue, Place, PositionStory, PriceSource, PriceUsed, ReachedLevel, RulebookStory,
+    SamplePoint, Size, SlashStory, Standing, Story, UndoneVerdict, Valuation, Verdict, Waiting,
+    Worst,
 };
 
 /// How many names are offered for one that is unknown.

@@ -1,19 +1,21 @@
 //! What happened in a run, counted from its events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proctor_engine::eliminations::Elimination;
 use proctor_engine::event::PositionFacts;
+use proctor_engine::limit_orders::RestingOrder;
 use proctor_engine::positions::position::OrderSource;
 use proctor_engine::{Event, Rejection};
 use proctor_types::{OrderId, PositionId, Stamp, TradePair, TraderId, UtcMs};
+use serde::Serialize;
 
 /// Counts and records of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Commits seen.
     pub commits: u64,
-    /// Orders that were accepted, those with nothing to do among them.
+    /// Orders that were accepted, those with nothing to do among them, without cancellations.
     pub accepted: u64,
     /// Orders that were refused, by code.
     pub refused: BTreeMap<&'static str, u64>,
@@ -25,12 +27,33 @@ pub struct Tally {
     pub inputs_refused: BTreeMap<&'static str, u64>,
     /// Fills of any cause.
     pub fills: u64,
+    /// Limit and bracket orders.
+    pub resting: RestingTally,
     /// What each trader did.
     pub traders: BTreeMap<TraderId, TraderTally>,
     /// The accounts that ended, in order.
     pub eliminations: Vec<(TraderId, Elimination)>,
     /// The positions that closed, in order.
     pub closed: Vec<ClosedPosition>,
+    /// Limit and bracket orders that rest.
+    waiting: BTreeSet<(TraderId, OrderId)>,
+}
+
+/// Counts of limit and bracket orders.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RestingTally {
+    /// Limit orders that came to rest.
+    pub limits: u64,
+    /// Brackets that came to rest, those that a fill made among them.
+    pub brackets: u64,
+    /// Limit orders that were filled, at once or later.
+    pub limits_filled: u64,
+    /// Brackets that were filled.
+    pub brackets_filled: u64,
+    /// Cancelled ones, by code.
+    pub cancelled: BTreeMap<&'static str, u64>,
+    /// Fills whose bracket could not be made, by code.
+    pub brackets_refused: BTreeMap<&'static str, u64>,
 }
 
 /// Counts of one trader.
@@ -78,9 +101,28 @@ impl Tally {
         match event {
             Event::Filled { trader, position, pair, order, closes, after, .. } => {
                 self.fills += 1;
-                if order.source == OrderSource::Organic {
-                    self.accepted += 1;
-                    self.trader(trader).accepted += 1;
+                match order.source {
+                    OrderSource::Organic => self.accept(trader),
+                    OrderSource::LimitFilled | OrderSource::BracketFilled => {
+                        let counts = &mut self.resting;
+                        if order.source == OrderSource::LimitFilled {
+                            counts.limits_filled += 1;
+                        } else {
+                            counts.brackets_filled += 1;
+                        }
+                        // One that had waited was accepted when it came to rest.
+                        if !self.waiting.remove(&(trader.clone(), order.id.clone())) {
+                            self.accept(trader);
+                        }
+                    }
+                    OrderSource::EliminationFlat
+                    | OrderSource::DeprecationFlat
+                    | OrderSource::PriceFilledEliminationFlat
+                    | OrderSource::MaxOrdersClose
+                    | OrderSource::LimitUnfilled
+                    | OrderSource::LimitCancelled
+                    | OrderSource::BracketUnfilled
+                    | OrderSource::BracketCancelled => {}
                 }
                 if *closes {
                     self.trader(trader).closed += 1;
@@ -96,9 +138,16 @@ impl Tally {
                     });
                 }
             }
-            Event::NothingToClose { trader, .. } => {
-                self.accepted += 1;
-                self.trader(trader).accepted += 1;
+            Event::NothingToClose { trader, .. } => self.accept(trader),
+            Event::OrderResting { trader, order, parent } => {
+                self.rests(trader, order, parent.is_none());
+            }
+            Event::OrderCancelled { trader, order, why, .. } => {
+                self.waiting.remove(&(trader.clone(), order.clone()));
+                *self.resting.cancelled.entry(why.code()).or_default() += 1;
+            }
+            Event::BracketRefused { rejection, .. } => {
+                *self.resting.brackets_refused.entry(rejection.code()).or_default() += 1;
             }
             Event::Rejected { trader, order, rejection, .. } => {
                 self.refusal(trader.as_ref(), order.as_ref(), rejection);
@@ -129,7 +178,25 @@ impl Tally {
             | Event::EliminationsSynced { .. }
             | Event::ZombiesHeld { .. }
             | Event::ReasonDropped { .. }
-            | Event::Purged { .. } => {}
+            | Event::Purged { .. }
+            | Event::OrderReached { .. } => {}
+        }
+    }
+
+    fn accept(&mut self, trader: &TraderId) {
+        self.accepted += 1;
+        self.trader(trader).accepted += 1;
+    }
+
+    fn rests(&mut self, trader: &TraderId, order: &RestingOrder, was_sent: bool) {
+        if order.is_bracket() {
+            self.resting.brackets += 1;
+        } else {
+            self.resting.limits += 1;
+        }
+        self.waiting.insert((trader.clone(), order.id.clone()));
+        if was_sent {
+            self.accept(trader);
         }
     }
 

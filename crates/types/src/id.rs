@@ -147,6 +147,15 @@ identifier! {
     ValidatorId
 }
 
+impl OrderId {
+    /// Returns the id of the bracket that this order makes when it is filled (trading 6.6), or
+    /// `None` when that would be longer than an identifier may be.
+    #[must_use]
+    pub fn bracket(&self) -> Option<Self> {
+        Self::new(&format!("{}-bracket", self.0)).ok()
+    }
+}
+
 impl PositionId {
     /// Returns the id of a position opened by `order`.
     #[must_use]
@@ -178,6 +187,14 @@ mod tests {
     fn e_62_a_forced_flat_is_named_by_the_reversed_position_id() {
         let position = PositionId::new("abc123").expect("valid");
         assert_eq!(position.forced_flat_order().as_str(), "321cba");
+    }
+
+    #[test]
+    fn a_bracket_is_named_after_its_parent_when_there_is_room_for_the_name() {
+        let parent = |length: usize| OrderId::new(&"x".repeat(length)).expect("valid");
+        assert_eq!(parent(1).bracket(), OrderId::new("x-bracket").ok());
+        assert!(parent(56).bracket().is_some_and(|id| id.as_str().len() == ID_LEN_MAX));
+        assert_eq!(parent(57).bracket(), None);
     }
 
     #[test]

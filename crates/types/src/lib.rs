@@ -21,7 +21,7 @@ pub use commit::{Digest, Stamp};
 pub use id::{
     InvalidId, OperatorId, OrderId, PairName, PositionId, SourceName, TraderId, ValidatorId,
 };
-pub use order::{ExecutionType, OrderRequest, Side, SizeFields};
+pub use order::{Cancel, ExecutionType, OrderRequest, Side, SizeFields};
 pub use quote::Quote;
 pub use remark::{InvalidRemark, Remark};
 pub use time::{CivilDate, DurationMs, UtcMs};

@@ -1,4 +1,4 @@
-//! `OrderRequest`, `Side`, `ExecutionType`, `SizeFields`: what a trader asks for.
+//! `OrderRequest`, `Side`, `ExecutionType`, `SizeFields`, `Cancel`: what a trader asks for.
 //!
 //! An order request is what was sent, parsed but not yet judged: whether its pair exists, its size
 //! is allowed or its trader may trade is for the engine to say, in one fixed order of checks.
@@ -8,7 +8,7 @@ use std::fmt;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
-use crate::{Leverage, OrderId, PairName, Quantity, TraderId, Usd};
+use crate::{Leverage, OrderId, PairName, Price, Quantity, TraderId, Usd};
 
 /// The direction of an order (trading 2.1).
 #[derive(
@@ -124,6 +124,17 @@ pub struct SizeFields {
     pub quantity: Option<Quantity>,
 }
 
+/// What a [`ExecutionType::LimitCancel`] cancels (trading 6.9).
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Cancel {
+    /// The one resting order with exactly this id.
+    Order(OrderId),
+    /// Every resting order on the pair that the request names.
+    Pair,
+    /// Every resting order.
+    All,
+}
+
 /// An order as its trader sent it.
 #[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct OrderRequest {
@@ -131,12 +142,46 @@ pub struct OrderRequest {
     pub trader: TraderId,
     /// The trader's name for it.
     pub id: OrderId,
-    /// The pair as spelt by the trader; may name no pair.
+    /// The pair as spelt by the trader; may name no pair. A cancellation looks at it only when it
+    /// is for a pair.
     pub pair: PairName,
-    /// Buy, sell or close.
+    /// Buy, sell or close; a bracket and a cancellation do not look at it.
     pub side: Side,
     /// Market, limit, bracket or cancel.
     pub execution: ExecutionType,
-    /// How much.
+    /// How much. Of a bracket: how much of the position it closes, all of it when nothing is stated.
     pub size: SizeFields,
+    /// The price at which, or better than which, a limit order is filled.
+    pub limit_price: Option<Price>,
+    /// Where a position is closed to stop its loss: of a bracket, or for one that the fill makes.
+    pub stop_loss: Option<Price>,
+    /// Where a position is closed to take its profit: of a bracket, or for one that the fill makes.
+    pub take_profit: Option<Price>,
+    /// What a cancellation cancels.
+    pub cancel: Option<Cancel>,
+}
+
+impl OrderRequest {
+    /// Returns a market order without stop loss and take profit.
+    #[must_use]
+    pub fn market(
+        trader: TraderId,
+        id: OrderId,
+        pair: PairName,
+        side: Side,
+        size: SizeFields,
+    ) -> Self {
+        Self {
+            trader,
+            id,
+            pair,
+            side,
+            execution: ExecutionType::Market,
+            size,
+            limit_price: None,
+            stop_loss: None,
+            take_profit: None,
+            cancel: None,
+        }
+    }
 }

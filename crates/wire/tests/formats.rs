@@ -12,7 +12,7 @@ use proctor_engine::input::{Commit, RecordedFill, Roster, StagesCommand};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Engine, Input};
 use proctor_types::{
-    AssetClass, Digest, DurationMs, ExecutionType, Fraction, Leverage, OperatorId, OrderId,
+    AssetClass, Cancel, Digest, DurationMs, ExecutionType, Fraction, Leverage, OperatorId, OrderId,
     OrderRequest, PairName, Percent, Price, Quantity, Quote, Remark, Side, SizeFields, SourceName,
     Stamp, TradePair, TraderId, Usd, UtcMs, ValidatorId,
 };
@@ -43,6 +43,10 @@ fn order() -> OrderRequest {
             value: None,
             quantity: Quantity::new(1e300).ok(),
         },
+        limit_price: Price::new(99.5).ok(),
+        stop_loss: None,
+        take_profit: Price::new(120.25).ok(),
+        cancel: Some(Cancel::Order(OrderId::new("order-0").expect("valid"))),
     }
 }
 
@@ -201,6 +205,11 @@ fn the_fields_stand_where_the_document_says() {
         some(-0.25),
         vec![0],
         some(1e300),
+        some(99.5),
+        vec![0],
+        some(120.25),
+        vec![1, 0],
+        name("order-0"),
     ]
     .concat();
     let fill = [&100_000.5_f64.to_le_bytes()[..], &some(100_000.0), &[0], &some(0.0002)].concat();
@@ -386,8 +395,15 @@ fn any_order() -> impl Strategy<Value = OrderRequest> {
         ExecutionType::LimitCancel,
     ]);
     let size = (prop::option::of(finite()), prop::option::of(finite()), prop::option::of(finite()));
-    (name(), name(), name(), side, execution, size).prop_map(
-        |(trader, id, pair, side, execution, (leverage, value, quantity))| OrderRequest {
+    let level = || prop::option::of(a_price());
+    let cancel = prop_oneof![
+        name().prop_map(|n| Cancel::Order(OrderId::new(&n).expect("valid"))),
+        Just(Cancel::Pair),
+        Just(Cancel::All),
+    ];
+    let levels = (level(), level(), level(), prop::option::of(cancel));
+    (name(), name(), name(), side, execution, size, levels).prop_map(
+        |(trader, id, pair, side, execution, (leverage, value, quantity), levels)| OrderRequest {
             trader: TraderId::new(&trader).expect("valid"),
             id: OrderId::new(&id).expect("valid"),
             pair: PairName::new(&pair).expect("valid"),
@@ -398,6 +414,10 @@ fn any_order() -> impl Strategy<Value = OrderRequest> {
                 value: value.map(|n| Usd::new(n).expect("finite")),
                 quantity: quantity.map(|n| Quantity::new(n).expect("finite")),
             },
+            limit_price: levels.0,
+            stop_loss: levels.1,
+            take_profit: levels.2,
+            cancel: levels.3,
         },
     )
 }

@@ -27,6 +27,8 @@ enum Name {
     Engine,
     /// A refresh of the stages with scoring, for 250 and for 10,000 traders.
     Challenge,
+    /// Resting limit orders: price updates that reach none of them, and fills.
+    Orders,
     /// Durable commits against the disk's own speed, and recovery.
     Log {
         /// Where to write; a directory of its own is made inside and removed afterwards.
@@ -49,6 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
             bench::challenge(scale, &mut report)?;
             bench::scoring(scale, &mut report)?;
         }
+        Name::Orders => bench::orders(scale, &mut report)?,
         Name::Log { data } => {
             let parent = data.as_deref().unwrap_or(Path::new("data/bench"));
             bench::log(scale, parent, &mut report)?;

@@ -10,8 +10,8 @@ use proctor_node::data_dir::log_of;
 use proctor_node::run::{self, RunError};
 use proctor_sequencer::{Batch, Replay};
 use proctor_types::{
-    AssetClass, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side,
-    SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side, SizeFields,
+    SourceName, TradePair, TraderId, Usd, UtcMs,
 };
 use serde_json::Value;
 
@@ -210,14 +210,13 @@ fn last_limits_the_lists_of_the_page_and_says_so() {
 fn liquidation(dir: &Path) {
     let noon = 1_767_700_800_000;
     let trader = TraderId::new("alice").unwrap();
-    let order = Input::Order(OrderRequest {
-        trader: trader.clone(),
-        id: OrderId::new("6d6e2447-8b67-4bf9-82c1-547ddc971706").unwrap(),
-        pair: PairName::new("BTCUSD").unwrap(),
-        side: Side::Short,
-        execution: ExecutionType::Market,
-        size: SizeFields { leverage: Some(Leverage::new(0.5).unwrap()), ..SizeFields::default() },
-    });
+    let order = Input::Order(OrderRequest::market(
+        trader.clone(),
+        OrderId::new("6d6e2447-8b67-4bf9-82c1-547ddc971706").unwrap(),
+        PairName::new("BTCUSD").unwrap(),
+        Side::Short,
+        SizeFields { leverage: Some(Leverage::new(0.5).unwrap()), ..SizeFields::default() },
+    ));
     let price = |at: UtcMs, number: f64| {
         let pair = TradePair::from_id("BTCUSD").unwrap();
         let source = SourceName::new("feed").unwrap();

@@ -10,6 +10,7 @@ use crate::challenge_period::Stage;
 use crate::eliminations::{DrawdownNote, Elimination, Origin, Reason, Slash};
 use crate::event::{Event, PositionFacts};
 use crate::ledgers::{Bundle, Drawdown, Mark as LedgerMark, Outcome, drawdown};
+use crate::limit_orders::Cancellation;
 use crate::orders::{Fill, Target, conversion_rates};
 use crate::positions::book::{Mark, PairBook};
 use crate::positions::position::{ForcedFlatPrice, OrderSource, Position};
@@ -34,6 +35,7 @@ impl Engine {
         let account = Arc::make_mut(&mut self.state.accounts[place]);
         let mark = Mark { price: fill.order.price, source: None, at };
         let is_first_order = account.ledgers.is_none();
+        let waited = fill.order.source.is_resting_fill();
         let taken = take_order(step, rules, account, fill)?;
         let book = account.book.entry(pair, at);
         book.last_accepted_at = at;
@@ -49,6 +51,11 @@ impl Engine {
         account.ledgers.get_or_insert_with(|| Bundle::new(at));
         if is_first_order {
             self.restart_clock(step, place);
+        }
+        self.cancel_orphans(step, place, pair);
+        if waited {
+            let until = UtcMs(at.0.saturating_add(rules.limit_orders.fill_interval.value.0));
+            self.sleep(place, pair, at, until);
         }
         self.sample_and_enforce(step, place);
         Ok(())
@@ -93,6 +100,7 @@ impl Engine {
         if self.state.accounts[place].elimination.is_some() {
             return;
         }
+        self.cancel_all(step, place, &Cancellation::Eliminated);
         record.flat_orders.extend(self.flatten_open(step, rules, place));
         // The last sample shows what the flat orders made of the account; the slash goes by it.
         self.sample(step, place);
@@ -206,7 +214,7 @@ fn take_order(
     account: &mut Account,
     fill: Fill,
 ) -> Result<Taken, Rejection> {
-    let Fill { pair, order, portfolio_leverage, flat_price, target } = fill;
+    let Fill { pair, order, portfolio_leverage, flat_price, target, .. } = fill;
     let at = step.stamp.at;
     let size = match target {
         Target::New(size) | Target::NewAfterFull(size) => size,

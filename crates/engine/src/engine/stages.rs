@@ -52,10 +52,11 @@ impl Engine {
             let percent = verdict.drawdown.map(DrawdownNote::Percent);
             percent.unwrap_or_else(|| DrawdownNote::without_number(verdict.reason))
         };
-        let reasons: BTreeMap<TraderId, (Reason, DrawdownNote)> = std::mem::take(&mut plan.eliminate)
-            .into_iter()
-            .map(|(trader, verdict)| (trader.clone(), (verdict.reason, note(verdict))))
-            .collect();
+        let reasons: BTreeMap<TraderId, (Reason, DrawdownNote)> =
+            std::mem::take(&mut plan.eliminate)
+                .into_iter()
+                .map(|(trader, verdict)| (trader.clone(), (verdict.reason, note(verdict))))
+                .collect();
         let is_first = self.state.challenge.refreshed_at.is_none();
         self.carry_out(step, plan);
         self.pass(step, rulebook, is_first, &reasons);

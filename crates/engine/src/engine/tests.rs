@@ -1,8 +1,8 @@
 //! The gate, settlement and eliminations through one door: tables of inputs and outcomes.
 
 use proctor_types::{
-    ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side, SizeFields,
-    SourceName, TradePair, TraderId, Usd, UtcMs,
+    Cancel, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quantity, Quote, Side,
+    SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
 };
 
 use super::*;
@@ -12,22 +12,26 @@ use crate::positions::position::OrderSource;
 use crate::rulebook::VANTA;
 
 /// Monday 2025-11-03 22:00 UTC, 17:00 in New York: every market but the stock exchanges is open.
-const T0: i64 = 1_762_207_200_000;
+pub(super) const T0: i64 = 1_762_207_200_000;
 
 /// An engine with the built-in rulebook, driven by lines of text.
-struct World {
-    engine: Engine,
-    events: Vec<Event>,
+pub(super) struct World {
+    pub(super) engine: Engine,
+    pub(super) events: Vec<Event>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::with(VANTA)
+    }
+
+    pub(super) fn with(rulebook: &str) -> Self {
         let mut world = Self { engine: Engine::new(), events: Vec::new() };
-        world.commit(T0 - 2 * 86_400_000, vec![Input::Rulebook(VANTA.into())]);
+        world.commit(T0 - 2 * 86_400_000, vec![Input::Rulebook(rulebook.into())]);
         world
     }
 
-    fn commit(&mut self, at: i64, inputs: Vec<Input>) -> Vec<Result<(), Rejection>> {
+    pub(super) fn commit(&mut self, at: i64, inputs: Vec<Input>) -> Vec<Result<(), Rejection>> {
         let index = self.engine.stamp().commit + 1;
         let outcome =
             self.engine.apply(&Commit { index, at: UtcMs(at), inputs }).expect("in order");
@@ -36,40 +40,92 @@ impl World {
     }
 
     /// Runs one line: milliseconds after [`T0`], a verb and its arguments. Returns the outcome.
-    fn run(&mut self, line: &str) -> String {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let at = T0 + words[0].replace('_', "").parse::<i64>().expect("a time in ms");
-        let input = match &words[1..] {
-            ["roster", version, traders @ ..] => {
-                let traders = traders.iter().map(|t| trader(t)).collect();
-                Input::Roster(Roster::new(version.parse().expect("a version"), traders))
-            }
-            ["size", who, usd] => Input::AccountSize(
-                trader(who),
-                Usd::new(usd.parse().expect("USD")).expect("finite"),
-            ),
-            ["class", who, class] => Input::AssetClass(
-                trader(who),
-                *AssetClass::ALL.iter().find(|c| c.to_string() == *class).expect("a class"),
-            ),
-            ["price", pair, price] => Input::Prices(vec![quote(pair, UtcMs(at), price)]),
-            ["tick"] => Input::Tick,
-            ["order", who, id, pair, side, leverage] => {
-                Input::Order(order(who, id, pair, side, leverage))
-            }
-            other => panic!("no such line: {other:?}"),
-        };
+    pub(super) fn run(&mut self, line: &str) -> String {
+        let (at, input) = parsed(line);
         match self.commit(at, vec![input]).remove(0) {
             Ok(()) => "accepted".into(),
             Err(rejection) => rejection.code().into(),
         }
     }
 
-    fn account(&self, who: &str) -> Arc<Account> {
+    pub(super) fn account(&self, who: &str) -> Arc<Account> {
         let view = self.engine.view();
         let found = view.accounts.iter().find(|account| account.trader.as_str() == who);
         Arc::clone(found.expect("the trader has an account"))
     }
+}
+
+/// Returns the time and the input that a line says.
+pub(super) fn parsed(line: &str) -> (i64, Input) {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let at = T0 + words[0].replace('_', "").parse::<i64>().expect("a time in ms");
+    let input = match &words[1..] {
+        ["roster", version, traders @ ..] => {
+            let traders = traders.iter().map(|t| trader(t)).collect();
+            Input::Roster(Roster::new(version.parse().expect("a version"), traders))
+        }
+        ["size", who, usd] => {
+            Input::AccountSize(trader(who), Usd::new(usd.parse().expect("USD")).expect("finite"))
+        }
+        ["class", who, class] => Input::AssetClass(
+            trader(who),
+            *AssetClass::ALL.iter().find(|c| c.to_string() == *class).expect("a class"),
+        ),
+        ["price", pair, price] => Input::Prices(vec![quote(pair, UtcMs(at), price)]),
+        ["tick"] => Input::Tick,
+        ["quote", pair, price, fields @ ..] => Input::Prices(vec![told(pair, at, price, fields)]),
+        ["order" | "limit" | "bracket" | "cancel", who, id, pair, side, leverage, fields @ ..] => {
+            let mut request = order(who, id, pair, side, leverage);
+            request.execution = match words[1] {
+                "order" => ExecutionType::Market,
+                "limit" => ExecutionType::Limit,
+                "bracket" => ExecutionType::Bracket,
+                _ => ExecutionType::LimitCancel,
+            };
+            fields.iter().for_each(|field| set(&mut request, field));
+            Input::Order(request)
+        }
+        other => panic!("no such line: {other:?}"),
+    };
+    (at, input)
+}
+
+/// A quote with `bid=`, `ask=`, the time `at=` in ms after [`T0`], and its source `from=`.
+fn told(pair: &str, at: i64, price: &str, fields: &[&str]) -> Quote {
+    let mut quote = quote(pair, UtcMs(at), price);
+    for field in fields {
+        match field.split_once('=').expect("a field") {
+            ("bid", number) => quote.bid = Some(amount(number)),
+            ("ask", number) => quote.ask = Some(amount(number)),
+            ("at", ms) => quote.start = UtcMs(T0 + ms.replace('_', "").parse::<i64>().expect("ms")),
+            ("from", name) => quote.source = SourceName::new(name).expect("valid"),
+            other => panic!("no such field: {other:?}"),
+        }
+    }
+    quote
+}
+
+/// Sets what a limit order, a bracket or a cancellation has beside a market order.
+fn set(request: &mut OrderRequest, field: &str) {
+    match field.split_once('=').unwrap_or((field, "")) {
+        ("at", number) => request.limit_price = Some(amount(number)),
+        ("sl", number) => request.stop_loss = Some(amount(number)),
+        ("tp", number) => request.take_profit = Some(amount(number)),
+        ("of", id) => request.cancel = Some(Cancel::Order(OrderId::new(id).expect("valid"))),
+        ("pair", _) => request.cancel = Some(Cancel::Pair),
+        ("all", _) => request.cancel = Some(Cancel::All),
+        ("value", number) => {
+            request.size.value = Usd::new(number.parse().expect("a number")).ok();
+        }
+        ("quantity", number) => {
+            request.size.quantity = Quantity::new(number.parse().expect("a number")).ok();
+        }
+        other => panic!("no such field: {other:?}"),
+    }
+}
+
+fn amount(number: &str) -> Price {
+    Price::new(number.parse().expect("a number")).expect("finite")
 }
 
 fn trader(name: &str) -> TraderId {
@@ -87,14 +143,13 @@ fn order(who: &str, id: &str, pair: &str, side: &str, leverage: &str) -> OrderRe
         "-" => None,
         number => Some(Leverage::new(number.parse().expect("a leverage")).expect("finite")),
     };
-    OrderRequest {
-        trader: trader(who),
-        id: OrderId::new(id).expect("valid"),
-        pair: PairName::new(pair).expect("valid"),
-        side: Side::parse(side).expect("a side"),
-        execution: ExecutionType::Market,
-        size: SizeFields { leverage, value: None, quantity: None },
-    }
+    OrderRequest::market(
+        trader(who),
+        OrderId::new(id).expect("valid"),
+        PairName::new(pair).expect("valid"),
+        Side::parse(side).expect("a side"),
+        SizeFields { leverage, value: None, quantity: None },
+    )
 }
 
 /// Runs a table whose lines end in `-> outcome`; lines without one must be accepted.

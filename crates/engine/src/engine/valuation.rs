@@ -38,7 +38,7 @@ impl Engine {
         pairs.sort_unstable();
         pairs.dedup();
         let mut touched: Vec<usize> = Vec::new();
-        for pair in pairs {
+        for &pair in &pairs {
             self.mark(step, pair, &mut touched);
         }
         touched.sort_unstable();
@@ -48,6 +48,10 @@ impl Engine {
         }
         for place in touched {
             self.sample_if_due(step, place);
+        }
+        // After the verdicts: what ends an account must not find it trading on (L-13).
+        for pair in pairs {
+            self.trigger(step, pair);
         }
         Ok(())
     }
@@ -85,6 +89,7 @@ impl Engine {
         if !self.state.accounts[place].book.pairs().iter().any(ended) {
             return;
         }
+        let mut closed = Vec::new();
         let account = Arc::make_mut(&mut self.state.accounts[place]);
         for book in account.book.pairs_mut() {
             let Some(open) = book.open.as_ref().filter(|open| open.is_closed()) else { continue };
@@ -92,6 +97,10 @@ impl Engine {
             step.report_fills(&account.trader, open, open.orders().len() - 1, false);
             book.retire();
             self.index.set_holding(book.pair, place, false);
+            closed.push(book.pair);
+        }
+        for pair in closed {
+            self.cancel_orphans(step, place, pair);
         }
     }
 

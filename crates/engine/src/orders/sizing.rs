@@ -28,8 +28,8 @@ pub enum SizeRefusal {
     /// More than one field is filled.
     #[error("an order must state only one of leverage, value and quantity, this one states {0}")]
     Ambiguous(usize),
-    /// A buy of a negative size.
-    #[error("the size {0} of a LONG order must not be negative")]
+    /// A buy, or a bracket, of a negative size.
+    #[error("the size {0} of a LONG order or of a bracket must not be negative")]
     NegativeLong(f64),
     /// The account has no size.
     #[error("the account size {0} USD is not positive")]
@@ -44,6 +44,33 @@ pub enum SizeRefusal {
         /// Lots of the base.
         quantity: f64,
     },
+    /// An order that is to wait has no size.
+    #[error("the size of an order that waits must not be zero")]
+    Zero,
+}
+
+/// Tests what can be told of stated sizes before there is a price: an order that is to wait must
+/// not turn out to be meaningless when its price has come.
+///
+/// # Errors
+/// [`SizeRefusal`] says which rule the stated size breaks.
+pub fn check_stated(fields: &SizeFields, side: Side) -> Result<(), SizeRefusal> {
+    match signed(Some(only(fields)?), side)? {
+        Some(0.0) => Err(SizeRefusal::Zero),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the one size that is stated.
+fn only(fields: &SizeFields) -> Result<f64, SizeRefusal> {
+    let SizeFields { leverage, value, quantity } = *fields;
+    let stated = [leverage.map(f64::from), value.map(f64::from), quantity.map(f64::from)];
+    let mut stated = stated.into_iter().flatten();
+    let first = stated.next().ok_or(SizeRefusal::Missing)?;
+    match stated.count() {
+        0 => Ok(first),
+        more => Err(SizeRefusal::Ambiguous(more + 1)),
+    }
 }
 
 /// Returns the signed size that `fields` state for an order in `pair` on `side`.
@@ -62,11 +89,7 @@ pub fn size(
     let SizeFields { leverage, value, quantity } = *fields;
     let (leverage, value, quantity) =
         (leverage.map(f64::from), value.map(f64::from), quantity.map(f64::from));
-    match [leverage, value, quantity].iter().flatten().count() {
-        0 => return Err(SizeRefusal::Missing),
-        1 => {}
-        count => return Err(SizeRefusal::Ambiguous(count)),
-    }
+    only(fields)?;
     if !(account_size.is_finite() && account_size > 0.0) {
         return Err(SizeRefusal::NoAccount(account_size));
     }

@@ -8,8 +8,8 @@ use proctor_engine::input::Roster;
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome, Rejection};
 use proctor_types::{
-    AssetClass, ExecutionType, Leverage, OperatorId, OrderId, OrderRequest, PairName, Price, Quote,
-    Remark, Side, SizeFields, SourceName, Stamp, TradePair, TraderId, UtcMs, ValidatorId,
+    AssetClass, Leverage, OperatorId, OrderId, OrderRequest, PairName, Price, Quote, Remark, Side,
+    SizeFields, SourceName, Stamp, TradePair, TraderId, UtcMs, ValidatorId,
 };
 
 /// Monday 2025-11-03 14:00 UTC.
@@ -97,14 +97,13 @@ impl World {
 
     pub(crate) fn order(&mut self, who: &str) -> Input {
         self.orders += 1;
-        Input::Order(OrderRequest {
-            trader: trader(who),
-            id: OrderId::new(&format!("o{}", self.orders)).unwrap(),
-            pair: PairName::new("BTCUSD").unwrap(),
-            side: Side::Long,
-            execution: ExecutionType::Market,
-            size: SizeFields { leverage: Leverage::new(0.5).ok(), ..SizeFields::default() },
-        })
+        Input::Order(OrderRequest::market(
+            trader(who),
+            OrderId::new(&format!("o{}", self.orders)).unwrap(),
+            PairName::new("BTCUSD").unwrap(),
+            Side::Long,
+            SizeFields { leverage: Leverage::new(0.5).ok(), ..SizeFields::default() },
+        ))
     }
 
     /// `who` opens a position of half the account, 20 s later.

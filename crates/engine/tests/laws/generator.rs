@@ -13,9 +13,9 @@ use proctor_engine::input::{RecordedFill, Roster, StagesCommand};
 use proctor_engine::rulebook::{VANTA, VANTA_PARITY};
 use proctor_engine::{Commit, Input};
 use proctor_types::{
-    AssetClass, DurationMs, ExecutionType, Fraction, Leverage, OperatorId, OrderId, OrderRequest,
-    PairName, Percent, Price, Quantity, Quote, Remark, Side, SizeFields, SourceName, Stamp,
-    TradePair, TraderId, Usd, UtcMs, ValidatorId,
+    AssetClass, Cancel, DurationMs, ExecutionType, Fraction, Leverage, OperatorId, OrderId,
+    OrderRequest, PairName, Percent, Price, Quantity, Quote, Remark, Side, SizeFields, SourceName,
+    Stamp, TradePair, TraderId, Usd, UtcMs, ValidatorId,
 };
 use proptest::prelude::*;
 
@@ -134,6 +134,30 @@ struct OrderPlan {
     size: SizePlan,
     repeats_id: bool,
     execution: ExecutionType,
+    /// Of the world's price.
+    limit: Option<Level>,
+    stop_loss: Option<Level>,
+    take_profit: Option<Level>,
+    cancel: CancelPlan,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Level {
+    /// This far below the world's price for a LONG and above it for a SHORT, as a fraction.
+    Behind(f64),
+    /// The price itself, however absurd.
+    At(f64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum CancelPlan {
+    /// The order sent this many orders ago.
+    Order(u32),
+    /// The bracket of the order sent this many orders ago.
+    Bracket(u32),
+    Pair,
+    All,
+    Nothing,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +215,8 @@ impl Rules {
                     "orders_per_position_max = { value = 3",
                 ),
                 ("ids_remembered = { value = 100_000", "ids_remembered = { value = 8"),
+                ("resting_max = { value = 100", "resting_max = { value = 3"),
+                ("fill_interval = { value = 30_000", "fill_interval = { value = 0"),
                 // One place in each class, after a day: ranks move traders all the time.
                 ("funded_per_class = { value = 25", "funded_per_class = { value = 1"),
                 ("complete_days_min = { value = 61", "complete_days_min = { value = 1"),
@@ -272,21 +298,62 @@ fn order() -> impl Strategy<Value = OrderPlan> {
     ];
     let execution = prop_oneof![
         30 => Just(ExecutionType::Market),
-        1 => Just(ExecutionType::Limit),
-        1 => Just(ExecutionType::Bracket),
+        8 => Just(ExecutionType::Limit),
+        4 => Just(ExecutionType::Bracket),
+        2 => Just(ExecutionType::LimitCancel),
     ];
     let repeats_id = prop::bool::weighted(0.04);
     let trader = prop_oneof![5 => 0..4_u32, 1 => 0..TRADERS];
-    (trader, pair, side(), size, repeats_id, execution).prop_map(
-        |(trader, pair, side, size, repeats_id, execution)| OrderPlan {
-            trader,
-            pair,
-            side,
-            size,
-            repeats_id,
-            execution,
+    let what = (trader, pair, side(), size, repeats_id, execution);
+    let limit = prop::option::weighted(0.95, level(-0.004..0.02));
+    let protection = prop_oneof![
+        3 => Just((None, None)),
+        3 => (level(0.0..0.03), level(-0.03..0.0)).prop_map(|(s, t)| (Some(s), Some(t))),
+        1 => (level(-0.01..0.03), Just(None)).prop_map(|(s, t)| (Some(s), t)),
+        1 => (Just(None), level(-0.03..0.01)).prop_map(|(s, t)| (s, Some(t))),
+    ];
+    (what, limit, protection, cancel()).prop_map(
+        |(
+            (trader, pair, side, size, repeats_id, execution),
+            limit,
+            (stop_loss, take_profit),
+            cancel,
+        )| {
+            // A bracket is nearly always for the whole position.
+            let size = match (execution, size) {
+                (ExecutionType::Bracket, SizePlan::Usual(part)) if part > 0.3 => {
+                    SizePlan::Fields(None, None, None)
+                }
+                (_, size) => size,
+            };
+            OrderPlan {
+                trader,
+                pair,
+                side,
+                size,
+                repeats_id,
+                execution,
+                limit,
+                stop_loss,
+                take_profit,
+                cancel,
+            }
         },
     )
+}
+
+fn level(behind: std::ops::Range<f64>) -> impl Strategy<Value = Level> {
+    prop_oneof![20 => behind.prop_map(Level::Behind), 1 => absurd().prop_map(Level::At)]
+}
+
+fn cancel() -> impl Strategy<Value = CancelPlan> {
+    prop_oneof![
+        4 => (0..8_u32).prop_map(CancelPlan::Order),
+        2 => (0..8_u32).prop_map(CancelPlan::Bracket),
+        1 => Just(CancelPlan::Pair),
+        1 => Just(CancelPlan::All),
+        1 => Just(CancelPlan::Nothing),
+    ]
 }
 
 fn fill() -> impl Strategy<Value = FillPlan> {
@@ -629,6 +696,24 @@ impl World {
             SizePlan::Usual(part) => (Some(most * part), None, None),
             SizePlan::Fields(leverage, value, quantity) => (leverage, value, quantity),
         };
+        let now = plan.place().map_or(1.0, |place| self.prices[place]);
+        let level = |level: Level| {
+            let sign = if plan.side == Side::Short { 1.0 } else { -1.0 };
+            price(match level {
+                Level::Behind(part) => now * (1.0 + sign * part),
+                Level::At(number) => number,
+            })
+        };
+        let before = |ago: u32| format!("o{}", self.orders.saturating_sub(ago));
+        let cancel = match plan.cancel {
+            CancelPlan::Order(ago) => Some(Cancel::Order(OrderId::new(&before(ago)).unwrap())),
+            CancelPlan::Bracket(ago) => {
+                Some(Cancel::Order(OrderId::new(&format!("{}-bracket", before(ago))).unwrap()))
+            }
+            CancelPlan::Pair => Some(Cancel::Pair),
+            CancelPlan::All => Some(Cancel::All),
+            CancelPlan::Nothing => None,
+        };
         OrderRequest {
             trader: trader(plan.trader),
             id: OrderId::new(&format!("o{}", self.orders)).unwrap(),
@@ -640,6 +725,10 @@ impl World {
                 value: value.map(|n| Usd::new(n).unwrap()),
                 quantity: quantity.map(|n| Quantity::new(n).unwrap()),
             },
+            limit_price: plan.limit.map(level),
+            stop_loss: plan.stop_loss.map(level),
+            take_profit: plan.take_profit.map(level),
+            cancel,
         }
     }
 
@@ -692,6 +781,10 @@ pub(crate) fn fortune() -> Vec<Input> {
                 size: SizePlan::Usual(0.9),
                 repeats_id: false,
                 execution: ExecutionType::Market,
+                limit: None,
+                stop_loss: None,
+                take_profit: None,
+                cancel: CancelPlan::Nothing,
             };
             let fill = FillPlan::Absurd(number, None, None, Some(0.0));
             inputs.push(Input::RecordedOrder(world.order(&plan), world.fill(&plan, fill)));

@@ -1,11 +1,14 @@
 //! What must hold of every account after every commit (trading 8.12).
 
+use std::collections::BTreeSet;
+
 use proctor_engine::View;
 use proctor_engine::account::Account;
 use proctor_engine::ledgers::{Bundle, Cell, Ledger};
+use proctor_engine::limit_orders::Terms;
 use proctor_engine::positions::position::Position;
 use proctor_engine::rulebook::{CarryMode, LiquidatedSize, PricelessFlat, Rulebook};
-use proctor_types::float;
+use proctor_types::{SizeFields, float};
 
 /// The cell of every rulebook that the generator knows, in ms.
 const CELL: i64 = 43_200_000;
@@ -37,7 +40,10 @@ fn check_account(rules: &Rulebook, account: &Account) -> Result<(), String> {
             check_position(rules, closed)?;
         }
     }
+    check_resting(rules, account)?;
     if account.elimination.is_some() {
+        let resting = account.resting.orders().len();
+        ensure(resting == 0, || format!("eliminated with {resting} resting orders"))?;
         let open = account.book.open_positions().count();
         ensure(open == 0, || format!("eliminated with {open} open positions"))?;
     }
@@ -54,6 +60,27 @@ fn check_standing(account: &Account, registered: bool) -> Result<(), String> {
     ensure(account.standing.is_some() == (registered && !ended), || {
         format!("registered {registered}, ended {ended}, and stands {:?}", account.standing)
     })
+}
+
+/// Resting orders: no more than may be, no id twice, and every bracket's position is open (L-8).
+fn check_resting(rules: &Rulebook, account: &Account) -> Result<(), String> {
+    let orders = account.resting.orders();
+    let most = usize::try_from(rules.limit_orders.resting_max.value).expect("a small number");
+    ensure(orders.len() <= most, || format!("{} orders rest", orders.len()))?;
+    let ids: BTreeSet<_> = orders.iter().map(|order| &order.id).collect();
+    ensure(ids.len() == orders.len(), || format!("an id rests twice: {orders:?}"))?;
+    let mut whole = BTreeSet::new();
+    for order in orders {
+        let Terms::Bracket { position, direction, size, .. } = &order.terms else { continue };
+        let open = account.book.pair(order.pair).and_then(|book| book.open.as_ref());
+        let bound = open.filter(|open| open.id() == position);
+        let bound = bound.ok_or_else(|| format!("{}'s position is not open", order.id))?;
+        let opened = bound.orders().first().map(|order| order.side);
+        ensure(opened == Some(*direction), || format!("{} is on the wrong side", order.id))?;
+        let again = *size == SizeFields::default() && !whole.insert(position);
+        ensure(!again, || format!("{position} has two brackets for the whole of it"))?;
+    }
+    Ok(())
 }
 
 fn check_position(rules: &Rulebook, position: &Position) -> Result<(), String> {

@@ -8,8 +8,8 @@ mod invariants;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proctor_engine::challenge_period::{Standing, is_legal};
-use proctor_engine::input::StagesCommand;
 use proctor_engine::eliminations::{LiftedBy, Origin};
+use proctor_engine::input::StagesCommand;
 use proctor_engine::positions::position::OrderSource;
 use proctor_engine::rejection::Rejection;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome};
@@ -284,6 +284,14 @@ impl Ends {
                 | Event::ZombiesHeld { .. }
                 | Event::ReasonDropped { .. }
                 | Event::Purged { .. } => {}
+                Event::OrderResting { trader, .. }
+                | Event::OrderReached { trader, .. }
+                | Event::OrderCancelled { trader, .. }
+                | Event::BracketRefused { trader, .. } => {
+                    if before.contains(trader) {
+                        return Err(format!("{trader} has ended, but {event:?}"));
+                    }
+                }
             }
         }
         for (input, reply) in commit.inputs.iter().zip(&outcome.replies) {
@@ -350,6 +358,8 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
                     (OrderSource::MaxOrdersClose, "full position closed"),
                     (OrderSource::EliminationFlat, "flat without a price"),
                     (OrderSource::PriceFilledEliminationFlat, "flat at a price"),
+                    (OrderSource::LimitFilled, "limit filled"),
+                    (OrderSource::BracketFilled, "bracket filled"),
                 ] {
                     if order.source == source {
                         one(name);
@@ -372,6 +382,13 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
             Event::SlashSettled { .. } => one("slash settled"),
             Event::ZombiesHeld { .. } => one("zombies held"),
             Event::Purged { .. } => one("purged"),
+            Event::OrderResting { order, .. } if order.is_bracket() => one("bracket rests"),
+            Event::OrderResting { .. } => one("limit rests"),
+            Event::OrderReached { .. } => one("reached"),
+            Event::OrderCancelled { why, .. } => one(&format!("cancelled: {}", why.code())),
+            Event::BracketRefused { rejection, .. } => {
+                one(&format!("bracket refused: {}", rejection.code()));
+            }
             Event::RulebookAdopted { .. }
             | Event::AccountSizeRecorded { .. }
             | Event::AssetClassChosen { .. } => {}
@@ -387,7 +404,7 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
 }
 
 /// What the generator must reach in [`COVERAGE_HISTORIES`] histories, at least so often.
-const COVERAGE: [(&str, u32); 80] = [
+const COVERAGE: [(&str, u32); 108] = [
     ("filled", 500),
     ("closed", 100),
     ("clamped", 20),
@@ -468,6 +485,34 @@ const COVERAGE: [(&str, u32); 80] = [
     ("rejected: order_too_large", 1),
     ("rejected: portfolio_full", 2),
     ("rejected: account_size", 1),
+    ("limit rests", 200),
+    ("bracket rests", 200),
+    ("limit filled", 100),
+    ("bracket filled", 100),
+    ("reached", 200),
+    ("cancelled: by_trader", 5),
+    ("cancelled: departed", 10),
+    ("cancelled: eliminated", 20),
+    ("cancelled: position_closed", 20),
+    ("cancelled: replaced", 5),
+    ("cancelled: below_minimum", 1),
+    ("cancelled: order_too_small", 1),
+    ("cancelled: position_full", 1),
+    ("cancelled: size_not_finite", 1),
+    ("bracket refused: no_position", 20),
+    ("bracket refused: protection_side", 20),
+    ("rejected: limit_flat", 20),
+    ("rejected: limit_price_missing", 5),
+    ("rejected: no_position", 20),
+    ("rejected: nothing_to_cancel", 20),
+    ("rejected: cancel_target_missing", 2),
+    ("rejected: price_not_positive", 5),
+    ("rejected: protection_missing", 5),
+    ("rejected: protection_side", 20),
+    ("rejected: resting_full", 1),
+    ("rejected: size_zero", 1),
+    ("rejected: order_too_small", 5),
+    ("rejected: position_full", 5),
 ];
 const COVERAGE_HISTORIES: u32 = 500;
 

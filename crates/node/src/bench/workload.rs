@@ -5,8 +5,8 @@ use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Commit, Engine, Input, Outcome};
 use proctor_types::time::DAY_MS;
 use proctor_types::{
-    AssetClass, DurationMs, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quote,
-    Side, SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, DurationMs, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side,
+    SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
 };
 
 use super::BenchError;
@@ -75,7 +75,12 @@ impl Workload {
 
     /// Returns the event with the price of step `number`, at `at`.
     pub(super) fn price(&self, number: usize, at: UtcMs) -> Input {
-        let price = Price::new(price_at(number)).expect("finite");
+        self.price_of(price_at(number), at)
+    }
+
+    /// Returns an event with this price, at `at`.
+    pub(super) fn price_of(&self, price: f64, at: UtcMs) -> Input {
+        let price = Price::new(price).expect("finite");
         Input::Prices(vec![Quote::event(self.pair, self.source.clone(), at, price)])
     }
 
@@ -96,18 +101,17 @@ impl Workload {
     }
 
     fn sized(&self, place: usize, number: usize, side: Side, leverage: f64) -> Input {
-        Input::Order(OrderRequest {
-            trader: self.traders[place].clone(),
-            id: OrderId::new(&format!("{place:05}-{number:08}-0123-4567-89abcdef"))
+        Input::Order(OrderRequest::market(
+            self.traders[place].clone(),
+            OrderId::new(&format!("{place:05}-{number:08}-0123-4567-89abcdef"))
                 .expect("a valid name"),
-            pair: self.pair_name.clone(),
+            self.pair_name.clone(),
             side,
-            execution: ExecutionType::Market,
-            size: SizeFields {
+            SizeFields {
                 leverage: Some(Leverage::new(leverage).expect("finite")),
                 ..SizeFields::default()
             },
-        })
+        ))
     }
 
     /// Returns one order of every trader, each trader's `number`th.

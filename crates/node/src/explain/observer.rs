@@ -1,10 +1,13 @@
 //! Watches a fold and keeps what concerns one trader.
 
+mod resting;
+
 use std::collections::BTreeMap;
 
 use proctor_engine::account::Account;
 use proctor_engine::eliminations::{LiftedBy, Reentry};
 use proctor_engine::event::PositionFacts;
+use proctor_engine::limit_orders::RestingOrder;
 use proctor_engine::positions::position::{Order, OrderSource, Position};
 use proctor_engine::prices::Prices;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome, View};
@@ -39,6 +42,17 @@ pub(super) struct Observer {
     refused_before: usize,
     undone: Vec<UndoneVerdict>,
     notes: Vec<Note>,
+    /// The limit and bracket orders that wait.
+    waiting: BTreeMap<OrderId, RestingOrder>,
+}
+
+/// An order that has come about without an input of its own.
+struct Entry {
+    id: String,
+    pair: String,
+    side: String,
+    origin: &'static str,
+    outcome: OrderOutcome,
 }
 
 /// One commit as the observer sees it.
@@ -69,6 +83,7 @@ impl Observer {
             refused_before: 0,
             undone: Vec::new(),
             notes: Vec::new(),
+            waiting: BTreeMap::new(),
         }
     }
 
@@ -152,6 +167,13 @@ impl Observer {
                     verdict.purged = Some(stamp.into());
                 }
             }
+            Event::BracketRefused { parent, rejection, .. } => {
+                let code = rejection.code();
+                self.note(
+                    stamp,
+                    format!("order {parent} was filled without its bracket, {code}: {rejection}"),
+                );
+            }
             Event::RulebookAdopted { .. }
             | Event::QuoteRefused { .. }
             | Event::Rejected { .. }
@@ -164,7 +186,10 @@ impl Observer {
             | Event::Eliminated { .. }
             | Event::SlashIntended { .. }
             | Event::EliminationsSynced { .. }
-            | Event::ZombiesHeld { .. } => {}
+            | Event::ZombiesHeld { .. }
+            | Event::OrderResting { .. }
+            | Event::OrderReached { .. }
+            | Event::OrderCancelled { .. } => {}
         }
         true
     }
@@ -207,6 +232,22 @@ impl Observer {
         self.undone.push(UndoneVerdict { verdict, ledger, undone, by, name, why, reentry, epoch });
     }
 
+    /// Adds an order of which `entry` says more than its place and number.
+    fn entry(&mut self, stamp: Stamp, entry: Entry) {
+        let Entry { id, pair, side, origin, outcome } = entry;
+        self.orders.push(OrderStory {
+            number: self.orders.len() + 1,
+            place: stamp.into(),
+            input: None,
+            id,
+            pair,
+            side,
+            origin,
+            asked: None,
+            outcome,
+        });
+    }
+
     fn note(&mut self, stamp: Stamp, text: String) {
         self.notes.push(Note { place: stamp.into(), text });
     }
@@ -243,6 +284,12 @@ impl Observer {
                 let scene = Scene { commit, outcome, account, prices, view };
                 self.filled(&scene, position, *pair, order, (*clamped, *closes), after);
             }
+            Event::OrderResting { trader, order, parent } if *trader == self.trader => {
+                self.rests(commit, outcome, order, parent.as_ref());
+            }
+            Event::OrderCancelled { trader, order, why, .. } if *trader == self.trader => {
+                self.cancelled(outcome.stamp, order, why);
+            }
             Event::RulebookAdopted { .. }
             | Event::TraderEnrolled { .. }
             | Event::TraderDeparted { .. }
@@ -266,7 +313,11 @@ impl Observer {
             | Event::EliminationsSynced { .. }
             | Event::ZombiesHeld { .. }
             | Event::ReasonDropped { .. }
-            | Event::Purged { .. } => {}
+            | Event::Purged { .. }
+            | Event::OrderResting { .. }
+            | Event::OrderReached { .. }
+            | Event::OrderCancelled { .. }
+            | Event::BracketRefused { .. } => {}
         }
     }
 
@@ -314,6 +365,7 @@ impl Observer {
             quantity: order.quantity,
             price: order.price,
             price_source: price_source(scene, pair, order),
+            reached: resting::reached(scene.outcome, &self.trader, &order.id),
             bid: order.bid,
             ask: order.ask,
             slippage: order.slippage,
@@ -325,19 +377,19 @@ impl Observer {
             effect,
             after: after_story(after),
         }));
+        let entry = |origin, outcome| Entry {
+            id: order.id.to_string(),
+            pair: pair.to_string(),
+            side: order.side.to_string(),
+            origin,
+            outcome,
+        };
         if order.source.is_forced() {
             self.counts.by_node += 1;
-            self.orders.push(OrderStory {
-                number: self.orders.len() + 1,
-                place: stamp.into(),
-                input: None,
-                id: order.id.to_string(),
-                pair: pair.to_string(),
-                side: order.side.to_string(),
-                origin: "node",
-                asked: None,
-                outcome: fill,
-            });
+            self.entry(stamp, entry("node", fill));
+        } else if self.waiting.remove(&order.id).is_some() {
+            self.counts.filled_later += 1;
+            self.entry(stamp, entry("resting", fill));
         } else if let Some(input) =
             accepted_input(scene.commit, scene.outcome, &self.trader, &order.id)
         {

@@ -140,6 +140,12 @@ pub struct Counts {
     pub filled: usize,
     /// Of these, accepted with nothing to do.
     pub nothing_to_close: usize,
+    /// Of these, limit and bracket orders that came to rest.
+    pub rested: usize,
+    /// Limit and bracket orders that were filled after they had waited.
+    pub filled_later: usize,
+    /// Limit and bracket orders that ended without a fill, by code.
+    pub cancelled: BTreeMap<String, usize>,
     /// Of these, refused, by code.
     pub refused: BTreeMap<String, usize>,
     /// Orders that the rules made.
@@ -162,7 +168,8 @@ pub struct OrderStory {
     pub pair: String,
     /// `LONG`, `SHORT` or `FLAT`.
     pub side: String,
-    /// `trader`, `recorded` (imported with the fill of the past) or `node`.
+    /// `trader`, `recorded` (imported with the fill of the past), `resting` (an order that had
+    /// waited) or `node`.
     pub origin: &'static str,
     /// The size that was asked for.
     pub asked: Option<Asked>,
@@ -197,6 +204,43 @@ pub enum OrderOutcome {
     },
     /// A FLAT without an open position.
     NothingToClose,
+    /// A limit or bracket order that waits for its price; what became of it is a later entry.
+    Resting(Box<Waiting>),
+    /// A limit or bracket order that waited, and ended without a fill.
+    Cancelled {
+        /// Stable code.
+        code: String,
+        /// The code in words.
+        message: String,
+    },
+}
+
+/// What a limit or bracket order waits for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Waiting {
+    /// `limit` or `bracket`.
+    pub kind: &'static str,
+    /// The limit, quote per base.
+    pub limit_price: Option<f64>,
+    /// Stop loss, quote per base.
+    pub stop_loss: Option<f64>,
+    /// Take profit, quote per base.
+    pub take_profit: Option<f64>,
+    /// The position that a bracket closes.
+    pub position: Option<String>,
+    /// The order whose fill made the bracket.
+    pub parent: Option<String>,
+}
+
+/// How a limit or bracket order came to be filled.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReachedLevel {
+    /// The limit, stop loss or take profit.
+    pub level: f64,
+    /// The bid or ask that reached it.
+    pub market: f64,
+    /// Whose price that was.
+    pub source: PriceSource,
 }
 
 /// A fill.
@@ -212,6 +256,8 @@ pub struct Fill {
     pub price: f64,
     /// Whose price that was; absent when it came with the order.
     pub price_source: Option<PriceSource>,
+    /// The level that was reached, of a limit or bracket order.
+    pub reached: Option<ReachedLevel>,
     /// Best bid, 0 when unknown.
     pub bid: f64,
     /// Best ask, 0 when unknown.

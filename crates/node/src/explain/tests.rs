@@ -7,8 +7,8 @@ use proctor_engine::input::{RecordedFill, Roster};
 use proctor_engine::rulebook::VANTA;
 use proctor_sequencer::Batch;
 use proctor_types::{
-    AssetClass, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side,
-    SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side, SizeFields,
+    SourceName, TradePair, TraderId, Usd, UtcMs,
 };
 
 use super::*;
@@ -49,17 +49,16 @@ fn amount(number: f64) -> Price {
 }
 
 fn request(id: &str, pair: &str, side: Side, leverage: f64) -> OrderRequest {
-    OrderRequest {
-        trader: trader(),
-        id: OrderId::new(id).expect("valid"),
-        pair: PairName::new(pair).expect("valid"),
+    OrderRequest::market(
+        trader(),
+        OrderId::new(id).expect("valid"),
+        PairName::new(pair).expect("valid"),
         side,
-        execution: ExecutionType::Market,
-        size: SizeFields {
+        SizeFields {
             leverage: Some(Leverage::new(leverage).expect("finite")),
             ..SizeFields::default()
         },
-    }
+    )
 }
 
 fn order(id: &str, pair: &str, side: Side, leverage: f64) -> Input {

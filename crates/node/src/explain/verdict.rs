@@ -218,9 +218,11 @@ fn flat_orders(case: &Case<'_>) -> Vec<FlatOrder> {
         OrderOutcome::Filled(fill) if fill.cause.starts_with("elimination_flat") => {
             Some(flat_order(order, fill))
         }
-        OrderOutcome::Filled(_) | OrderOutcome::Refused { .. } | OrderOutcome::NothingToClose => {
-            None
-        }
+        OrderOutcome::Filled(_)
+        | OrderOutcome::Refused { .. }
+        | OrderOutcome::NothingToClose
+        | OrderOutcome::Resting(_)
+        | OrderOutcome::Cancelled { .. } => None,
     })
     .collect()
 }

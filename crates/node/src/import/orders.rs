@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use proctor_engine::positions::position::OrderSource;
 use proctor_types::order::InvalidOrderField;
 use proctor_types::{
     Digest, ExecutionType, InvalidId, Leverage, NotFinite, OrderId, OrderRequest, PairName,
@@ -68,7 +69,7 @@ impl fmt::Display for Place {
 /// An order with what became of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedOrder {
-    /// What the trader asked for, as a market order with the recorded leverage and its sign.
+    /// What the trader asked for, with the recorded leverage and its sign.
     ///
     /// A flat's leverage is the size that it closed, with the sign of the closing trade.
     pub request: OrderRequest,
@@ -363,6 +364,10 @@ struct RawOrder<'a> {
     slippage: f64,
     at: UtcMs,
     source_code: u8,
+    /// Absent in records from before there were limit orders; the source code tells then.
+    execution: Option<&'a str>,
+    /// Limit price, stop loss and take profit; zero when there was none.
+    levels: [f64; 3],
     price_sources: usize,
     position: Option<PositionId>,
     place: Place,
@@ -385,15 +390,22 @@ impl RawOrder<'_> {
         };
         let leverage = Leverage::new(self.leverage)
             .map_err(|source| RecordFault::NotFinite { column: "leverage", source })?;
-        let request = OrderRequest {
-            trader: self.trader,
-            id: OrderId::new(self.order)
+        let level = |column, number| not_negative(column, number).map(known);
+        let [limit_price, stop_loss, take_profit] = self.levels;
+        let market = OrderRequest::market(
+            self.trader,
+            OrderId::new(self.order)
                 .map_err(|source| RecordFault::Id { column: "order_uuid", source })?,
-            pair: self.pair,
-            side: Side::parse(self.side)?,
-            // Limits and brackets were recorded as filled: a market order at the recorded price.
-            execution: ExecutionType::Market,
-            size: SizeFields { leverage: Some(leverage), ..SizeFields::default() },
+            self.pair,
+            Side::parse(self.side)?,
+            SizeFields { leverage: Some(leverage), ..SizeFields::default() },
+        );
+        let request = OrderRequest {
+            execution: execution(self.execution, self.source_code)?,
+            limit_price: level("limit_price", limit_price)?,
+            stop_loss: level("stop_loss", stop_loss)?,
+            take_profit: level("take_profit", take_profit)?,
+            ..market
         };
         Ok(RecordedOrder {
             request,
@@ -405,6 +417,17 @@ impl RawOrder<'_> {
             place: self.place,
         })
     }
+}
+
+/// Returns how a recorded order was executed. Orders of a position were filled, so a code of an
+/// order that waits or was cancelled is none of them.
+fn execution(text: Option<&str>, source_code: u8) -> Result<ExecutionType, RecordFault> {
+    let told = text.map(ExecutionType::parse).transpose()?;
+    Ok(told.unwrap_or(match OrderSource::from_code(source_code) {
+        Some(OrderSource::LimitFilled) => ExecutionType::Limit,
+        Some(OrderSource::BracketFilled) => ExecutionType::Bracket,
+        _ => ExecutionType::Market,
+    }))
 }
 
 fn not_negative(column: &'static str, number: f64) -> Result<Price, RecordFault> {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::table::{Align, Table, count, percent};
 use super::{OutputDir, OutputError};
-use crate::tally::Tally;
+use crate::tally::{RestingTally, Tally};
 
 /// How many accounts the table of accounts shows from its top and from its bottom.
 const ACCOUNTS_SHOWN: usize = 8;
@@ -31,6 +31,8 @@ pub struct Summary {
     pub rulebook: String,
     /// Orders that were accepted.
     pub orders_accepted: u64,
+    /// Limit and bracket orders.
+    pub resting: RestingTally,
     /// Orders that were refused, by code.
     pub orders_refused: BTreeMap<&'static str, u64>,
     /// Other inputs that were refused, by code.
@@ -116,6 +118,7 @@ impl Summary {
             digest: view.digest.to_string(),
             rulebook: Digest::to_string(&rulebook),
             orders_accepted: tally.accepted,
+            resting: tally.resting.clone(),
             orders_refused: tally.refused.clone(),
             inputs_refused: tally.inputs_refused.clone(),
             quotes_refused: tally.quotes_refused.clone(),
@@ -156,6 +159,23 @@ impl Summary {
     fn totals(&self) -> Table<2> {
         let mut table = Table::new([("orders", Align::Left), ("number", Align::Right)]);
         table.row(["accepted".into(), count(self.orders_accepted)]);
+        let resting = &self.resting;
+        for (what, number) in [
+            ("limit orders that waited", resting.limits),
+            ("limit orders filled", resting.limits_filled),
+            ("brackets that waited", resting.brackets),
+            ("brackets filled", resting.brackets_filled),
+        ] {
+            if number > 0 {
+                table.row([what.into(), count(number)]);
+            }
+        }
+        for (code, number) in &resting.cancelled {
+            table.row([format!("waited and cancelled: {code}"), count(*number)]);
+        }
+        for (code, number) in &resting.brackets_refused {
+            table.row([format!("filled without the bracket: {code}"), count(*number)]);
+        }
         for (code, number) in &self.orders_refused {
             table.row([format!("refused: {code}"), count(*number)]);
         }

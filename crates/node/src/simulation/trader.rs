@@ -4,8 +4,8 @@ use std::fmt;
 
 use proctor_engine::Input;
 use proctor_types::{
-    AssetClass, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Side, SizeFields,
-    TradePair, TraderId, UtcMs,
+    AssetClass, Cancel, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Side,
+    SizeFields, TradePair, TraderId, UtcMs,
 };
 
 use super::dice::Dice;
@@ -14,11 +14,11 @@ use super::market::Market;
 /// How a trader trades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Follows moves of some hours.
+    /// Follows moves of some hours; every entry has a stop loss and a take profit.
     Trend,
-    /// Bets against moves of some minutes.
+    /// Bets against moves of some minutes, by limit orders.
     Reversion,
-    /// In and out within minutes, small.
+    /// In and out within minutes, small; sends a bracket after each entry.
     Scalper,
     /// Opens once and holds.
     Holder,
@@ -129,8 +129,11 @@ impl SimulatedTrader {
         let held = self.held(pair);
         let at = UtcMs(now.0 + i64::from(self.dice.below(50_000)));
         if let Some((side, leverage)) = self.decide(pair, held, market) {
-            let request = self.request(pair.id(), side, leverage);
+            let mut request = self.request(pair.id(), side, leverage);
             self.believe(pair, side, leverage);
+            if let Some(price) = market.price(pair) {
+                self.refine(at, &mut request, price, orders);
+            }
             orders.push((at, Input::Order(request.clone())));
             if self.style == Style::Careless {
                 self.blunder(at, pair, request, orders);
@@ -171,6 +174,51 @@ impl SimulatedTrader {
         }
     }
 
+    /// Makes of a market order what the trader's style makes of it: an entry with a stop, a limit
+    /// order, or an entry that is followed by a bracket; and takes back what waits before a close.
+    fn refine(
+        &mut self,
+        at: UtcMs,
+        request: &mut OrderRequest,
+        price: f64,
+        orders: &mut Vec<(UtcMs, Input)>,
+    ) {
+        let pair = request.pair.as_str().to_owned();
+        let sign = match request.side {
+            Side::Long => 1.0,
+            Side::Short => -1.0,
+            Side::Flat if self.style == Style::Reversion => {
+                let mut cancel = self.request(&pair, Side::Flat, 0.0);
+                cancel.execution = ExecutionType::LimitCancel;
+                cancel.cancel = Some(Cancel::Pair);
+                orders.push((at, Input::Order(cancel)));
+                return;
+            }
+            Side::Flat => return,
+        };
+        // Currencies move a quarter as much.
+        let scale = if self.class == AssetClass::Crypto { sign } else { sign / 4.0 };
+        let away = |part: f64| Price::new(price * (1.0 + scale * part)).ok();
+        match self.style {
+            Style::Trend => {
+                (request.stop_loss, request.take_profit) = (away(-0.012), away(0.03));
+            }
+            Style::Reversion => {
+                request.execution = ExecutionType::Limit;
+                request.limit_price = away(-self.dice.between(-0.000_2, 0.002));
+                request.take_profit = away(0.006);
+            }
+            Style::Scalper => {
+                let mut bracket = self.request(&pair, request.side, 0.0);
+                bracket.execution = ExecutionType::Bracket;
+                bracket.size = SizeFields::default();
+                (bracket.stop_loss, bracket.take_profit) = (away(-0.004), away(0.004));
+                orders.push((UtcMs(at.0 + 2_000), Input::Order(bracket)));
+            }
+            Style::Holder | Style::Martingale | Style::Reckless | Style::Careless => {}
+        }
+    }
+
     /// Sends what a careless trader sends after an order: again, too soon, or nonsense.
     fn blunder(
         &mut self,
@@ -180,7 +228,7 @@ impl SimulatedTrader {
         orders: &mut Vec<(UtcMs, Input)>,
     ) {
         let later = UtcMs(at.0 + i64::from(self.dice.below(9_000)));
-        let request = match self.dice.below(6) {
+        let request = match self.dice.below(9) {
             0 => sent,
             1 => self.request(pair.id(), Side::Long, 0.1),
             2 => self.request("BTCUSDT", Side::Long, 0.1),
@@ -188,6 +236,22 @@ impl SimulatedTrader {
             4 => {
                 let mut request = self.request(pair.id(), Side::Long, 0.2);
                 request.size = SizeFields::default();
+                request
+            }
+            5 => {
+                let mut request = self.request(pair.id(), Side::Long, 0.2);
+                request.execution = ExecutionType::Limit;
+                request
+            }
+            6 => {
+                let mut request = self.request(pair.id(), Side::Flat, 0.0);
+                request.execution = ExecutionType::LimitCancel;
+                request.cancel = Some(Cancel::Order(sent.id));
+                request
+            }
+            7 => {
+                let mut request = self.request(pair.id(), Side::Long, 0.0);
+                request.execution = ExecutionType::Bracket;
                 request
             }
             _ => {
@@ -220,16 +284,15 @@ impl SimulatedTrader {
     fn request(&mut self, pair: &str, side: Side, leverage: f64) -> OrderRequest {
         self.orders_sent += 1;
         let id = format!("{}-{}", self.id, self.orders_sent);
-        OrderRequest {
-            trader: self.id.clone(),
-            id: OrderId::new(&id).expect("a simulated id is valid"),
-            pair: PairName::new(pair).expect("a simulated pair name is valid"),
+        OrderRequest::market(
+            self.id.clone(),
+            OrderId::new(&id).expect("a simulated id is valid"),
+            PairName::new(pair).expect("a simulated pair name is valid"),
             side,
-            execution: ExecutionType::Market,
-            size: SizeFields {
+            SizeFields {
                 leverage: Some(Leverage::new(leverage).expect("a simulated leverage is finite")),
                 ..SizeFields::default()
             },
-        }
+        )
     }
 }

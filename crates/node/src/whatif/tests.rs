@@ -7,8 +7,8 @@ use proctor_engine::input::{RecordedFill, Roster};
 use proctor_engine::rulebook::{VANTA, VANTA_PARITY};
 use proctor_sequencer::Batch;
 use proctor_types::{
-    AssetClass, ExecutionType, Fraction, Leverage, OrderId, OrderRequest, PairName, Price, Quote,
-    Side, SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, Fraction, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side,
+    SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
 };
 
 use super::*;
@@ -26,14 +26,13 @@ fn price(number: f64) -> Price {
 }
 
 fn request(name: &str, id: &str, side: Side, leverage: f64) -> OrderRequest {
-    OrderRequest {
-        trader: trader(name),
-        id: OrderId::new(id).expect("valid"),
-        pair: PairName::new("BTCUSD").expect("valid"),
+    OrderRequest::market(
+        trader(name),
+        OrderId::new(id).expect("valid"),
+        PairName::new("BTCUSD").expect("valid"),
         side,
-        execution: ExecutionType::Market,
-        size: SizeFields { leverage: Leverage::new(leverage).ok(), ..SizeFields::default() },
-    }
+        SizeFields { leverage: Leverage::new(leverage).ok(), ..SizeFields::default() },
+    )
 }
 
 fn feed(at: i64, number: f64) -> Input {

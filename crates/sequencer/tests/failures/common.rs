@@ -12,8 +12,8 @@ use proctor_sequencer::{
     Batch, Clock, CommitError, Receipt, Replay, ReplayError, Writer, WriterConfig,
 };
 use proctor_types::{
-    AssetClass, Digest, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Side,
-    SizeFields, TraderId, Usd, UtcMs,
+    AssetClass, Digest, Leverage, OrderId, OrderRequest, PairName, Price, Side, SizeFields,
+    TraderId, Usd, UtcMs,
 };
 
 /// Monday 2025-11-03 14:00 UTC.
@@ -61,14 +61,13 @@ pub(crate) fn size(usd: f64) -> Input {
 }
 
 fn order(number: u32) -> Input {
-    let request = OrderRequest {
-        trader: trader(),
-        id: OrderId::new(&format!("o{number}")).expect("valid"),
-        pair: PairName::new("BTCUSD").expect("valid"),
-        side: if number.is_multiple_of(2) { Side::Flat } else { Side::Long },
-        execution: ExecutionType::Market,
-        size: SizeFields { leverage: Leverage::new(0.02).ok(), ..SizeFields::default() },
-    };
+    let request = OrderRequest::market(
+        trader(),
+        OrderId::new(&format!("o{number}")).expect("valid"),
+        PairName::new("BTCUSD").expect("valid"),
+        if number.is_multiple_of(2) { Side::Flat } else { Side::Long },
+        SizeFields { leverage: Leverage::new(0.02).ok(), ..SizeFields::default() },
+    );
     let price = Price::new(100_000.0 + f64::from(number)).expect("finite");
     Input::RecordedOrder(request, RecordedFill { price, bid: None, ask: None, slippage: None })
 }

@@ -1,6 +1,6 @@
 //! The whole page: account, verdict or standing, scoring, ledger, positions, orders.
 
-use proctor_node::explain::{Fill, Ledger, OrderOutcome, OrderStory, SamplePoint, Story};
+use proctor_node::explain::{Fill, Ledger, OrderOutcome, OrderStory, SamplePoint, Story, Waiting};
 use proctor_node::report::{Align, Table, count, usd};
 
 use super::{scoring, verdict};
@@ -99,12 +99,25 @@ fn account(page: &mut String, story: &Story) {
         number(counts.by_node)
     );
     entry(page, 2, "orders", &text);
-    if refused > 0 {
-        let mut codes: Vec<_> = counts.refused.iter().collect();
-        codes.sort_by_key(|(code, count)| (usize::MAX - **count, (*code).clone()));
-        let codes: Vec<String> =
-            codes.iter().map(|(code, count)| format!("{code} {}", number(**count))).collect();
-        entry(page, 2, "refused as", &codes.join(", "));
+    let cancelled: usize = counts.cancelled.values().sum();
+    if counts.rested > 0 || counts.filled_later > 0 || cancelled > 0 {
+        let text = format!(
+            "{} of them to wait for a price; of these and of brackets made by fills {} filled later, \
+             {} cancelled",
+            number(counts.rested),
+            number(counts.filled_later),
+            number(cancelled)
+        );
+        entry(page, 2, "waiting", &text);
+    }
+    for (title, codes) in [("refused as", &counts.refused), ("cancelled", &counts.cancelled)] {
+        if !codes.is_empty() {
+            let mut codes: Vec<_> = codes.iter().collect();
+            codes.sort_by_key(|(code, count)| (usize::MAX - **count, (*code).clone()));
+            let codes: Vec<String> =
+                codes.iter().map(|(code, count)| format!("{code} {}", number(**count))).collect();
+            entry(page, 2, title, &codes.join(", "));
+        }
     }
 }
 
@@ -354,7 +367,28 @@ fn order_line(page: &mut String, order: &OrderStory) {
             wrapped(page, &start, &format!("refused, {code}: {message}"));
         }
         OrderOutcome::NothingToClose => wrapped(page, &start, "accepted, nothing to close"),
+        OrderOutcome::Resting(waiting) => wrapped(page, &start, &waiting_text(waiting)),
+        OrderOutcome::Cancelled { code, message } => {
+            wrapped(page, &start, &format!("cancelled, {code}: {message}"));
+        }
     }
+}
+
+fn waiting_text(waiting: &Waiting) -> String {
+    let mut text = format!("waits, {}", waiting.kind);
+    for (name, price) in [
+        ("at", waiting.limit_price),
+        ("stop loss", waiting.stop_loss),
+        ("take profit", waiting.take_profit),
+    ] {
+        if let Some(price) = price {
+            text.push_str(&format!(" {name} {}", significant(price, 8)));
+        }
+    }
+    if let Some(parent) = &waiting.parent {
+        text.push_str(&format!(", made by {parent}"));
+    }
+    text
 }
 
 fn filled_line(page: &mut String, start: &str, order: &OrderStory, fill: &Fill) {
@@ -369,4 +403,13 @@ fn filled_line(page: &mut String, start: &str, order: &OrderStory, fill: &Fill) 
         fill.slippage * 1e4,
         fill.effect,
     ));
+    if let Some(reached) = &fill.reached {
+        let text = format!(
+            "level {} reached by {} of {}",
+            significant(reached.level, 8),
+            significant(reached.market, 8),
+            reached.source.source
+        );
+        wrapped(page, &" ".repeat(start.len()), &text);
+    }
 }

@@ -72,6 +72,12 @@ impl OrderSource {
         Self::ALL.get(usize::from(code)).copied()
     }
 
+    /// Returns true for fills of limit and bracket orders.
+    #[must_use]
+    pub fn is_resting_fill(self) -> bool {
+        matches!(self, Self::LimitFilled | Self::BracketFilled)
+    }
+
     /// Returns true for closes that the node orders, which may lack a price.
     #[must_use]
     pub fn is_forced(self) -> bool {

@@ -30,6 +30,8 @@ struct Columns {
     ask: Option<Column>,
     slippage: Option<Column>,
     source_code: Option<Column>,
+    execution: Option<Column>,
+    levels: [Option<Column>; 3],
     price_sources: Option<Column>,
 }
 
@@ -49,6 +51,12 @@ impl Columns {
             ask: header.find(text, "ask")?,
             slippage: header.find(text, "slippage")?,
             source_code: header.find(text, "src")?,
+            execution: header.find(text, "execution_type")?,
+            levels: [
+                header.find(text, "limit_price")?,
+                header.find(text, "stop_loss")?,
+                header.find(text, "take_profit")?,
+            ],
             price_sources: header.find(text, "n_price_sources")?,
         })
     }
@@ -60,6 +68,7 @@ impl Columns {
             Some(_) | None => Ok(0.0),
         };
         let filled = |column: Option<Column>| column.filter(|c| !row.text(*c).is_empty());
+        let [limit_price, stop_loss, take_profit] = self.levels;
         RawOrder {
             trader: trader("hotkey", row.filled(self.trader)?)?,
             order: row.filled(self.order)?,
@@ -72,6 +81,8 @@ impl Columns {
             slippage: optional(self.slippage)?,
             at: row.moment(self.at)?,
             source_code: filled(self.source_code).map_or(Ok(0), |c| row.whole(c))?,
+            execution: filled(self.execution).map(|c| row.text(c)),
+            levels: [optional(limit_price)?, optional(stop_loss)?, optional(take_profit)?],
             price_sources: filled(self.price_sources).map_or(Ok(0), |c| row.whole(c))?,
             position: filled(self.position).map(|c| position(row.text(c))).transpose()?,
             place: Place::Line(line),

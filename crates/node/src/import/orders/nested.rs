@@ -46,6 +46,10 @@ struct OrderRecord {
     slippage: Option<f64>,
     #[serde(default)]
     src: u8,
+    execution_type: Option<String>,
+    limit_price: Option<f64>,
+    stop_loss: Option<f64>,
+    take_profit: Option<f64>,
     price_sources: Option<Vec<IgnoredAny>>,
 }
 
@@ -168,6 +172,9 @@ fn order_of(
         slippage: order.slippage.unwrap_or(0.0),
         at: moment("processed_ms", order.processed_ms)?,
         source_code: order.src,
+        execution: order.execution_type.as_deref(),
+        levels: [order.limit_price, order.stop_loss, order.take_profit]
+            .map(|level| level.unwrap_or(0.0)),
         price_sources: order.price_sources.as_ref().map_or(0, Vec::len),
         position: Some(position(&record.position_uuid)?),
         place,

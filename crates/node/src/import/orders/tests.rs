@@ -59,6 +59,32 @@ fn a_position_list_gives_orders_fills_and_what_was_recorded_about_positions() {
 }
 
 #[test]
+fn limit_and_bracket_orders_keep_what_was_recorded_of_them() {
+    let files = Files::new();
+    let told = order((
+        "\"src\":0",
+        "\"src\":6,\"execution_type\":\"LIMIT\",\"limit_price\":99.5,\"stop_loss\":90,\
+         \"take_profit\":null",
+    ));
+    let read_one = |path: &Path| read(path).expect("good").orders.remove(0).request;
+    let request = read_one(&files.write("told.json", position(&told)));
+    assert_eq!(request.execution, ExecutionType::Limit);
+    assert_eq!(request.limit_price.map(f64::from), Some(99.5));
+    assert_eq!((request.stop_loss.map(f64::from), request.take_profit), (Some(90.0), None));
+    // Where only the code was recorded, it tells.
+    let code = order(("\"src\":0", "\"src\":9"));
+    let request = read_one(&files.write("code.json", position(&code)));
+    assert_eq!(request.execution, ExecutionType::Bracket);
+    let columns = HEADER.replace(",src\n", ",execution_type,limit_price,take_profit\n");
+    let line = row("", "alice", "o1", T0).replace(",0\n", ",limit,99.5,\n");
+    let request = read_one(&files.write("a.csv", columns.clone() + &line));
+    assert_eq!(request.execution, ExecutionType::Limit);
+    assert_eq!((request.limit_price.map(f64::from), request.take_profit), (Some(99.5), None));
+    let broken = read(&files.write("b.csv", columns + &line.replace("limit,", "soon,")));
+    assert!(broken.expect_err("unknown").to_string().contains("execution type \"soon\""));
+}
+
+#[test]
 fn orders_are_sorted_by_time_then_trader_then_place_in_the_file() {
     let files = Files::new();
     let rows = [("bob", "o1", 2), ("bob", "o2", 1), ("alice", "o4", 1), ("alice", "o3", 1)];
