@@ -130,7 +130,7 @@ fn s_50_fewer_than_two_contestants_are_not_scored() {
 
 #[test]
 fn s_24_a_total_penalty_excludes_and_leaves_no_place_to_take() {
-    let (rulebook, names) = (rules(), ["alice", "bob", "carol"].map(|name| trader(name)));
+    let (rulebook, names) = (rules(), ["alice", "bob", "carol"].map(trader));
     let scorer = Scorer::new(&rulebook, UtcMs(MIDNIGHT));
     let fallen = ledger(&[Cell { worst_drawdown: 0.5, ..Cell::default() }]);
     let mut contestants: Vec<_> = names.iter().map(|name| contestant_of_days(name, 9)).collect();
@@ -145,7 +145,7 @@ fn s_24_a_total_penalty_excludes_and_leaves_no_place_to_take() {
 
 #[test]
 fn s_22_in_parity_an_idle_trader_ranks_above_one_who_lost() {
-    let names = ["idle", "loser", "winner"].map(|name| trader(name));
+    let names = ["idle", "loser", "winner"].map(trader);
     for (switches, idle_above) in [(rules().switches, false), (Switches::PARITY, true)] {
         let mut rulebook = rules();
         rulebook.switches = switches;

@@ -8,14 +8,14 @@ use proctor_engine::ledgers::{Cell, Ledger};
 use proctor_engine::scoring::{Fill, Ledgers, RiskProfile, ScoredPosition};
 use proctor_types::{DurationMs, Side, TradePair, UtcMs};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// What the reference calls the ledger of the portfolio.
 const PORTFOLIO: &str = "portfolio";
 
 #[derive(Clone, Deserialize)]
 pub(crate) struct LedgerRows {
-    pub(crate) cps: Vec<Vec<f64>>,
+    pub(crate) cps: Vec<Vec<Number>>,
     pub(crate) tp_id: Option<String>,
 }
 
@@ -60,25 +60,25 @@ pub(crate) fn ledger(rulebook: &Rulebook, fields: &[String], rows: &LedgerRows) 
     Ok(Ledger::from_cells(&rulebook.ledger, UtcMs(0), &cells?)?)
 }
 
-fn cell(fields: &[String], row: &[f64]) -> Result<Cell> {
+fn cell(fields: &[String], row: &[Number]) -> Result<Cell> {
     // The reference's default of the greatest value; ours is 1.
     let mut cell = Cell { peak: 0.0, ..Cell::default() };
     for (field, number) in fields.iter().zip(row) {
         let float = match field.as_str() {
             "last_update_ms" => {
-                cell.last_update = UtcMs(integer(*number)?);
+                cell.last_update = UtcMs(integer(number)?);
                 continue;
             }
             "accum_ms" => {
-                cell.accum_ms = u32::try_from(integer(*number)?)?;
+                cell.accum_ms = u32::try_from(integer(number)?)?;
                 continue;
             }
             "open_ms" => {
-                cell.open_ms = u32::try_from(integer(*number)?)?;
+                cell.open_ms = u32::try_from(integer(number)?)?;
                 continue;
             }
             "n_updates" => {
-                cell.n_updates = u32::try_from(integer(*number)?)?;
+                cell.n_updates = u32::try_from(integer(number)?)?;
                 continue;
             }
             "gain" => &mut cell.gain,
@@ -96,15 +96,13 @@ fn cell(fields: &[String], row: &[f64]) -> Result<Cell> {
             "prev_portfolio_carry_fee" => &mut cell.carry_fee,
             other => anyhow::bail!("unknown column {other}"),
         };
-        *float = *number;
+        *float = number.as_f64().with_context(|| format!("{number} is no float"))?;
     }
     Ok(cell)
 }
 
-/// The columns of a row are floats in JSON's eyes; times and counts among them are whole.
-fn integer(number: f64) -> Result<i64> {
-    anyhow::ensure!(number.fract() == 0.0 && number.abs() < 9e15, "{number} is not whole");
-    Ok(number as i64)
+fn integer(number: &Number) -> Result<i64> {
+    number.as_i64().with_context(|| format!("{number} is not whole"))
 }
 
 #[derive(Clone, Deserialize)]
