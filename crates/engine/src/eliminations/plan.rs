@@ -264,3 +264,6 @@ impl<'a> Pass<'a> {
         self.plan.eliminate.push(Ending { trader, reason, drawdown, decided_at: at });
     }
 }
+
+#[cfg(test)]
+mod tests;

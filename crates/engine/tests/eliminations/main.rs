@@ -260,9 +260,12 @@ fn e_70_a_list_ends_accounts_here_flat_and_without_a_slash() {
 /// Whom the list gave a record, and from whom it took one.
 fn synced(events: &[Event]) -> (Vec<String>, Vec<String>) {
     let text = |names: &[proctor_types::TraderId]| names.iter().map(ToString::to_string).collect();
-    let told = events.iter().find_map(|event| match event {
-        Event::EliminationsSynced { added, removed, .. } => Some((text(added), text(removed))),
-        _ => None,
+    let told = events.iter().find_map(|event| {
+        if let Event::EliminationsSynced { added, removed, .. } = event {
+            Some((text(added), text(removed)))
+        } else {
+            None
+        }
     });
     told.expect("a list is always reported")
 }

@@ -7,8 +7,8 @@ use proctor_engine::input::{RecordedFill, Roster};
 use proctor_engine::rulebook::VANTA;
 use proctor_sequencer::Batch;
 use proctor_types::{
-    AssetClass, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side, SizeFields,
-    SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, Leverage, OperatorId, OrderId, OrderRequest, PairName, Price, Quote, Remark, Side,
+    SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
 };
 
 use super::*;
@@ -258,4 +258,69 @@ fn s_7_the_scoring_of_an_account_counts_complete_days_and_names_its_penalties() 
     assert_eq!(crypto.ranked_by, ["pnl"]);
     assert_eq!(crypto.metrics["sharpe"], -100.0, "two days say nothing");
     assert!(crypto.daily_return > 0.0 && crypto.place.is_none(), "nobody to be ranked against");
+}
+
+#[test]
+fn a_verdict_that_was_taken_back_is_told_with_who_did_it_and_the_epoch_that_began() {
+    use proctor_engine::eliminations::{Reentry, Reinstatement};
+    let decided = Stamp { commit: 3, at: UtcMs(NOON + 20_000) };
+    let story = told(vec![
+        at(0, vec![price("BTCUSD", 0, 60_000.0), order("one", "BTCUSD", Side::Long, 0.5)]),
+        at(20_000, vec![price("BTCUSD", 20_000, 30_000.0)]),
+        at(30_000, vec![order("two", "BTCUSD", Side::Long, 0.1)]),
+        at(
+            40_000,
+            vec![Input::Reinstate(Reinstatement {
+                trader: trader(),
+                by: OperatorId::new("desk").expect("valid"),
+                why: Remark::new("bad tick").expect("valid"),
+                decided,
+                reentry: Reentry::Challenge,
+            })],
+        ),
+        at(
+            50_000,
+            vec![price("BTCUSD", 50_000, 60_000.0), order("three", "BTCUSD", Side::Long, 0.1)],
+        ),
+        at(60_000, vec![Input::SlashSettled(trader(), decided)]),
+    ]);
+    assert_eq!((story.status, story.verdict.is_none()), ("active", true));
+    let [undone] = story.undone.as_slice() else { panic!("{:?}", story.undone) };
+    assert_eq!((undone.by, undone.name.as_str()), ("operator", "desk"));
+    assert_eq!((undone.why.as_deref(), undone.epoch), (Some("bad tick"), Some(1)));
+    assert_eq!(
+        (undone.verdict.reason, undone.verdict.orders_refused_since),
+        ("MAX_TOTAL_DRAWDOWN", 1)
+    );
+    let slash = undone.verdict.slash.as_ref().expect("stated");
+    assert_eq!((slash.proportion, slash.state), (1.0, "settled"));
+    assert!(undone.ledger.as_ref().is_some_and(|ledger| ledger.worst.is_some()));
+    assert_eq!(story.counts.filled, 2);
+    assert!(story.ledger.is_some_and(|ledger| ledger.peak.value == 1.0), "a ledger of its own");
+}
+
+#[test]
+fn a_record_from_outside_is_told_with_its_author_and_without_a_fall() {
+    use proctor_engine::eliminations::{DrawdownNote, EliminationRow, EliminationsCommand, Reason};
+    let row = |name: &str| EliminationRow {
+        trader: TraderId::new(name).expect("valid"),
+        reason: Reason::Plagiarism,
+        drawdown: DrawdownNote::NotApplicable,
+        decided_at: UtcMs(NOON - 5),
+    };
+    let command = EliminationsCommand::Add {
+        by: OperatorId::new("desk").expect("valid"),
+        why: Remark::new("copied bob").expect("valid"),
+        rows: vec![row("alice"), row("mallory")],
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    write(dir.path(), vec![at(0, vec![Input::Eliminations(command)])]);
+    let story = explain(dir.path(), &trader(), |_| {}).expect("a story");
+    let verdict = story.verdict.expect("ended");
+    assert_eq!((verdict.reason, verdict.rule, verdict.dd), ("PLAGIARISM", "C-44", Some(-1.0)));
+    assert_eq!(verdict.decided_by.why.as_deref(), Some("copied bob"));
+    assert!(verdict.fall.is_none() && verdict.slash.is_none());
+    let mallory = TraderId::new("mallory").expect("valid");
+    let barred = explain(dir.path(), &mallory, |_| {}).expect_err("no account").to_string();
+    assert!(barred.contains("barred: PLAGIARISM by operator desk in commit 2"), "{barred}");
 }
