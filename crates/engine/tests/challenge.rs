@@ -475,10 +475,12 @@ fn c_37_e_50_the_drawdown_limit_holds_in_every_stage_and_is_named_after_it() {
         let mut world = World::new();
         let (price, order) = (world.price(1_000, 100.0), world.order("alice", Side::Long));
         world.all(1_000, vec![price, order]);
-        match stage {
-            Stage::UnderReview => drop(world.all(2_000, vec![suspects(&[("alice", 0)])])),
-            other => drop(world.all(2_000, vec![set("alice", other, 1_000)])),
-        }
+        let moved = if stage == Stage::UnderReview {
+            suspects(&[("alice", 0)])
+        } else {
+            set("alice", stage, 1_000)
+        };
+        world.all(2_000, vec![moved]);
         assert_eq!(world.standing("alice").map(|s| s.stage), Some(stage));
         let price = world.price(60_000, 60.0);
         let outcome = world.all(60_000, vec![price]);
