@@ -4,10 +4,12 @@
 //! changed; it never asks for the time and never fails on what an input says. What an input may do
 //! wrong is a [`Rejection`]; what the caller may do wrong is [`OutOfOrder`].
 
+mod corrections;
 mod settlement;
 #[cfg(test)]
 mod tests;
 mod valuation;
+mod verdicts;
 
 use std::io;
 use std::sync::Arc;
@@ -160,6 +162,7 @@ impl Engine {
             Input::AssetClass(trader, class) => self.choose_class(step, trader, *class),
             Input::Rulebook(text) => self.adopt(step, text),
             Input::Tick => self.tick(step),
+            Input::CorrectPrice(correction) => self.correct(step, correction),
         }
     }
 
@@ -333,6 +336,7 @@ fn rejected(ordinal: u32, input: &Input, rejection: &Rejection) -> Event {
         Input::Order(request) | Input::RecordedOrder(request, _) => {
             (Some(&request.trader), Some(&request.id))
         }
+        Input::CorrectPrice(correction) => (Some(&correction.trader), None),
         Input::AccountSize(trader, _) | Input::AssetClass(trader, _) => (Some(trader), None),
         Input::Prices(_) | Input::Roster(_) | Input::Rulebook(_) | Input::Tick => (None, None),
     };

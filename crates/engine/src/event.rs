@@ -5,10 +5,11 @@
 
 use borsh::BorshSerialize;
 use proctor_types::{
-    AssetClass, Digest, OrderId, PositionId, SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, Digest, OrderId, PositionId, SourceName, Stamp, TradePair, TraderId, Usd, UtcMs,
 };
 
 use crate::eliminations::Elimination;
+use crate::frozen::{Frozen, Thaw};
 use crate::ledgers::Cell;
 use crate::positions::position::Order;
 use crate::rejection::Rejection;
@@ -124,6 +125,43 @@ pub enum Event {
         trader: TraderId,
         /// The record.
         record: Elimination,
+    },
+    /// A verdict was held back: it hangs on a price that is not believed yet.
+    VerdictFrozen {
+        /// Whose.
+        trader: TraderId,
+        /// What it hangs on.
+        frozen: Frozen,
+    },
+    /// A verdict that was held back is dropped.
+    VerdictThawed {
+        /// Whose.
+        trader: TraderId,
+        /// The commit that had held it back, and its time.
+        since: Stamp,
+        /// Why.
+        why: Thaw,
+    },
+    /// The price of an order was corrected, and everything since was computed anew.
+    OrderCorrected {
+        /// Whose.
+        trader: TraderId,
+        /// The position of the order.
+        position: PositionId,
+        /// The pair.
+        pair: TradePair,
+        /// The order as it was.
+        before: Order,
+        /// The order as it is now.
+        order: Order,
+        /// The position as it is now.
+        after: PositionFacts,
+        /// Whose price it is now.
+        source: SourceName,
+        /// Who asked for the correction.
+        by: String,
+        /// Why.
+        why: String,
     },
 }
 

@@ -5,7 +5,9 @@
 //! [`crate::Rejection`], never with a panic.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{AssetClass, Fraction, OrderRequest, Price, Quote, TraderId, Usd, UtcMs};
+use proctor_types::{
+    AssetClass, Fraction, OrderId, OrderRequest, Price, Quote, SourceName, TraderId, Usd, UtcMs,
+};
 
 /// One fact or request from outside.
 ///
@@ -29,6 +31,29 @@ pub enum Input {
     Rulebook(String),
     /// Time has passed.
     Tick,
+    /// The price of a recent order was wrong.
+    CorrectPrice(PriceCorrection),
+}
+
+/// Another price for an order that was filled, and who says so.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct PriceCorrection {
+    /// Whose order.
+    pub trader: TraderId,
+    /// Which order.
+    pub order: OrderId,
+    /// The price before slippage, quote currency per unit of base.
+    pub price: Price,
+    /// The bid at the time of the order, when it is known.
+    pub bid: Option<Price>,
+    /// The ask at the time of the order, when it is known.
+    pub ask: Option<Price>,
+    /// Whose price it is.
+    pub source: SourceName,
+    /// Who asks for it.
+    pub by: String,
+    /// Why.
+    pub why: String,
 }
 
 /// The fill that an order was given when it was recorded.

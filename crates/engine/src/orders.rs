@@ -112,6 +112,11 @@ impl Desk<'_> {
                 return Err(Rejection::CoolingDown(DurationMs(cooldown.0 - passed.0)));
             }
         }
+        if let Some(frozen) = &self.account.frozen
+            && adds(request.side, open)
+        {
+            return Err(Rejection::Frozen(frozen.since.at));
+        }
         let held = self.account.book.portfolio_leverage(self.rulebook);
         let Some(open) = open else {
             if request.side == Side::Flat {
@@ -183,10 +188,8 @@ impl Desk<'_> {
         side: Side,
         open: Option<&Position>,
     ) -> Result<Execution, Rejection> {
-        let quote = self
-            .prices
-            .best(&self.rulebook.prices, pair, self.at)
-            .ok_or(Rejection::NoPrice(pair))?;
+        let quote =
+            self.prices.best(self.rulebook, pair, self.at).ok_or_else(|| self.no_price(pair))?;
         let opened = open.and_then(|position| position.orders().first()).map(|order| order.side);
         Ok(Execution {
             price: fill_price(quote, self.at, side, opened).get(),
@@ -194,6 +197,14 @@ impl Desk<'_> {
             ask: quote.ask.map_or(0.0, Price::get),
             slippage: None,
         })
+    }
+
+    /// Returns why there is no price of `pair`.
+    fn no_price(&self, pair: TradePair) -> Rejection {
+        match self.prices.nearest(&self.rulebook.prices, pair, self.at) {
+            Some(_) => Rejection::PriceUnconfirmed(pair),
+            None => Rejection::NoPrice(pair),
+        }
     }
 
     /// Sizes and converts the order for the position that takes it.
@@ -287,6 +298,15 @@ impl Execution {
     }
 }
 
+/// Tells whether an order of `side` opens or increases, given the `open` position of its pair.
+fn adds(side: Side, open: Option<&Position>) -> bool {
+    match (side, open) {
+        (Side::Flat, _) => false,
+        (Side::Long | Side::Short, Some(open)) => open.direction() == Some(side),
+        (Side::Long | Side::Short, None) => true,
+    }
+}
+
 /// Returns the conversion rates of `pair` at `at`, taking cross legs from the current prices.
 ///
 /// # Errors
@@ -302,7 +322,7 @@ pub(crate) fn conversion_rates(
     let mut missing = pair;
     let lookup = |leg: TradePair| {
         missing = leg;
-        prices.best(&rulebook.prices, leg, at).map(|quote| fill_price(quote, at, side, None).get())
+        prices.best(rulebook, leg, at).map(|quote| fill_price(quote, at, side, None).get())
     };
     conversion::rates(pair, price, lookup).ok_or(Rejection::NoPrice(missing))
 }

@@ -13,6 +13,7 @@ use crate::orders::{Fill, Target, conversion_rates};
 use crate::positions::book::{Mark, PairBook};
 use crate::positions::position::{ForcedFlatPrice, OrderSource, Position};
 use crate::prices::{Prices, fill_price};
+use crate::recent::{Before, Recent};
 use crate::rejection::Rejection;
 use crate::rulebook::Rulebook;
 
@@ -32,7 +33,16 @@ impl Engine {
         let pair = fill.pair;
         let account = Arc::make_mut(&mut self.state.accounts[place]);
         let mark = Mark { price: fill.order.price, source: None, at };
+        let order = fill.order.id.clone();
+        let full = matches!(fill.target, Target::NewAfterFull(_));
+        let before = Before::of(account);
         let taken = take_order(step, rules, account, fill)?;
+        // The close of a full position is filled together with the order that opens the next.
+        let closing =
+            account.book.pair(pair).filter(|_| full).and_then(|book| book.closed().last());
+        let closing = closing.and_then(|position| position.orders().last()).map(|o| o.id.clone());
+        let orders = closing.into_iter().chain([order]);
+        account.recent.add(&rules.prices, pair, at, before, orders);
         let book = account.book.entry(pair, at);
         book.last_accepted_at = at;
         book.last_mark = Some(mark);
@@ -77,7 +87,11 @@ impl Engine {
             value_at: fall.trough.at,
             worst_ratio: fall.ratio(),
             drawdown_percent: drawdown::percent_reported(fall.ratio()),
-            prices: account.price_evidence(),
+            prices: account.price_evidence(
+                &adopted.rules.prices,
+                &self.state.prices,
+                step.stamp.at,
+            ),
             flat_orders: lost_flats(account),
         };
         self.eliminate(step, &adopted.rules, place, record);
@@ -105,6 +119,8 @@ impl Engine {
         }
         let trader = account.trader.clone();
         account.elimination = Some(record.clone());
+        account.frozen = None;
+        account.recent = Recent::default();
         step.events.push(Event::Eliminated { trader, record });
         // The last sample shows what the flat orders made of the account.
         self.sample(step, place);
@@ -183,7 +199,7 @@ fn close_full(
 fn flatten(step: &Step, rules: &Rulebook, prices: &Prices, open: &mut Position) {
     let at = step.stamp.at;
     let opened = open.orders().first().map(|order| order.side);
-    let price = prices.best(&rules.prices, open.pair(), at).and_then(|quote| {
+    let price = prices.best(rules, open.pair(), at).and_then(|quote| {
         let price = fill_price(quote, at, Side::Flat, opened).get();
         let rates = conversion_rates(prices, rules, open.pair(), price, Side::Flat, at).ok()?;
         Some(ForcedFlatPrice::Found { price, rates })
