@@ -12,7 +12,7 @@
 //! * `positions`: every position ever opened, with its end when it has one;
 //! * `ledger`: peak, new lows since that peak, last samples, worst drawdown, half-day cells;
 //! * `verdict`: rule, limit, numbers, prices, the valuation step by step, flat orders, the bar;
-//! * `standing`: of a living account, how far the next breach is;
+//! * `standing`: of a living account, how far the next breach is, and how good the prices are;
 //! * `notes`: anything else the log says about the account.
 //!
 //! A moment is `{"ms", "text"}`, a place in the log adds `"commit"`. Ratios are multiples of the
@@ -26,6 +26,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod words;
 
 use std::path::Path;
 
@@ -39,8 +40,8 @@ use observer::Observer;
 pub use story::{
     AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, Fill, FlatOrder,
     Ledger, MarkPoint, Moment, Note, OpenValue, OrderOutcome, OrderStory, PairValue, Place,
-    PositionStory, PriceSource, PriceUsed, RulebookStory, SamplePoint, Size, Standing, Story,
-    Valuation, Verdict, Worst,
+    PositionStory, PriceQuality, PriceSource, PriceSupport, PriceUsed, RulebookStory, SamplePoint,
+    Size, Standing, Story, Valuation, Verdict, Worst,
 };
 
 /// How many names are offered for one that is unknown.

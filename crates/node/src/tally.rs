@@ -117,7 +117,15 @@ impl Tally {
             | Event::AccountSizeRecorded { .. }
             | Event::AssetClassChosen { .. }
             | Event::CellClosed { .. }
-            | Event::SampleRefused { .. } => {}
+            | Event::SampleRefused { .. }
+            | Event::VerdictFrozen { .. }
+            | Event::VerdictThawed { .. } => {}
+            Event::OrderCorrected { trader, position, after, .. } => {
+                let mut closed = self.closed.iter_mut().rev();
+                if let Some(told) = closed.find(|c| c.id == *position && c.trader == *trader) {
+                    told.facts = *after;
+                }
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, whose values are valid by construction")]
 
-use proctor_engine::input::{Commit, RecordedFill, Roster};
+use proctor_engine::input::{Commit, PriceCorrection, RecordedFill, Roster};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Engine, Input};
 use proctor_types::{
@@ -75,6 +75,16 @@ fn every_input() -> LogEntry {
             Input::AssetClass(trader("alice"), AssetClass::Forex),
             Input::Rulebook("not TOML: \u{e9}".into()),
             Input::Tick,
+            Input::CorrectPrice(PriceCorrection {
+                trader: trader("alice"),
+                order: OrderId::new("o1").expect("valid"),
+                price: price(99_000.0),
+                bid: None,
+                ask: Some(price(99_001.0)),
+                source: SourceName::new("other").expect("valid"),
+                by: "officer".into(),
+                why: "the feed was wrong".into(),
+            }),
         ],
     }
 }
@@ -91,6 +101,7 @@ fn number(input: &Input) -> u8 {
         Input::AssetClass(..) => 5,
         Input::Rulebook(_) => 6,
         Input::Tick => 7,
+        Input::CorrectPrice(_) => 8,
     }
 }
 
@@ -100,7 +111,7 @@ fn the_bytes_of_version_1_are_frozen() {
     assert_eq!(bytes[0], 1, "the version");
     assert_eq!(bytes[1..9], AT.to_le_bytes());
     assert_eq!(bytes[9..41], [7; 32]);
-    assert_eq!(bytes[41..45], 8_u32.to_le_bytes(), "eight inputs");
+    assert_eq!(bytes[41..45], 9_u32.to_le_bytes(), "nine inputs");
     // If this fails, stored logs can no longer be read: restore the layout, or raise the version and
     // keep a reader for version 1 (docs/formats.md).
     assert_eq!((bytes.len(), Digest::of(&bytes).to_string().as_str()), (FROZEN_LEN, FROZEN_HASH));
@@ -333,7 +344,24 @@ fn any_input() -> impl Strategy<Value = Input> {
             .prop_map(|(t, class)| Input::AssetClass(trader(&t), class)),
         any::<String>().prop_map(Input::Rulebook),
         Just(Input::Tick),
+        any_correction().prop_map(Input::CorrectPrice),
     ]
+}
+
+fn any_correction() -> impl Strategy<Value = PriceCorrection> {
+    let quote = (a_price(), prop::option::of(a_price()), prop::option::of(a_price()));
+    (name(), name(), quote, name(), any::<String>(), any::<String>()).prop_map(
+        |(who, order, (price, bid, ask), source, by, why)| PriceCorrection {
+            trader: trader(&who),
+            order: OrderId::new(&order).expect("valid"),
+            price,
+            bid,
+            ask,
+            source: SourceName::new(&source).expect("valid"),
+            by,
+            why,
+        },
+    )
 }
 
 fn any_entry() -> impl Strategy<Value = LogEntry> {
@@ -393,18 +421,18 @@ fn a_checkpoint_begins_with_its_version_and_gives_the_engine_back() {
     let outcome = engine.apply(&commit).expect("the first commit");
     assert!(outcome.replies.iter().all(Result::is_ok));
     let bytes = checkpoint::encode(&engine).expect("finite");
-    assert_eq!(bytes[0], 1, "the version");
+    assert_eq!(bytes[0], 2, "the version");
     assert_eq!(bytes[1..9], 1_u64.to_le_bytes(), "the commit");
     assert_eq!(bytes[9..17], AT.to_le_bytes(), "its time");
     assert_eq!(bytes[17..49], outcome.digest.0, "the digest");
     let restored = checkpoint::decode(&bytes).expect("round trip");
     assert_eq!(checkpoint::encode(&restored).expect("finite"), bytes);
     assert_eq!((restored.stamp(), restored.digest()), (engine.stamp(), engine.digest()));
-    for version in [0, 2, 255] {
+    for version in [0, 1, 255] {
         let mut other = bytes.clone();
         other[0] = version;
         let refused = checkpoint::decode(&other).map(drop);
-        assert!(matches!(refused, Err(DecodeError::Version { known: 1, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(DecodeError::Version { known: 2, .. })), "{refused:?}");
     }
     let longer = [&bytes[..], &[0]].concat();
     assert!(checkpoint::decode(&longer).is_err());

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use proctor_types::{OrderId, Price, Stamp, TradePair, UtcMs};
+use proctor_types::{OrderId, Price, SourceName, Stamp, TradePair, TraderId, UtcMs};
 
 use super::valuation::{sample, value};
 use super::{Checksum, Engine, Step, cell_number};
@@ -55,7 +55,8 @@ impl Engine {
         fills[target].order = corrected(fills[target].pair, &before, correction);
         let position = fills[target].position.id().clone();
         let pair = fills[target].pair;
-        let mut replay = Replay::new(rules, &self.state.prices, &account, place, step)
+        let start = (place, &correction.source);
+        let mut replay = Replay::new(rules, &self.state.prices, &account, start, step)
             .map_err(Rejection::Correction)?;
         replay.run(&fills, step.stamp.at).map_err(Rejection::Correction)?;
         let (mut changed, scratch) = (replay.account, replay.scratch);
@@ -197,6 +198,9 @@ struct Replay<'a> {
     rules: &'a Rulebook,
     prices: &'a Prices,
     account: Account,
+    /// Stands for the sources of marks until [`keep_marks`] puts them back: that there was one tells
+    /// a mark from the price of an order.
+    source: SourceName,
     /// The moment that the replay has reached, with the events that it made.
     scratch: Step,
     samples: Vec<PairSample>,
@@ -212,7 +216,7 @@ impl<'a> Replay<'a> {
         rules: &'a Rulebook,
         prices: &'a Prices,
         account: &Account,
-        place: usize,
+        (place, source): (usize, &SourceName),
         step: &Step,
     ) -> Result<Self, CorrectionRefusal> {
         let recent = &account.recent.fills;
@@ -221,14 +225,14 @@ impl<'a> Replay<'a> {
         let unknown = || CorrectionRefusal::UnknownOrder(start.order.clone());
         let before = start.before.as_ref().ok_or_else(unknown)?;
         let mut account = account.clone();
-        account.ledgers = Some(match (&account.ledgers, &before.ledgers) {
-            (Some(ledgers), Some(point)) => ledgers.rewound(point),
-            (None, _) | (_, None) => Bundle::new(start.at),
-        });
+        account.ledgers = match (&account.ledgers, &before.ledgers) {
+            (Some(ledgers), Some(point)) => Some(ledgers.rewound(point)),
+            (None, _) | (_, None) => None,
+        };
         for pair in account.book.pairs().iter().map(|book| book.pair).collect::<Vec<_>>() {
             match before.pair(pair) {
                 None => account.book.remove(pair),
-                Some(stood) => take_back(rules, &mut account, first, stood, start.at)?,
+                Some(stood) => take_back(rules, &mut account, first, stood, (start.at, source))?,
             }
         }
         let scratch = Step {
@@ -238,7 +242,8 @@ impl<'a> Replay<'a> {
             cells_closed: false,
             market_open: [None; TradePair::COUNT],
         };
-        Ok(Self { rules, prices, account, scratch, samples: Vec::new(), next: first, lost: false })
+        let (samples, source) = (Vec::new(), source.clone());
+        Ok(Self { rules, prices, account, source, scratch, samples, next: first, lost: false })
     }
 
     /// Tells the account `fills` and the prices up to `now`.
@@ -279,11 +284,15 @@ impl<'a> Replay<'a> {
             return if self.lost { Ok(()) } else { Err(refused(refusal)) };
         };
         open.add_filled(rules, order.clone()).map_err(refused)?;
+        if open.is_liquidated() {
+            report_close(&mut self.scratch, &self.account.trader, open);
+        }
         book.last_accepted_at = fill.at;
         book.last_mark = Some(Mark { price: order.price, source: None, at: fill.at });
         book.valued_at = fill.at;
         book.price_changed = true;
         book.retire();
+        self.account.ledgers.get_or_insert_with(|| Bundle::new(fill.at));
         Ok(())
     }
 
@@ -330,7 +339,11 @@ impl<'a> Replay<'a> {
             return false;
         }
         if let (Some(price), Some(book)) = (price, self.account.book.pair_mut(pair)) {
-            value(self.rules, book, Mark { price: price.get(), source: None, at }, at);
+            let source = Some(self.source.clone());
+            value(self.rules, book, Mark { price: price.get(), source, at }, at);
+            if let Some(open) = book.open.as_ref().filter(|open| open.is_closed()) {
+                report_close(&mut self.scratch, &self.account.trader, open);
+            }
             book.retire();
             self.lost |= book.totals.value == 0.0;
         }
@@ -350,13 +363,20 @@ impl<'a> Replay<'a> {
     }
 }
 
+/// Reports the forced order that closed a position which the corrected history has lost.
+fn report_close(scratch: &mut Step, trader: &TraderId, lost: &Position) {
+    if lost.orders().last().is_some_and(|order| order.source.is_forced()) {
+        scratch.report_fills(trader, lost, lost.orders().len() - 1, false);
+    }
+}
+
 /// Takes the pair of `stood` back to how it stood before the recent order at `first`.
 fn take_back(
     rules: &Rulebook,
     account: &mut Account,
     first: usize,
     stood: &PairBefore,
-    at: UtcMs,
+    (at, source): (UtcMs, &SourceName),
 ) -> Result<(), CorrectionRefusal> {
     let young = &account.recent.fills[first..];
     let Some(book) = account.book.pair_mut(stood.pair) else { return Ok(()) };
@@ -379,7 +399,7 @@ fn take_back(
     book.open = open;
     book.valued_at = at;
     if let Some(price) = stood.marked {
-        let mark = Mark { price, source: None, at };
+        let mark = Mark { price, source: Some(source.clone()), at };
         value(rules, book, mark, at);
     }
     book.price_changed = stood.price_changed;

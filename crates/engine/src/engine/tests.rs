@@ -1,5 +1,8 @@
 //! The gate, settlement and eliminations through one door: tables of inputs and outcomes.
 
+mod corrections;
+mod quality;
+
 use proctor_types::{
     ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quote, Side, SizeFields,
     SourceName, TradePair, TraderId, Usd, UtcMs,
@@ -7,7 +10,7 @@ use proctor_types::{
 
 use super::*;
 use crate::eliminations::Reason;
-use crate::input::Roster;
+use crate::input::{PriceCorrection, Roster};
 use crate::positions::position::OrderSource;
 use crate::rulebook::VANTA;
 
@@ -52,8 +55,18 @@ impl World {
                 trader(who),
                 *AssetClass::ALL.iter().find(|c| c.to_string() == *class).expect("a class"),
             ),
-            ["price", pair, price] => Input::Prices(vec![quote(pair, UtcMs(at), price)]),
+            ["price", pair, price] => {
+                // A second source agrees, so that any price is believed at once.
+                let test = quote(pair, UtcMs(at), price);
+                let other = Quote { source: source("test2"), ..test.clone() };
+                Input::Prices(vec![test, other])
+            }
+            ["price", pair, price, "by", name] => {
+                let quote = quote(pair, UtcMs(at), price);
+                Input::Prices(vec![Quote { source: source(name), ..quote }])
+            }
             ["tick"] => Input::Tick,
+            ["correct", who, id, price] => Input::CorrectPrice(correction(who, id, price)),
             ["order", who, id, pair, side, leverage] => {
                 Input::Order(order(who, id, pair, side, leverage))
             }
@@ -79,7 +92,24 @@ fn trader(name: &str) -> TraderId {
 fn quote(pair: &str, at: UtcMs, price: &str) -> Quote {
     let price = Price::new(price.parse().expect("a price")).expect("finite");
     let pair = TradePair::from_id(pair).expect("a pair");
-    Quote::event(pair, SourceName::new("test").expect("valid"), at, price)
+    Quote::event(pair, source("test"), at, price)
+}
+
+fn source(name: &str) -> SourceName {
+    SourceName::new(name).expect("a valid name")
+}
+
+fn correction(who: &str, id: &str, price: &str) -> PriceCorrection {
+    PriceCorrection {
+        trader: trader(who),
+        order: OrderId::new(id).expect("valid"),
+        price: Price::new(price.parse().expect("a price")).expect("finite"),
+        bid: None,
+        ask: None,
+        source: source("audit"),
+        by: "officer".into(),
+        why: "the feed was wrong".into(),
+    }
 }
 
 fn order(who: &str, id: &str, pair: &str, side: &str, leverage: &str) -> OrderRequest {

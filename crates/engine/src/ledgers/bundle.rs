@@ -201,7 +201,7 @@ impl Bundle {
     }
 
     /// Returns the ledgers as they stood at `point`, so that the time since can be told anew
-    /// (trading 8.4).
+    /// (trading 8.4). That time must be shorter than the window.
     #[must_use]
     pub fn rewound(&self, point: &BundlePoint) -> Self {
         let pairs = point.pairs.iter().filter_map(|(pair, point)| {

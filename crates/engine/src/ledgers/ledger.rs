@@ -322,7 +322,9 @@ impl Ledger {
         }
     }
 
-    /// Returns the ledger as it stood at `point`; what has left the window since stays away.
+    /// Returns the ledger as it stood at `point`. A cell that has left the window since stays away,
+    /// and with it its peak: what is told anew is judged by the lower one, in the trader's favour.
+    /// The time since must be shorter than the window.
     pub(super) fn rewound(&self, point: &LedgerPoint) -> Self {
         let mut ledger = Self {
             span: point.span,

@@ -3,7 +3,7 @@
 //! A plan says what kind of thing happens; the world knows the time, the prices and the ids in use,
 //! so that most orders get as far as a fill and the rest fail in every way there is.
 
-use proctor_engine::input::{RecordedFill, Roster};
+use proctor_engine::input::{PriceCorrection, RecordedFill, Roster};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Commit, Input};
 use proctor_types::{
@@ -56,6 +56,8 @@ enum Act {
     Class(u32, AssetClass),
     Rulebook(Rules),
     Tick,
+    /// Another price for an order: how many orders back, and by what its price is multiplied.
+    Correct(u32, FillPlan, bool),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -172,6 +174,7 @@ impl Rules {
                 ("closed_market_value = \"fees_apply\"", "closed_market_value = \"frozen\""),
                 ("drawdown_limit = \"ratio\"", "drawdown_limit = \"percent\""),
                 ("account_floor = \"always\"", "account_floor = \"when_unknown\""),
+                ("spike_guard = \"freeze\"", "spike_guard = \"off\""),
             ]),
             Self::Broken => "name = \"nothing else\"".into(),
         }
@@ -293,6 +296,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..TRADERS, prop_oneof![1.0..1e6_f64, absurd()]).prop_map(|(t, s)| Act::Size(t, s)),
         1 => (0..TRADERS, class).prop_map(|(trader, class)| Act::Class(trader, class)),
         1 => rules.prop_map(Act::Rulebook),
+        5 => (0..4_u32, fill(), prop::bool::weighted(0.05))
+            .prop_map(|(back, fill, mute)| Act::Correct(back, fill, mute)),
     ]
 }
 
@@ -356,13 +361,22 @@ struct World {
     commits: u64,
     prices: Vec<f64>,
     orders: u32,
+    /// Whose order each number was, and the place of its pair.
+    owners: Vec<(u32, usize)>,
     roster_version: u64,
 }
 
 impl World {
     fn new() -> Self {
         let prices = PAIRS.iter().map(|(_, price)| *price).collect();
-        Self { at: T0 - 2 * DAY, commits: 0, prices, orders: 0, roster_version: 0 }
+        Self {
+            at: T0 - 2 * DAY,
+            commits: 0,
+            prices,
+            orders: 0,
+            owners: vec![(0, 0)],
+            roster_version: 0,
+        }
     }
 
     fn commit(&mut self, inputs: Vec<Input>) -> Commit {
@@ -417,6 +431,7 @@ impl World {
             Act::Class(number, class) => Input::AssetClass(trader(*number), *class),
             Act::Rulebook(rules) => Input::Rulebook(rules.text()),
             Act::Tick => Input::Tick,
+            Act::Correct(back, fill, mute) => self.correction(*back, *fill, *mute),
         }
     }
 
@@ -457,6 +472,7 @@ impl World {
     fn order(&mut self, plan: &OrderPlan) -> OrderRequest {
         if !plan.repeats_id {
             self.orders += 1;
+            self.owners.push((plan.trader, plan.place().unwrap_or(0)));
         }
         let name = match plan.pair {
             PairPlan::Own(_) | PairPlan::Known(_) => PAIRS[plan.place().unwrap_or(0)].0,
@@ -483,6 +499,28 @@ impl World {
                 quantity: quantity.map(|n| Quantity::new(n).unwrap()),
             },
         }
+    }
+
+    fn correction(&self, back: u32, fill: FillPlan, mute: bool) -> Input {
+        let number = self.orders.saturating_sub(back);
+        let owner = usize::try_from(number).ok().and_then(|place| self.owners.get(place));
+        let (owner, place) = owner.copied().unwrap_or((0, 0));
+        let (price, bid, ask) = match fill {
+            FillPlan::Near(factor) => (price(self.prices[place] * factor), None, None),
+            FillPlan::Absurd(number, bid, ask, _) => {
+                (price(number), bid.map(price), ask.map(price))
+            }
+        };
+        Input::CorrectPrice(PriceCorrection {
+            trader: trader(owner),
+            order: OrderId::new(&format!("o{number}")).unwrap(),
+            price,
+            bid,
+            ask,
+            source: SourceName::new("audit").unwrap(),
+            by: "officer".into(),
+            why: if mute { String::new() } else { "it was wrong".into() },
+        })
     }
 
     fn fill(&self, order: &OrderPlan, plan: FillPlan) -> RecordedFill {

@@ -214,6 +214,13 @@ impl Ends {
                 | Event::NothingToClose { .. }
                 | Event::CellClosed { .. }
                 | Event::SampleRefused { .. } => {}
+                Event::VerdictFrozen { trader, .. }
+                | Event::VerdictThawed { trader, .. }
+                | Event::OrderCorrected { trader, .. } => {
+                    if self.ended.contains(trader) {
+                        return Err(format!("{trader} has ended, but {event:?}"));
+                    }
+                }
             }
         }
         for (input, reply) in commit.inputs.iter().zip(&outcome.replies) {
@@ -260,6 +267,9 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
             Event::SampleRefused { .. } => one("sample refused"),
             Event::TraderDeparted { .. } => one("departed"),
             Event::TraderEnrolled { .. } => one("enrolled"),
+            Event::VerdictFrozen { .. } => one("verdict frozen"),
+            Event::VerdictThawed { why, .. } => one(&format!("thawed: {}", why.code())),
+            Event::OrderCorrected { .. } => one("order corrected"),
             Event::RulebookAdopted { .. }
             | Event::AccountSizeRecorded { .. }
             | Event::AssetClassChosen { .. } => {}
@@ -268,7 +278,7 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
 }
 
 /// What the generator must reach in [`COVERAGE_HISTORIES`] histories, at least so often.
-const COVERAGE: [(&str, u32); 44] = [
+const COVERAGE: [(&str, u32); 54] = [
     ("filled", 500),
     ("closed", 100),
     ("clamped", 20),
@@ -313,6 +323,16 @@ const COVERAGE: [(&str, u32); 44] = [
     ("rejected: order_too_large", 1),
     ("rejected: portfolio_full", 2),
     ("rejected: account_size", 1),
+    ("rejected: price_unconfirmed", 5),
+    ("rejected: frozen", 1),
+    ("rejected: correction_unknown_order", 5),
+    ("rejected: correction_too_old", 5),
+    ("rejected: correction_number", 1),
+    ("rejected: correction_text", 1),
+    ("order corrected", 20),
+    ("verdict frozen", 5),
+    ("thawed: returned", 1),
+    ("thawed: not_repeated", 1),
 ];
 const COVERAGE_HISTORIES: u32 = 300;
 

@@ -7,14 +7,16 @@ use proctor_engine::event::PositionFacts;
 use proctor_engine::positions::position::{Order, OrderSource, Position};
 use proctor_engine::prices::Prices;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome, View};
-use proctor_types::{Digest, OrderId, OrderRequest, PositionId, Side, Stamp, TradePair, TraderId};
+use proctor_types::{
+    Digest, OrderId, OrderRequest, PositionId, Side, Stamp, TradePair, TraderId, UtcMs,
+};
 
 use super::samples::Samples;
 use super::story::{
     AccountStory, After, AsOf, Asked, Counts, Fill, Note, OrderOutcome, OrderStory, PositionStory,
     PriceSource, RulebookStory, Size, Story, Verdict,
 };
-use super::{standing, verdict};
+use super::{standing, verdict, words};
 
 /// What the log has said about one trader so far.
 #[derive(Debug)]
@@ -115,7 +117,10 @@ impl Observer {
             | Event::Filled { trader, .. }
             | Event::CellClosed { trader, .. }
             | Event::SampleRefused { trader, .. }
-            | Event::Eliminated { trader, .. } => Some(trader),
+            | Event::Eliminated { trader, .. }
+            | Event::VerdictFrozen { trader, .. }
+            | Event::VerdictThawed { trader, .. }
+            | Event::OrderCorrected { trader, .. } => Some(trader),
         };
         if trader != Some(&self.trader) {
             return false;
@@ -140,6 +145,11 @@ impl Observer {
             Event::CellClosed { pair: None, cell, .. } => {
                 self.samples.closed(stamp, cell);
             }
+            Event::VerdictFrozen { frozen, .. } => self.note(stamp, words::frozen(frozen)),
+            Event::VerdictThawed { since, why, .. } => {
+                self.note(stamp, words::thawed(*since, *why));
+            }
+            Event::OrderCorrected { .. } => self.note(stamp, words::corrected(event)),
             Event::RulebookAdopted { .. }
             | Event::QuoteRefused { .. }
             | Event::Rejected { .. }
@@ -187,7 +197,13 @@ impl Observer {
                 let scene = Scene { commit, outcome, account, prices, view };
                 self.filled(&scene, position, *pair, order, (*clamped, *closes), after);
             }
-            Event::RulebookAdopted { .. }
+            Event::OrderCorrected { trader, order, .. } if *trader == self.trader => {
+                if let Some(account) = account {
+                    self.corrected(outcome.stamp, account, view, order);
+                }
+            }
+            Event::OrderCorrected { .. }
+            | Event::RulebookAdopted { .. }
             | Event::TraderEnrolled { .. }
             | Event::TraderDeparted { .. }
             | Event::AccountSizeRecorded { .. }
@@ -198,7 +214,9 @@ impl Observer {
             | Event::Filled { .. }
             | Event::CellClosed { .. }
             | Event::SampleRefused { .. }
-            | Event::Eliminated { .. } => {}
+            | Event::Eliminated { .. }
+            | Event::VerdictFrozen { .. }
+            | Event::VerdictThawed { .. } => {}
         }
     }
 
@@ -281,6 +299,39 @@ impl Observer {
         }
     }
 
+    /// Takes in the correction of `order`: it and the positions are as they are told anew.
+    fn corrected(&mut self, stamp: Stamp, account: &Account, view: &View, order: &Order) {
+        let from = view
+            .rulebook_of(account)
+            .map_or(UtcMs::MAX, |adopted| adopted.rules.fees.slippage_from.value);
+        for told in self.orders.iter_mut().rev() {
+            let OrderOutcome::Filled(fill) = &mut told.outcome else { continue };
+            if told.id == order.id.as_str() {
+                fill.leverage = order.leverage;
+                fill.value_usd = order.value;
+                fill.quantity = order.quantity;
+                fill.price = order.price;
+                fill.price_source = None;
+                (fill.bid, fill.ask) = (order.bid, order.ask);
+                fill.price_after_slippage = order.fill_price(from);
+                fill.quote_usd_rate = order.quote_usd_rate;
+                break;
+            }
+        }
+        for book in account.book.pairs() {
+            for position in book.closed().iter().map(|p| &**p).chain(book.open.as_ref()) {
+                let Some(place) = self.place_of.get(position.id()) else { continue };
+                let Some(story) = self.positions.get_mut(*place) else { continue };
+                let (closed, closed_by) = (story.closed.clone(), story.closed_by);
+                *story = position_story(position, story.opened.clone());
+                if position.is_closed() {
+                    story.closed = closed.or_else(|| Some(stamp.into()));
+                    story.closed_by = closed_by;
+                }
+            }
+        }
+    }
+
     /// Takes over what `position` says of itself.
     fn position(&mut self, stamp: Stamp, position: &Position) {
         let place = *self.place_of.entry(position.id().clone()).or_insert(self.positions.len());
@@ -353,7 +404,7 @@ impl Observer {
             Some(_) => None,
             None => view
                 .rulebook_of(account)
-                .and_then(|rulebook| standing::standing(&rulebook.rules, account, view.stamp)),
+                .and_then(|rulebook| standing::standing(&rulebook.rules, account, view)),
         };
         Story {
             schema: "proctor.explain/1",
@@ -409,7 +460,8 @@ fn request_at(commit: &Commit, input: u32) -> Option<(&OrderRequest, &'static st
         | Input::AccountSize(..)
         | Input::AssetClass(..)
         | Input::Rulebook(_)
-        | Input::Tick => None,
+        | Input::Tick
+        | Input::CorrectPrice(_) => None,
     }
 }
 
@@ -449,7 +501,7 @@ fn price_source(scene: &Scene<'_>, pair: TradePair, order: &Order) -> Option<Pri
     if recorded || order.price == 0.0 {
         return None;
     }
-    let rules = &scene.view.rulebook_of(scene.account)?.rules.prices;
+    let rules = &scene.view.rulebook_of(scene.account)?.rules;
     let at = scene.outcome.stamp.at;
     let quote = scene.prices.best(rules, pair, at)?;
     let sides = [Some(quote.open), Some(quote.close), quote.bid, quote.ask];

@@ -436,6 +436,19 @@ pub struct PriceUsed {
     pub at: Moment,
     /// Time from then to the commit.
     pub age_ms: i64,
+    /// What the sources said of it when a verdict was taken; absent elsewhere.
+    pub support: Option<PriceSupport>,
+}
+
+/// What the sources of a pair said of a price.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PriceSupport {
+    /// Sources with a fresh record.
+    pub sources: u32,
+    /// Of these, how many agreed.
+    pub agreeing: u32,
+    /// How far apart they were, in basis points of the lowest.
+    pub spread_bps: f64,
 }
 
 /// An order that closed a position at the end.
@@ -550,6 +563,27 @@ pub struct Standing {
     pub valuation: Valuation,
     /// For each open position, where its price alone would end the account.
     pub breach_prices: Vec<BreachPrice>,
+    /// For each open position, how good the price of its pair is.
+    pub price_quality: Vec<PriceQuality>,
+    /// Since when a verdict waits for a price; absent when none does.
+    pub frozen_since: Option<Place>,
+}
+
+/// How good the price of a pair is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PriceQuality {
+    /// The pair.
+    pub pair: String,
+    /// Sources with a fresh record.
+    pub sources: u32,
+    /// Of these, how many agree with the price in use.
+    pub agreeing: u32,
+    /// How far apart the sources are, in basis points of the lowest.
+    pub spread_bps: f64,
+    /// Age of the record in use, else of the youngest one; absent when there is none.
+    pub stale_ms: Option<i64>,
+    /// `solid`, `single_source`, `disagreement`, `spike` or `stale`.
+    pub flag: &'static str,
 }
 
 /// Where one price alone would end the account, fees as they are.

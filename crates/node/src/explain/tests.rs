@@ -40,8 +40,12 @@ fn at(ms: i64, inputs: Vec<Input>) -> Batch {
 
 fn price(pair: &str, ms: i64, number: f64) -> Input {
     let pair = TradePair::from_id(pair).expect("in the table");
-    let source = SourceName::new("feed").expect("valid");
-    Input::Prices(vec![Quote::event(pair, source, UtcMs(NOON + ms), amount(number))])
+    // Two sources, so that any price is believed at once.
+    let quotes = ["feed", "feed2"].map(|name| {
+        let source = SourceName::new(name).expect("valid");
+        Quote::event(pair, source, UtcMs(NOON + ms), amount(number))
+    });
+    Input::Prices(quotes.to_vec())
 }
 
 fn amount(number: f64) -> Price {
@@ -116,7 +120,7 @@ fn e_50_a_verdict_taken_at_an_order_counts_that_order_in() {
     assert_eq!((verdict.rule, verdict.decided.commit), ("E-50", 4));
     assert!(verdict.valuation.agrees, "{:?}", verdict.valuation);
     assert!(verdict.ratio <= verdict.limit_ratio);
-    assert_eq!(verdict.commit_inputs, "1 price batch of 1 record, 1 order");
+    assert_eq!(verdict.commit_inputs, "1 price batch of 2 records, 1 order");
     assert_eq!(story.counts.by_node, 1);
 }
 

@@ -8,7 +8,9 @@ use proctor_engine::{Commit, Input};
 use proctor_types::{PositionId, UtcMs};
 
 use super::arithmetic;
-use super::story::{Fill, FlatOrder, MarkPoint, OrderOutcome, OrderStory, PriceUsed, Verdict};
+use super::story::{
+    Fill, FlatOrder, MarkPoint, OrderOutcome, OrderStory, PriceSupport, PriceUsed, Verdict,
+};
 
 /// What a verdict is told from.
 pub(super) struct Case<'a> {
@@ -106,7 +108,8 @@ fn inputs(commit: &Commit) -> String {
             Input::Roster(_)
             | Input::AccountSize(..)
             | Input::AssetClass(..)
-            | Input::Rulebook(_) => {
+            | Input::Rulebook(_)
+            | Input::CorrectPrice(_) => {
                 other += 1;
             }
         }
@@ -163,6 +166,7 @@ fn prices_used(case: &Case<'_>, flats: &[FlatOrder]) -> Vec<PriceUsed> {
         source,
         at: of.into(),
         age_ms: at.since(of).0,
+        support: None,
     };
     let mut prices: Vec<PriceUsed> = case
         .record
@@ -170,7 +174,13 @@ fn prices_used(case: &Case<'_>, flats: &[FlatOrder]) -> Vec<PriceUsed> {
         .iter()
         .map(|price| {
             let source = price.source.as_ref().map(ToString::to_string);
-            used(price.pair.to_string(), price.price.get(), source, price.at)
+            let support = PriceSupport {
+                sources: price.sources,
+                agreeing: price.agreeing,
+                spread_bps: price.spread_bps,
+            };
+            let pair = price.pair.to_string();
+            PriceUsed { support: Some(support), ..used(pair, price.price.get(), source, price.at) }
         })
         .collect();
     for flat in flats {
