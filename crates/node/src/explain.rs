@@ -41,7 +41,7 @@ pub use story::{
     AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, Fill, FlatOrder,
     Ledger, MarkPoint, Moment, Note, OpenValue, OrderOutcome, OrderStory, PairValue, Place,
     PositionStory, PriceQuality, PriceSource, PriceSupport, PriceUsed, RulebookStory, SamplePoint,
-    Size, Standing, Story, Valuation, Verdict, Worst,
+    Size, Standing, Story, Valuation, Verdict, WindowPrice, Worst,
 };
 
 /// How many names are offered for one that is unknown.

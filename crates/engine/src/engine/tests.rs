@@ -58,7 +58,7 @@ impl World {
             ["price", pair, price] => {
                 // A second source agrees, so that any price is believed at once.
                 let test = quote(pair, UtcMs(at), price);
-                let other = Quote { source: source("test2"), ..test.clone() };
+                let other = Quote { source: source("test2"), ..test };
                 Input::Prices(vec![test, other])
             }
             ["price", pair, price, "by", name] => {

@@ -376,6 +376,7 @@ impl Observer {
                 before,
                 account,
                 orders: &self.orders,
+                known: &view.prices,
             };
             let peak = self.samples.peak_point();
             self.verdict = Some(verdict::verdict(&case, peak));

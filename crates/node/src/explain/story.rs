@@ -411,6 +411,8 @@ pub struct Verdict {
     pub commit_inputs: String,
     /// The prices the open positions were valued at.
     pub prices: Vec<PriceUsed>,
+    /// What every source said of these pairs in the minute up to the verdict.
+    pub price_window: Vec<WindowPrice>,
     /// The value step by step.
     pub valuation: Valuation,
     /// The orders that closed what was open.
@@ -438,6 +440,25 @@ pub struct PriceUsed {
     pub age_ms: i64,
     /// What the sources said of it when a verdict was taken; absent elsewhere.
     pub support: Option<PriceSupport>,
+}
+
+/// A price record from the time around a verdict.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WindowPrice {
+    /// The pair.
+    pub pair: String,
+    /// Who said so.
+    pub source: String,
+    /// The last moment of the record.
+    pub at: Moment,
+    /// The time of the commit that brought it.
+    pub taken_at: Moment,
+    /// Quote per base.
+    pub price: f64,
+    /// Best bid, when it was told.
+    pub bid: Option<f64>,
+    /// Best ask, when it was told.
+    pub ask: Option<f64>,
 }
 
 /// What the sources of a pair said of a price.

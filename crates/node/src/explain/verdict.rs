@@ -3,6 +3,7 @@
 use proctor_engine::account::Account;
 use proctor_engine::eliminations::{Elimination, Reason};
 use proctor_engine::ledgers::drawdown;
+use proctor_engine::prices::Prices;
 use proctor_engine::rulebook::{DrawdownLimit, Rulebook};
 use proctor_engine::{Commit, Input};
 use proctor_types::{PositionId, UtcMs};
@@ -10,6 +11,7 @@ use proctor_types::{PositionId, UtcMs};
 use super::arithmetic;
 use super::story::{
     Fill, FlatOrder, MarkPoint, OrderOutcome, OrderStory, PriceSupport, PriceUsed, Verdict,
+    WindowPrice,
 };
 
 /// What a verdict is told from.
@@ -26,7 +28,12 @@ pub(super) struct Case<'a> {
     pub(super) account: &'a Account,
     /// The orders so far.
     pub(super) orders: &'a [OrderStory],
+    /// The prices as of the commit.
+    pub(super) known: &'a Prices,
 }
+
+/// How much time before a verdict the window of prices covers.
+const WINDOW_MS: i64 = 60_000;
 
 /// Tells the verdict of `case`; `peak` is the ledger's peak as the log showed it.
 pub(super) fn verdict(case: &Case<'_>, peak: MarkPoint) -> Verdict {
@@ -62,6 +69,7 @@ pub(super) fn verdict(case: &Case<'_>, peak: MarkPoint) -> Verdict {
         drawdown_percent: record.drawdown_percent,
         commit_inputs: inputs(case.commit),
         prices,
+        price_window: price_window(case),
         valuation,
         flat_orders: flats,
         value_after_flat: ledger
@@ -154,6 +162,26 @@ fn flat_order(order: &OrderStory, fill: &Fill) -> FlatOrder {
         price: fill.price,
         price_source: fill.price_source.clone(),
     }
+}
+
+/// Returns what every source said of the record's pairs in the minute up to the verdict.
+fn price_window(case: &Case<'_>) -> Vec<WindowPrice> {
+    let from = case.record.stamp.at.0 - WINDOW_MS;
+    let mut window = Vec::new();
+    for used in &case.record.prices {
+        for (source, records) in case.known.recent(used.pair) {
+            window.extend(records.filter(|record| record.at.0 >= from).map(|record| WindowPrice {
+                pair: used.pair.to_string(),
+                source: source.to_string(),
+                at: record.at.into(),
+                taken_at: record.taken_at.into(),
+                price: record.price.get(),
+                bid: record.bid.map(Into::into),
+                ask: record.ask.map(Into::into),
+            }));
+        }
+    }
+    window
 }
 
 /// Returns the prices of the record, and those of positions that were liquidated: they closed

@@ -297,7 +297,7 @@ fn f_5_asking_for_a_price_changes_no_record() {
 fn f_6_a_bad_record_in_a_batch_does_not_throw_away_the_others() {
     let mut world = check_with_alice("");
     let good = quote("BTCUSD", UtcMs(T0), "100");
-    let bad = Quote { span: DurationMs(-1), source: source("b"), ..good.clone() };
+    let bad = Quote { span: DurationMs(-1), source: source("b"), ..good };
     world.commit(T0, vec![Input::Prices(vec![bad, good])]);
     assert_eq!(world.run("0 order alice o1 BTCUSD LONG 0.1"), "accepted");
 }
