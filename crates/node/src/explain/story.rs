@@ -1,9 +1,13 @@
 //! `Story`: what can be told of one account, as plain numbers and words.
 
+mod prices;
+
 use std::collections::BTreeMap;
 
 use proctor_types::{Stamp, UtcMs};
 use serde::Serialize;
+
+pub use prices::{PriceQuality, PriceSupport, WindowPrice};
 
 /// A moment, for programs and for people.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -442,36 +446,6 @@ pub struct PriceUsed {
     pub support: Option<PriceSupport>,
 }
 
-/// A price record from the time around a verdict.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct WindowPrice {
-    /// The pair.
-    pub pair: String,
-    /// Who said so.
-    pub source: String,
-    /// The last moment of the record.
-    pub at: Moment,
-    /// The time of the commit that brought it.
-    pub taken_at: Moment,
-    /// Quote per base.
-    pub price: f64,
-    /// Best bid, when it was told.
-    pub bid: Option<f64>,
-    /// Best ask, when it was told.
-    pub ask: Option<f64>,
-}
-
-/// What the sources of a pair said of a price.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct PriceSupport {
-    /// Sources with a fresh record.
-    pub sources: u32,
-    /// Of these, how many agreed.
-    pub agreeing: u32,
-    /// How far apart they were, in basis points of the lowest.
-    pub spread_bps: f64,
-}
-
 /// An order that closed a position at the end.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FlatOrder {
@@ -588,23 +562,6 @@ pub struct Standing {
     pub price_quality: Vec<PriceQuality>,
     /// Since when a verdict waits for a price; absent when none does.
     pub frozen_since: Option<Place>,
-}
-
-/// How good the price of a pair is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PriceQuality {
-    /// The pair.
-    pub pair: String,
-    /// Sources with a fresh record.
-    pub sources: u32,
-    /// Of these, how many agree with the price in use.
-    pub agreeing: u32,
-    /// How far apart the sources are, in basis points of the lowest.
-    pub spread_bps: f64,
-    /// Age of the record in use, else of the youngest one; absent when there is none.
-    pub stale_ms: Option<i64>,
-    /// `solid`, `single_source`, `disagreement`, `spike` or `stale`.
-    pub flag: &'static str,
 }
 
 /// Where one price alone would end the account, fees as they are.
