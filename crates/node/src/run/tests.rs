@@ -84,6 +84,6 @@ fn the_digest_of_a_small_run_is_the_same_on_every_machine() {
     let finished = whole(dir.path(), SMALL).expect("runs");
     assert_eq!(
         finished.view.digest.to_string(),
-        "feb3316f1e38b33c89d6e2ecafd00a2cf7b557e570f0838162b87d4d337c7b02"
+        "69f82db6c3c53da3100c2036e0bd96bcbb4d6c4d1b5d71989c7ac25d89bd1cc3"
     );
 }
