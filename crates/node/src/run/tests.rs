@@ -84,6 +84,6 @@ fn the_digest_of_a_small_run_is_the_same_on_every_machine() {
     let finished = whole(dir.path(), SMALL).expect("runs");
     assert_eq!(
         finished.view.digest.to_string(),
-        "69f82db6c3c53da3100c2036e0bd96bcbb4d6c4d1b5d71989c7ac25d89bd1cc3"
+        "2b0d2b89f7417a95011b85dd5ec91b2bf7120286ff43a8a4b0ff307413bad2a8"
     );
 }
