@@ -6,9 +6,13 @@ use proctor_types::{Price, Stamp, TraderId, UtcMs};
 use crate::accounts::Terms;
 use crate::challenge_period::{Stage, Standing};
 use crate::eliminations::{Bar, Elimination, Lifted, PriceEvidence};
+use crate::frozen::Frozen;
 use crate::ledgers::Bundle;
 use crate::limit_orders::Resting;
 use crate::positions::book::Book;
+use crate::prices::Prices;
+use crate::recent::Recent;
+use crate::rulebook::PriceRules;
 
 /// Everything the engine knows of one trader.
 #[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
@@ -36,6 +40,10 @@ pub struct Account {
     pub past: Vec<Lifted>,
     /// Limit and bracket orders that wait for a price.
     pub resting: Resting,
+    /// A verdict that waits for a price to be believed.
+    pub frozen: Option<Frozen>,
+    /// The orders whose price can still be corrected.
+    pub recent: Recent,
 }
 
 impl Account {
@@ -55,6 +63,8 @@ impl Account {
             epoch: 0,
             past: bar.past,
             resting: Resting::default(),
+            frozen: None,
+            recent: Recent::default(),
         }
     }
 
@@ -64,6 +74,8 @@ impl Account {
         self.book = Book::default();
         self.ledgers = None;
         self.elimination = None;
+        self.frozen = None;
+        self.recent = Recent::default();
         self.epoch += 1;
     }
 
@@ -96,9 +108,14 @@ impl Account {
     }
 
     /// Returns the price behind the last valuation of each open position, and of one that lost the
-    /// whole account and is closed for that.
+    /// whole account and is closed for that, with what the sources of `prices` say of it at `at`.
     #[must_use]
-    pub fn price_evidence(&self) -> Vec<PriceEvidence> {
+    pub fn price_evidence(
+        &self,
+        rules: &PriceRules,
+        prices: &Prices,
+        at: UtcMs,
+    ) -> Vec<PriceEvidence> {
         self.book
             .pairs()
             .iter()
@@ -106,11 +123,15 @@ impl Account {
             .filter_map(|book| {
                 let mark = book.last_mark.as_ref()?;
                 let price = Price::new(mark.price).ok()?;
+                let support = prices.support(rules, book.pair, price, at);
                 Some(PriceEvidence {
                     pair: book.pair,
                     price,
                     source: mark.source.clone(),
                     at: mark.at,
+                    sources: support.sources,
+                    agreeing: support.agreeing,
+                    spread_bps: support.spread_bps,
                 })
             })
             .collect()

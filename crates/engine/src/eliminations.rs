@@ -188,6 +188,12 @@ pub struct PriceEvidence {
     pub source: Option<SourceName>,
     /// The record's last moment, or the order's time.
     pub at: UtcMs,
+    /// How many sources had a fresh record when the verdict was taken.
+    pub sources: u32,
+    /// How many of them agreed with the price.
+    pub agreeing: u32,
+    /// How far apart they were, in basis points of the lowest.
+    pub spread_bps: f64,
 }
 
 /// Who decided that an account ends.

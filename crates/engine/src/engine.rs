@@ -4,6 +4,7 @@
 //! changed; it never asks for the time and never fails on what an input says. What an input may do
 //! wrong is a [`Rejection`]; what the caller may do wrong is [`OutOfOrder`].
 
+mod corrections;
 mod endings;
 mod resting;
 mod schedule;
@@ -12,6 +13,7 @@ mod stages;
 #[cfg(test)]
 mod tests;
 mod valuation;
+mod verdicts;
 
 use std::io;
 use std::sync::Arc;
@@ -174,6 +176,7 @@ impl Engine {
             Input::SlashSettled(trader, decided) => self.settle_slash(step, trader, *decided),
             Input::Eliminations(command) => self.command_eliminations(step, command),
             Input::SyncEliminations(list) => self.sync_eliminations(step, list),
+            Input::CorrectPrice(correction) => self.correct(step, correction),
         }
     }
 
@@ -376,6 +379,7 @@ fn rejected(ordinal: u32, input: &Input, rejection: &Rejection) -> Event {
         Input::Order(request) | Input::RecordedOrder(request, _) => {
             (Some(&request.trader), Some(&request.id))
         }
+        Input::CorrectPrice(correction) => (Some(&correction.trader), None),
         Input::AccountSize(trader, _)
         | Input::AssetClass(trader, _)
         | Input::Stages(StagesCommand::Remove(trader))

@@ -5,12 +5,13 @@
 
 use borsh::BorshSerialize;
 use proctor_types::{
-    AssetClass, Digest, OrderId, PositionId, Price, SourceName, Stamp, TradePair, TraderId, Usd,
-    UtcMs, ValidatorId,
+    AssetClass, Digest, OperatorId, OrderId, PositionId, Price, Remark, SourceName, Stamp,
+    TradePair, TraderId, Usd, UtcMs, ValidatorId,
 };
 
 use crate::challenge_period::{Alert, Cause, Decision, Standing};
 use crate::eliminations::{Elimination, LiftedBy, Reason};
+use crate::frozen::{Frozen, Thaw};
 use crate::ledgers::Cell;
 use crate::limit_orders::{Cancellation, RestingOrder};
 use crate::positions::position::Order;
@@ -268,6 +269,43 @@ pub enum Event {
         /// Why there is no bracket.
         rejection: Rejection,
     },
+    /// A verdict was held back: it hangs on a price that is not believed yet.
+    VerdictFrozen {
+        /// Whose.
+        trader: TraderId,
+        /// What it hangs on.
+        frozen: Frozen,
+    },
+    /// A verdict that was held back is dropped.
+    VerdictThawed {
+        /// Whose.
+        trader: TraderId,
+        /// The commit that had held it back, and its time.
+        since: Stamp,
+        /// Why.
+        why: Thaw,
+    },
+    /// The price of an order was corrected, and everything since was computed anew.
+    OrderCorrected {
+        /// Whose.
+        trader: TraderId,
+        /// The position of the order.
+        position: PositionId,
+        /// The pair.
+        pair: TradePair,
+        /// The order as it was.
+        before: Order,
+        /// The order as it is now.
+        order: Order,
+        /// The position as it is now.
+        after: PositionFacts,
+        /// Whose price it is now.
+        source: SourceName,
+        /// Who asked for the correction.
+        by: OperatorId,
+        /// Why, in words.
+        why: Remark,
+    },
 }
 
 impl Event {
@@ -303,6 +341,9 @@ impl Event {
             | Self::OrderReached { trader, .. }
             | Self::OrderCancelled { trader, .. }
             | Self::BracketRefused { trader, .. }
+            | Self::VerdictFrozen { trader, .. }
+            | Self::VerdictThawed { trader, .. }
+            | Self::OrderCorrected { trader, .. }
             | Self::Eliminated { trader, .. } => Some(trader),
         }
     }

@@ -6,13 +6,13 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{
-    AssetClass, Fraction, OrderRequest, Price, Quote, Stamp, TraderId, Usd, UtcMs,
+    AssetClass, Fraction, OperatorId, OrderId, OrderRequest, Price, Quote, Remark, SourceName,
+    Stamp, TraderId, Usd, UtcMs,
 };
-
-use crate::eliminations::{EliminationsCommand, Reinstatement, SyncedEliminations};
 
 use crate::challenge_period::reasons::ReasonsCommand;
 use crate::challenge_period::{PlagiarismReport, Standing};
+use crate::eliminations::{EliminationsCommand, Reinstatement, SyncedEliminations};
 
 /// One fact or request from outside.
 ///
@@ -50,6 +50,29 @@ pub enum Input {
     Eliminations(EliminationsCommand),
     /// Another validator's list of records.
     SyncEliminations(SyncedEliminations),
+    /// The price of a recent order was wrong.
+    CorrectPrice(PriceCorrection),
+}
+
+/// Another price for an order that was filled, and who says so.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct PriceCorrection {
+    /// Whose order.
+    pub trader: TraderId,
+    /// Which order.
+    pub order: OrderId,
+    /// The price before slippage, quote currency per unit of base.
+    pub price: Price,
+    /// The bid at the time of the order, when it is known.
+    pub bid: Option<Price>,
+    /// The ask at the time of the order, when it is known.
+    pub ask: Option<Price>,
+    /// Whose price it is.
+    pub source: SourceName,
+    /// Who asks for it.
+    pub by: OperatorId,
+    /// Why, in words.
+    pub why: Remark,
 }
 
 /// What an operator may say about the stages of traders.

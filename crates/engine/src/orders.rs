@@ -286,10 +286,8 @@ impl Desk<'_> {
         side: Side,
         open: Option<&Position>,
     ) -> Result<Execution, Rejection> {
-        let quote = self
-            .prices
-            .best(&self.rulebook.prices, pair, self.at)
-            .ok_or(Rejection::NoPrice(pair))?;
+        let quote =
+            self.prices.best(self.rulebook, pair, self.at).ok_or_else(|| self.no_price(pair))?;
         let opened = open.and_then(|position| position.orders().first()).map(|order| order.side);
         Ok(Execution {
             price: fill_price(quote, self.at, side, opened).get(),
@@ -313,6 +311,14 @@ impl Desk<'_> {
         }
     }
 
+    /// Returns why there is no price of `pair`.
+    fn no_price(&self, pair: TradePair) -> Rejection {
+        match self.prices.nearest(&self.rulebook.prices, pair, self.at) {
+            Some(_) => Rejection::PriceUnconfirmed(pair),
+            None => Rejection::NoPrice(pair),
+        }
+    }
+
     /// Chooses the position that takes the order; a FLAT may find none.
     pub(crate) fn fill(
         &self,
@@ -323,6 +329,11 @@ impl Desk<'_> {
         let pair = ticket.pair;
         let held = self.account.book.portfolio_leverage(self.rulebook);
         let open = self.account.book.pair(pair).and_then(|book| book.open.as_ref());
+        if let Some(frozen) = &self.account.frozen
+            && adds(ticket.side, open)
+        {
+            return Err(Rejection::Frozen(frozen.since.at));
+        }
         let Some(open) = open else {
             if ticket.side == Side::Flat {
                 return Ok(None);
@@ -438,6 +449,15 @@ impl Execution {
     }
 }
 
+/// Tells whether an order of `side` opens or increases, given the `open` position of its pair.
+fn adds(side: Side, open: Option<&Position>) -> bool {
+    match (side, open) {
+        (Side::Flat, _) => false,
+        (Side::Long | Side::Short, Some(open)) => open.direction() == Some(side),
+        (Side::Long | Side::Short, None) => true,
+    }
+}
+
 /// Returns the conversion rates of `pair` at `at`, taking cross legs from the current prices.
 ///
 /// # Errors
@@ -453,7 +473,7 @@ pub(crate) fn conversion_rates(
     let mut missing = pair;
     let lookup = |leg: TradePair| {
         missing = leg;
-        prices.best(&rulebook.prices, leg, at).map(|quote| fill_price(quote, at, side, None).get())
+        prices.best(rulebook, leg, at).map(|quote| fill_price(quote, at, side, None).get())
     };
     conversion::rates(pair, price, lookup).ok_or(Rejection::NoPrice(missing))
 }

@@ -1,26 +1,91 @@
 //! Latest quotes per source; freshness; the price an order is filled at.
 //!
-//! The latest record of each source of a pair is kept. A price is taken only from a record that is
-//! fresh at the moment that asks: a feed event for some seconds, a bar for its own span after its
-//! end. There is no fall-back to an older one (F-4): no price is an answer.
+//! The latest record of each source of a pair is kept, and those of the last minutes. A price is
+//! taken only from a record that is fresh at the moment that asks: a feed event for some seconds, a
+//! bar for its own span after its end. There is no fall-back to an older one (F-4): no price is an
+//! answer. Whether a fresh price may be believed is for [`quality`] to say.
 
 pub mod conversion;
+pub mod quality;
+mod ring;
 pub mod slippage;
+
+use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::quote::InvalidQuote;
-use proctor_types::{AssetClass, Price, Quote, Side, TradePair, UtcMs};
+use proctor_types::{AssetClass, Price, Quote, Side, SourceName, TradePair, UtcMs};
 
-use crate::rulebook::PriceRules;
+use self::quality::{Believed, Claim, Quality};
+use self::ring::Ring;
+use crate::rulebook::{PriceRules, Rulebook, SpikeGuard};
 
 /// Length of the bars whose bid and ask are used as fill prices (trading 7.2).
 const ONE_SECOND_MS: i64 = 1_000;
 
-/// The latest record of every source, by pair.
+/// The prices of every pair.
 #[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Prices {
-    /// One list per row of the pair table, each sorted by source.
-    latest: Vec<Vec<Quote>>,
+    /// One entry per row of the pair table, each shared with readers until it changes.
+    pairs: Vec<Arc<PairPrices>>,
+}
+
+/// What the sources say of one pair, and what of it is believed.
+#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
+struct PairPrices {
+    /// Sorted by source.
+    sources: Vec<SourcePrices>,
+    /// The last price that was believed, and when.
+    believed: Option<Believed>,
+    /// A price that is not believed yet, while one is claimed.
+    claim: Option<Claim>,
+    /// What positions were valued at lately.
+    marks: Ring<MarkRecord>,
+}
+
+/// What one source says of one pair.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+struct SourcePrices {
+    latest: Quote,
+    /// Its records of the last minutes, at most one for each millisecond.
+    recent: Ring<PriceRecord>,
+}
+
+/// A price record of the last minutes, condensed.
+#[derive(Clone, Copy, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct PriceRecord {
+    /// Its last moment.
+    pub at: UtcMs,
+    /// The commit's time that brought it.
+    pub taken_at: UtcMs,
+    /// The price that positions would be valued at by it.
+    pub price: Price,
+    /// Best bid, when it was told.
+    pub bid: Option<Price>,
+    /// Best ask, when it was told.
+    pub ask: Option<Price>,
+}
+
+/// What the sources of a pair say of a price.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Support {
+    /// How many have a fresh record.
+    pub sources: u32,
+    /// How many of them agree with the price.
+    pub agreeing: u32,
+    /// How far apart they are, in basis points of the lowest.
+    pub spread_bps: f64,
+}
+
+/// What the open positions of a pair were valued at by one commit.
+#[derive(Clone, Copy, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct MarkRecord {
+    /// The commit's time.
+    pub(crate) at: UtcMs,
+    /// The price that was believed; absent when none was.
+    pub(crate) believed: Option<Price>,
+    /// The price of the nearest record, believed or not.
+    pub(crate) nearest: Price,
 }
 
 /// Why a price record was not taken.
@@ -74,40 +139,182 @@ impl Prices {
         {
             return Err(QuoteRefusal::WideSpread(rules.spread_max.value));
         }
-        if self.latest.len() < TradePair::COUNT {
-            self.latest.resize_with(TradePair::COUNT, Vec::new);
+        if self.pairs.len() < TradePair::COUNT {
+            self.pairs.resize_with(TradePair::COUNT, Arc::default);
         }
-        let records = &mut self.latest[quote.pair.index()];
-        match records.binary_search_by(|held| held.source.cmp(&quote.source)) {
-            Ok(place) if records[place].end() >= quote.end() => {
-                Err(QuoteRefusal::Old(records[place].end()))
-            }
+        let shared = &mut self.pairs[quote.pair.index()];
+        let found = shared.sources.binary_search_by(|held| held.latest.source.cmp(&quote.source));
+        if let Ok(place) = found
+            && shared.sources[place].latest.end() >= quote.end()
+        {
+            return Err(QuoteRefusal::Old(shared.sources[place].latest.end()));
+        }
+        let sources = &mut Arc::make_mut(shared).sources;
+        let place = match found {
             Ok(place) => {
-                records[place].clone_from(quote);
-                Ok(())
+                sources[place].latest.clone_from(quote);
+                place
             }
             Err(place) => {
-                records.insert(place, quote.clone());
-                Ok(())
+                let fresh = SourcePrices { latest: quote.clone(), recent: Ring::default() };
+                sources.insert(place, fresh);
+                place
+            }
+        };
+        let record = PriceRecord {
+            at: quote.end(),
+            taken_at: at,
+            price: mark_price(quote),
+            bid: quote.bid,
+            ask: quote.ask,
+        };
+        let cutoff = UtcMs(at.0 - rules.retention.value.0);
+        sources[place].recent.push(record, rules.kept_max(), |old| old.taken_at < cutoff);
+        Ok(())
+    }
+
+    /// Decides what is believed of `pair` now that a commit has told all that it has to tell.
+    pub(crate) fn settle(&mut self, rules: &PriceRules, pair: TradePair, at: UtcMs) {
+        let Some(shared) = self.pairs.get_mut(pair.index()) else { return };
+        let quality = shared.quality(rules, pair, at);
+        let believed = quality.quote.map(mark_price);
+        let claimed = quality.claimed.map(mark_price);
+        let Some(nearest) = shared.nearest(rules, at).map(mark_price) else { return };
+        let prices = Arc::make_mut(shared);
+        let mut record = MarkRecord { at, believed, nearest };
+        match (believed, claimed) {
+            (Some(price), _) => {
+                prices.believed = Some(Believed { price, at });
+                prices.claim = None;
+            }
+            (None, Some(price)) => {
+                let claim = Claim::again(rules, pair.class(), prices.claim, price, at);
+                if claim.has_lasted(rules, at) {
+                    record.believed = Some(price);
+                    prices.believed = Some(Believed { price, at });
+                    prices.claim = None;
+                } else {
+                    prices.claim = Some(claim);
+                }
+            }
+            (None, None) => {}
+        }
+        let cutoff = UtcMs(at.0 - rules.retention.value.0);
+        prices.marks.push(record, rules.kept_max(), |old| old.at < cutoff);
+    }
+
+    /// Tells whether there are claims that nobody has repeated for as long as one may keep a
+    /// verdict waiting.
+    pub(crate) fn claims_expire(&self, rules: &PriceRules, at: UtcMs) -> bool {
+        self.pairs.iter().any(|prices| prices.claim_expires(rules, at))
+    }
+
+    /// Drops those claims.
+    pub(crate) fn expire_claims(&mut self, rules: &PriceRules, at: UtcMs) {
+        for shared in &mut self.pairs {
+            if shared.claim_expires(rules, at) {
+                Arc::make_mut(shared).claim = None;
             }
         }
     }
 
-    /// Returns the record of `pair` nearest to `at` among those that are fresh then; of two equally
-    /// near ones the first by source name.
+    /// Returns the record of `pair` nearest to `at` among those that are fresh then, whether or not
+    /// it is believed; of two equally near ones the first by source name.
     #[must_use]
-    pub fn best(&self, rules: &PriceRules, pair: TradePair, at: UtcMs) -> Option<&Quote> {
-        self.latest
-            .get(pair.index())?
-            .iter()
-            .filter(|quote| is_fresh(rules, quote, at))
-            .min_by_key(|quote| quote.distance(at))
+    pub fn nearest(&self, rules: &PriceRules, pair: TradePair, at: UtcMs) -> Option<&Quote> {
+        self.pairs.get(pair.index())?.nearest(rules, at)
     }
 
-    /// Returns every record of `pair`, fresh or not, sorted by source.
+    /// Returns what the fresh records of `pair` are worth at `at`.
     #[must_use]
-    pub fn latest(&self, pair: TradePair) -> &[Quote] {
-        self.latest.get(pair.index()).map_or(&[], Vec::as_slice)
+    pub fn quality(&self, rules: &PriceRules, pair: TradePair, at: UtcMs) -> Quality<'_> {
+        self.pairs
+            .get(pair.index())
+            .map_or_else(Quality::stale, |prices| prices.quality(rules, pair, at))
+    }
+
+    /// Returns how many fresh records of `pair` there are at `at`, how many of them agree with
+    /// `price`, and how far apart they are.
+    #[must_use]
+    pub fn support(&self, rules: &PriceRules, pair: TradePair, price: Price, at: UtcMs) -> Support {
+        let quality = self.quality(rules, pair, at);
+        let (sources, spread_bps) = (quality.sources, quality.spread_bps);
+        let fresh = self.latest(pair).filter(|quote| is_fresh(rules, quote, at));
+        let agreeing = fresh.filter(|quote| quality::agree(rules, quote, price)).count();
+        Support { sources, agreeing: u32::try_from(agreeing).unwrap_or(u32::MAX), spread_bps }
+    }
+
+    /// Returns the record of `pair` that an account of `rulebook` goes by at `at`: the one that is
+    /// believed, or, where the rulebook has no guard against spikes, the nearest.
+    #[must_use]
+    pub fn best(&self, rulebook: &Rulebook, pair: TradePair, at: UtcMs) -> Option<&Quote> {
+        match rulebook.switches.spike_guard {
+            SpikeGuard::Freeze => self.quality(&rulebook.prices, pair, at).quote,
+            SpikeGuard::Off => self.nearest(&rulebook.prices, pair, at),
+        }
+    }
+
+    /// Returns whether a price of `pair` is claimed that is not believed yet.
+    pub(crate) fn is_claimed(&self, pair: TradePair) -> bool {
+        self.pairs.get(pair.index()).is_some_and(|prices| prices.claim.is_some())
+    }
+
+    /// Returns whether a price of any pair is claimed that is not believed yet.
+    pub(crate) fn has_claims(&self) -> bool {
+        self.pairs.iter().any(|prices| prices.claim.is_some())
+    }
+
+    /// Returns the last believed price of `pair` and when it was.
+    #[must_use]
+    pub fn believed(&self, pair: TradePair) -> Option<Believed> {
+        self.pairs.get(pair.index())?.believed
+    }
+
+    /// Returns the latest record of each source of `pair`, fresh or not, sorted by source.
+    pub fn latest(&self, pair: TradePair) -> impl Iterator<Item = &Quote> {
+        let prices = self.pairs.get(pair.index());
+        prices.into_iter().flat_map(|prices| prices.sources.iter().map(|source| &source.latest))
+    }
+
+    /// Returns the records of `pair` from the last minutes by source, oldest first each.
+    pub fn recent(
+        &self,
+        pair: TradePair,
+    ) -> impl Iterator<Item = (&SourceName, impl Iterator<Item = &PriceRecord>)> {
+        let prices = self.pairs.get(pair.index());
+        prices.into_iter().flat_map(|prices| {
+            prices.sources.iter().map(|source| (&source.latest.source, source.recent.iter()))
+        })
+    }
+
+    /// Returns what positions in `pair` were valued at after `after`, oldest first.
+    pub(crate) fn marks_since(
+        &self,
+        pair: TradePair,
+        after: UtcMs,
+    ) -> impl Iterator<Item = &MarkRecord> {
+        let prices = self.pairs.get(pair.index());
+        prices
+            .into_iter()
+            .flat_map(move |prices| prices.marks.iter().filter(move |mark| mark.at > after))
+    }
+}
+
+impl PairPrices {
+    fn nearest(&self, rules: &PriceRules, at: UtcMs) -> Option<&Quote> {
+        let latest = self.sources.iter().map(|source| &source.latest);
+        latest.filter(|quote| is_fresh(rules, quote, at)).min_by_key(|quote| quote.distance(at))
+    }
+
+    fn claim_expires(&self, rules: &PriceRules, at: UtcMs) -> bool {
+        self.claim.is_some_and(|claim| claim.has_expired(rules, at))
+            && self.nearest(rules, at).is_none()
+    }
+
+    fn quality(&self, rules: &PriceRules, pair: TradePair, at: UtcMs) -> Quality<'_> {
+        let latest = self.sources.iter().map(|source| &source.latest);
+        let fresh = latest.filter(|quote| is_fresh(rules, quote, at));
+        quality::judge(rules, pair.class(), fresh, self.believed, at)
     }
 }
 
@@ -184,7 +391,7 @@ mod tests {
         let (rules, mut prices) = (rules(), Prices::default());
         let quote = event("a", T0, 100.0);
         prices.update(&rules, T0, &quote).expect("taken");
-        let best = |ms: i64| prices.best(&rules, quote.pair, UtcMs(T0.0 + ms)).is_some();
+        let best = |ms: i64| prices.nearest(&rules, quote.pair, UtcMs(T0.0 + ms)).is_some();
         assert!(best(0) && best(8_000));
         assert!(!best(8_001), "F-4: no older price is used instead");
     }
@@ -194,7 +401,7 @@ mod tests {
         let (rules, mut prices) = (rules(), Prices::default());
         let quote = bar("BTCUSD", T0, 60_000, 100.0, 101.0);
         prices.update(&rules, UtcMs(T0.0 + 60_000), &quote).expect("taken at its end");
-        let best = |ms: i64| prices.best(&rules, quote.pair, UtcMs(T0.0 + ms)).is_some();
+        let best = |ms: i64| prices.nearest(&rules, quote.pair, UtcMs(T0.0 + ms)).is_some();
         assert!(best(60_000) && best(119_999));
         assert!(!best(120_000));
     }
@@ -209,7 +416,7 @@ mod tests {
         }
         let pair = TradePair::from_id("BTCUSD").expect("in the table");
         let best = |ms: i64| {
-            prices.best(&rules, pair, UtcMs(T0.0 + ms)).expect("fresh").source.to_string()
+            prices.nearest(&rules, pair, UtcMs(T0.0 + ms)).expect("fresh").source.to_string()
         };
         assert_eq!(best(600), "c");
         assert_eq!(best(0), "a");
@@ -228,7 +435,7 @@ mod tests {
             Quote { bid: Some(price(100.0)), ask: Some(price(100.3)), ..event("b", T0, 100.0) };
         assert_eq!(refused(&mut prices, wide), "wide_spread");
         assert_eq!(refused(&mut prices, event("b", T0, -1.0)), "invalid");
-        assert_eq!(prices.latest(event("a", T0, 1.0).pair).len(), 1);
+        assert_eq!(prices.latest(event("a", T0, 1.0).pair).count(), 1);
     }
 
     #[test]

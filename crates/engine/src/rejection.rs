@@ -7,7 +7,8 @@ use std::io;
 
 use borsh::BorshSerialize;
 use proctor_types::{
-    AssetClass, DurationMs, ExecutionType, PairName, Side, TradePair, TraderId, UtcMs,
+    AssetClass, DurationMs, ExecutionType, OrderId, PairName, Price, Side, TradePair, TraderId,
+    UtcMs,
 };
 
 use crate::challenge_period;
@@ -182,6 +183,55 @@ pub enum Rejection {
     /// A cancellation that meets no resting order.
     #[error("no resting order is meant by the cancellation")]
     NothingToCancel,
+    /// The only prices of the pair are claims that nobody has confirmed.
+    #[error("the price of {0} is not confirmed by a second source yet")]
+    PriceUnconfirmed(TradePair),
+    /// A verdict on the account waits for a price: it may close and reduce, not open and increase.
+    #[error(
+        "a verdict waits for a price since {0}: only orders that reduce a position are accepted"
+    )]
+    Frozen(UtcMs),
+    /// The price of an order cannot be corrected so.
+    #[error(transparent)]
+    Correction(CorrectionRefusal),
+}
+
+/// Why the price of an order is not corrected, in the order of the checks.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CorrectionRefusal {
+    /// A number is not positive, or the ask is below the bid.
+    #[error("{field} {value} cannot be a price")]
+    Number {
+        /// Which number.
+        field: &'static str,
+        /// What it is.
+        value: Price,
+    },
+    /// The trader has no such order.
+    #[error("there is no filled order {0}")]
+    UnknownOrder(OrderId),
+    /// The order was made by the rules.
+    #[error("order {0} was made by the rules, not by the trader")]
+    Forced(OrderId),
+    /// The order is older than the window of corrections, or too many were filled since.
+    #[error("order {order} was filled at {at}, which is too long ago to be corrected")]
+    TooOld {
+        /// Which order.
+        order: OrderId,
+        /// When it was filled.
+        at: UtcMs,
+    },
+    /// Nothing would change.
+    #[error("order {0} has this price already")]
+    SamePrice(OrderId),
+    /// The position cannot take the orders with the corrected one among them.
+    #[error("order {order} does not fit the corrected position: {refusal}")]
+    Position {
+        /// The order that does not fit.
+        order: OrderId,
+        /// Why.
+        refusal: PositionRefusal,
+    },
 }
 
 impl Rejection {
@@ -232,7 +282,21 @@ impl Rejection {
             Self::BracketIdTooLong => "bracket_id_too_long",
             Self::CancelTargetMissing => "cancel_target_missing",
             Self::NothingToCancel => "nothing_to_cancel",
+            Self::PriceUnconfirmed(_) => "price_unconfirmed",
+            Self::Frozen(_) => "frozen",
+            Self::Correction(refusal) => correction_code(refusal),
         }
+    }
+}
+
+fn correction_code(refusal: &CorrectionRefusal) -> &'static str {
+    match refusal {
+        CorrectionRefusal::Number { .. } => "correction_number",
+        CorrectionRefusal::UnknownOrder(_) => "correction_unknown_order",
+        CorrectionRefusal::Forced(_) => "correction_forced_order",
+        CorrectionRefusal::TooOld { .. } => "correction_too_old",
+        CorrectionRefusal::SamePrice(_) => "correction_same_price",
+        CorrectionRefusal::Position { .. } => "correction_position",
     }
 }
 

@@ -157,6 +157,8 @@ pub struct Switches {
     pub reconcile: Reconcile,
     /// At which price a limit or bracket order that has been reached is filled (L-4).
     pub resting_fill_price: RestingFillPrice,
+    /// Whether a price that nobody confirms may value positions and end accounts (trading 7).
+    pub spike_guard: SpikeGuard,
 }
 
 impl Switches {
@@ -183,6 +185,7 @@ impl Switches {
         zombie_guard: ZombieGuard::None,
         reconcile: Reconcile::FirstPass,
         resting_fill_price: RestingFillPrice::Level,
+        spike_guard: SpikeGuard::Off,
     };
 }
 
@@ -367,6 +370,16 @@ pub enum RestingFillPrice {
     Level,
 }
 
+/// See [`Switches::spike_guard`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpikeGuard {
+    /// A price that is not believed values nothing and fills nothing; verdicts wait for it.
+    Freeze,
+    /// The nearest fresh record is taken as it is.
+    Off,
+}
+
 /// Order acceptance (trading 2.6, 2.7).
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -385,7 +398,7 @@ pub struct OrderRules {
     pub ids_remembered: Constant<u32>,
 }
 
-/// Freshness of prices (trading 7.4).
+/// Freshness and belief in prices (trading 7), corrections of orders (trading 3.11).
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PriceRules {
@@ -395,6 +408,25 @@ pub struct PriceRules {
     pub future_max: Constant<DurationMs>,
     /// Spread between bid and ask, as a fraction of the bid, above which a quote is discarded.
     pub spread_max: Constant<f64>,
+    /// How many sources must agree for a price to be believed wherever it is.
+    pub quorum: Constant<u32>,
+    /// How far two sources may be apart and still agree.
+    pub disagreement: BTreeMap<AssetClass, Constant<f64>>,
+    /// How far a price that fewer sources tell may be from the last believed one.
+    pub spike: BTreeMap<AssetClass, Constant<f64>>,
+    /// The time since the last believed price after which twice that is allowed, and so on.
+    pub spike_widen: Constant<DurationMs>,
+    /// How long a price must be repeated to be believed without a second source, and how long a
+    /// verdict waits for one that is not repeated.
+    pub freeze_max: Constant<DurationMs>,
+    /// For how long price records are kept.
+    pub retention: Constant<DurationMs>,
+    /// How many of them are kept per pair and source.
+    pub records_max: Constant<u32>,
+    /// Age up to which the price of an order can be corrected.
+    pub correction_window: Constant<DurationMs>,
+    /// How many of an account's youngest orders can be corrected.
+    pub correctable_max: Constant<u32>,
 }
 
 /// Account sizes (trading 2.5).
@@ -548,12 +580,7 @@ impl Rulebook {
         )?;
         unit("orders.ids_remembered", &o.ids_remembered, "ids per trader")?;
         at_least("orders.ids_remembered", i64::from(o.ids_remembered.value), 1)?;
-        unit("prices.event_fresh", &self.prices.event_fresh, "ms")?;
-        at_least("prices.event_fresh", self.prices.event_fresh.value.0, 1)?;
-        unit("prices.spread_max", &self.prices.spread_max, "fraction of bid")?;
-        positive("prices.spread_max", self.prices.spread_max.value)?;
-        unit("prices.future_max", &self.prices.future_max, "ms")?;
-        at_least("prices.future_max", self.prices.future_max.value.0, 0)?;
+        self.prices.check()?;
         let roster = &self.roster;
         unit("roster.anomaly_lost_over", &roster.anomaly_lost_over, "traders")?;
         unit("roster.anomaly_share", &roster.anomaly_share, "fraction of known")?;

@@ -23,6 +23,16 @@ fn price(pair: &str, at: i64, number: f64) -> Quote {
     Quote::event(pair, source, UtcMs(T0 + at), Price::new(number).expect("finite"))
 }
 
+/// Has a second source agree with every price, so that any price is believed at once.
+fn confirmed(input: Input) -> Input {
+    let Input::Prices(mut quotes) = input else { return input };
+    let source = SourceName::new("test2").expect("valid");
+    let again: Vec<Quote> =
+        quotes.iter().map(|quote| Quote { source: source.clone(), ..quote.clone() }).collect();
+    quotes.extend(again);
+    Input::Prices(quotes)
+}
+
 fn order(who: &str, id: &str, pair: &str) -> Input {
     Input::Order(OrderRequest::market(
         trader(who),
@@ -35,6 +45,7 @@ fn order(who: &str, id: &str, pair: &str) -> Input {
 
 fn commit(engine: &mut Engine, at: i64, inputs: Vec<Input>) -> Outcome {
     let index = engine.stamp().commit + 1;
+    let inputs = inputs.into_iter().map(confirmed).collect();
     engine.apply(&Commit { index, at: UtcMs(T0 + at), inputs }).expect("in order")
 }
 

@@ -14,7 +14,7 @@
 //! * `verdict`: rule, who decided, limit, numbers, prices, the valuation step by step, flat orders,
 //!   the bar, the slash; what rests on a fall is absent of a verdict that does not;
 //! * `undone`: verdicts that were taken back, each with the ledger of the epoch it ended;
-//! * `standing`: of a living account, how far the next breach is;
+//! * `standing`: of a living account, how far the next breach is, and how good the prices are;
 //! * `stage`: the stage the trader is in, its time limit and what a promotion asks for;
 //! * `stages`: every move from one stage to another;
 //! * `scoring`: complete days, metrics, penalties, rank in each asset class;
@@ -33,6 +33,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod words;
 
 use std::path::Path;
 
@@ -50,9 +51,9 @@ pub use stages::{StageMove, StageNow};
 pub use story::{
     AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, DecidedBy, FallStory,
     Fill, FlatOrder, Ledger, MarkPoint, Moment, Note, OpenValue, OrderOutcome, OrderStory,
-    PairValue, Place, PositionStory, PriceSource, PriceUsed, ReachedLevel, RulebookStory,
-    SamplePoint, Size, SlashStory, Standing, Story, UndoneVerdict, Valuation, Verdict, Waiting,
-    Worst,
+    PairValue, Place, PositionStory, PriceQuality, PriceSource, PriceSupport, PriceUsed,
+    ReachedLevel, RulebookStory, SamplePoint, Size, SlashStory, Standing, Story, UndoneVerdict,
+    Valuation, Verdict, Waiting, WindowPrice, Worst,
 };
 
 /// How many names are offered for one that is unknown.

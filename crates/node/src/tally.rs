@@ -179,7 +179,15 @@ impl Tally {
             | Event::ZombiesHeld { .. }
             | Event::ReasonDropped { .. }
             | Event::Purged { .. }
-            | Event::OrderReached { .. } => {}
+            | Event::OrderReached { .. }
+            | Event::VerdictFrozen { .. }
+            | Event::VerdictThawed { .. } => {}
+            Event::OrderCorrected { trader, position, after, .. } => {
+                let mut closed = self.closed.iter_mut().rev();
+                if let Some(told) = closed.find(|c| c.id == *position && c.trader == *trader) {
+                    told.facts = *after;
+                }
+            }
         }
     }
 

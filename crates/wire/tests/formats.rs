@@ -8,7 +8,7 @@ use proctor_engine::eliminations::{
     DrawdownNote, EliminationRow, EliminationsCommand, Reason, Reentry, Reinstatement,
     SyncedEliminations,
 };
-use proctor_engine::input::{Commit, RecordedFill, Roster, StagesCommand};
+use proctor_engine::input::{Commit, PriceCorrection, RecordedFill, Roster, StagesCommand};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Engine, Input};
 use proctor_types::{
@@ -135,6 +135,16 @@ fn every_input() -> LogEntry {
                 as_of: UtcMs(AT - 1),
                 rows: rows(),
             }),
+            Input::CorrectPrice(PriceCorrection {
+                trader: trader("alice"),
+                order: OrderId::new("o1").expect("valid"),
+                price: price(99_000.0),
+                bid: None,
+                ask: Some(price(99_001.0)),
+                source: SourceName::new("other").expect("valid"),
+                by: OperatorId::new("officer").expect("valid"),
+                why: Remark::new("the feed was wrong").expect("valid"),
+            }),
         ],
     }
 }
@@ -162,6 +172,7 @@ fn number(input: &Input) -> u8 {
         Input::SlashSettled(..) => 12,
         Input::Eliminations(_) => 13,
         Input::SyncEliminations(_) => 14,
+        Input::CorrectPrice(_) => 15,
     }
 }
 
@@ -185,7 +196,7 @@ const FROZEN: (usize, &str) = (0, "");
 fn every_variant_is_stored_under_its_number() {
     let mut numbers: Vec<u8> = every_input().inputs.iter().map(number).collect();
     numbers.dedup();
-    assert_eq!(numbers, (0..=14).collect::<Vec<u8>>(), "every variant is there");
+    assert_eq!(numbers, (0..=15).collect::<Vec<u8>>(), "every variant is there");
     for input in every_input().inputs {
         let entry = LogEntry { inputs: vec![input.clone()], ..every_input() };
         assert_eq!(entry.encode()[45], number(&input));
@@ -253,6 +264,12 @@ fn the_fields_stand_where_the_document_says() {
         [vec![13, 1], name("desk"), name("bad tick"), 1_u32.to_le_bytes().to_vec(), name("alice")]
             .concat(),
         [vec![14], name("peer-1"), (AT - 1).to_le_bytes().to_vec(), rows_bytes()].concat(),
+        [
+            [vec![15], name("alice"), name("o1"), 99_000.0_f64.to_le_bytes().to_vec()].concat(),
+            [vec![0], some(99_001.0)].concat(),
+            [name("other"), name("officer"), name("the feed was wrong")].concat(),
+        ]
+        .concat(),
     ];
     assert_eq!(every_input().encode()[45..], inputs.concat());
 }
@@ -463,6 +480,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         any::<String>().prop_map(Input::Rulebook),
         Just(Input::Tick),
         any_decision(),
+        any_correction().prop_map(Input::CorrectPrice),
     ]
 }
 
@@ -539,6 +557,22 @@ fn any_elimination_input() -> impl Strategy<Value = Input> {
             Input::SyncEliminations(SyncedEliminations { source, as_of: UtcMs(as_of), rows })
         }),
     ]
+}
+
+fn any_correction() -> impl Strategy<Value = PriceCorrection> {
+    let quote = (a_price(), prop::option::of(a_price()), prop::option::of(a_price()));
+    (name(), name(), quote, name(), name(), "[a-z\u{e9}]{1,40}").prop_map(
+        |(who, order, (price, bid, ask), source, by, why)| PriceCorrection {
+            trader: trader(&who),
+            order: OrderId::new(&order).expect("valid"),
+            price,
+            bid,
+            ask,
+            source: SourceName::new(&source).expect("valid"),
+            by: OperatorId::new(&by).expect("valid"),
+            why: Remark::new(&why).expect("valid"),
+        },
+    )
 }
 
 fn any_entry() -> impl Strategy<Value = LogEntry> {

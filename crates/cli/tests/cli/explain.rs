@@ -219,8 +219,12 @@ fn liquidation(dir: &Path) {
     ));
     let price = |at: UtcMs, number: f64| {
         let pair = TradePair::from_id("BTCUSD").unwrap();
-        let source = SourceName::new("feed").unwrap();
-        Input::Prices(vec![Quote::event(pair, source, at, Price::new(number).unwrap())])
+        // Two sources, so that any price is believed at once.
+        let quote = |name| {
+            let source = SourceName::new(name).unwrap();
+            Quote::event(pair, source, at, Price::new(number).unwrap())
+        };
+        Input::Prices(vec![quote("feed"), quote("feed2")])
     };
     let (yesterday, opened, ended) = (UtcMs(noon - 86_400_000), UtcMs(noon), UtcMs(noon + 60_000));
     let terms = vec![

@@ -76,6 +76,7 @@ fn only_the_moves_of_the_matrix_are_legal_2_2() {
             expected.insert(format!("{cause}: {stage} -> -"));
         }
     }
+    expected.extend(Stage::ALL.map(|stage| format!("Reinstated: - -> {stage}")));
     assert_eq!(legal, expected);
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use proctor_types::{Stamp, TraderId, UtcMs, ValidatorId};
 
-use super::settlement::{breach, verdict_on};
+use super::settlement::breach;
 use super::{Engine, Step};
 use crate::account::Account;
 use crate::challenge_period::Stage;
@@ -298,7 +298,9 @@ impl Engine {
         let mut record = Elimination::new(row.reason, step.stamp, row.drawdown, origin);
         if let Ok(place) = self.account_place(&row.trader) {
             let adopted = Arc::clone(self.rulebook_of(&self.state.accounts[place]));
-            record.prices = self.state.accounts[place].price_evidence();
+            let account = &self.state.accounts[place];
+            let (known, at) = (&self.state.prices, step.stamp.at);
+            record.prices = account.price_evidence(&adopted.rules.prices, known, at);
             self.eliminate(step, &adopted.rules, place, record);
             return;
         }
@@ -404,7 +406,7 @@ impl Engine {
         let Ok(place) = self.account_place(&ending.trader) else { return };
         let account = &self.state.accounts[place];
         let adopted = Arc::clone(self.rulebook_of(account));
-        let record = verdict_on(account, step.stamp, ending.reason, ending.drawdown);
+        let record = self.verdict_on(step.stamp, place, ending.reason, ending.drawdown);
         self.eliminate(step, &adopted.rules, place, record);
     }
 

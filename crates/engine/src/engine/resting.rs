@@ -169,7 +169,7 @@ impl Engine {
         let mut found = Vec::new();
         for rulebook in self.index.triggers.rulebooks(pair) {
             let rules = &self.state.rulebooks[state::place(rulebook)].rules;
-            let Some(quote) = self.state.prices.best(&rules.prices, pair, at) else { continue };
+            let Some(quote) = self.state.prices.best(rules, pair, at) else { continue };
             let market = Market::of(quote, at);
             for (place, number) in self.index.triggers.reached(pair, rulebook, market) {
                 let account = &self.state.accounts[place];
@@ -194,7 +194,7 @@ impl Engine {
         }
         let adopted = Arc::clone(self.rulebook_of(account));
         let rules = &adopted.rules;
-        let Some(quote) = self.state.prices.best(&rules.prices, pair, at) else { return };
+        let Some(quote) = self.state.prices.best(rules, pair, at) else { return };
         let Some(reached) = order.terms.reached(quote, at) else { return };
         let desk = Desk {
             rulebook: rules,
@@ -205,8 +205,14 @@ impl Engine {
             at,
         };
         match desk.judge_reached(order, quote, reached) {
-            // The next price may find a conversion price, or a later time than the last order's.
-            Err(Rejection::NoPrice(_) | Rejection::NotLater(_)) => {}
+            // The next price may find a conversion price, the verdict that waits dropped, or a later
+            // time than the last order's.
+            Err(
+                Rejection::NoPrice(_)
+                | Rejection::PriceUnconfirmed(_)
+                | Rejection::Frozen(_)
+                | Rejection::NotLater(_),
+            ) => {}
             // A refused fill uses up nothing: the next order may still be filled (L-10).
             Err(refusal) => self.cancel(step, place, number, Cancellation::Refused(refusal)),
             Ok(fill) => {

@@ -15,6 +15,7 @@ use crate::orders::{Fill, Target, conversion_rates};
 use crate::positions::book::{Mark, PairBook};
 use crate::positions::position::{ForcedFlatPrice, OrderSource, Position};
 use crate::prices::{Prices, fill_price};
+use crate::recent::{Before, Recent};
 use crate::rejection::Rejection;
 use crate::rulebook::Rulebook;
 
@@ -36,7 +37,16 @@ impl Engine {
         let mark = Mark { price: fill.order.price, source: None, at };
         let is_first_order = account.ledgers.is_none();
         let waited = fill.order.source.is_resting_fill();
+        let order = fill.order.id.clone();
+        let full = matches!(fill.target, Target::NewAfterFull(_));
+        let before = Before::of(account);
         let taken = take_order(step, rules, account, fill)?;
+        // The close of a full position is filled together with the order that opens the next.
+        let closing =
+            account.book.pair(pair).filter(|_| full).and_then(|book| book.closed().last());
+        let closing = closing.and_then(|position| position.orders().last()).map(|o| o.id.clone());
+        let orders = closing.into_iter().chain([order]);
+        account.recent.add(&rules.prices, pair, at, before, orders);
         let book = account.book.entry(pair, at);
         book.last_accepted_at = at;
         book.last_mark = Some(mark);
@@ -82,8 +92,26 @@ impl Engine {
             Some(lost) if !outcome.liquidated => DrawdownNote::percent(lost),
             Some(_) | None => DrawdownNote::without_number(reason),
         };
-        let record = verdict_on(account, step.stamp, reason, note);
+        let record = self.verdict_on(step.stamp, place, reason, note);
         self.eliminate(step, &adopted.rules, place, record);
+    }
+
+    /// Returns the record of a decision that this node takes on an account, with what it rests on.
+    pub(super) fn verdict_on(
+        &self,
+        stamp: Stamp,
+        place: usize,
+        reason: Reason,
+        note: DrawdownNote,
+    ) -> Elimination {
+        let account = &self.state.accounts[place];
+        let prices = &self.rulebook_of(account).rules.prices;
+        Elimination {
+            fall: fall_behind(account, stamp.at, reason),
+            prices: account.price_evidence(prices, &self.state.prices, stamp.at),
+            flat_orders: lost_flats(account),
+            ..Elimination::new(reason, stamp, note, Origin::Rule)
+        }
     }
 
     /// Ends the account with all that follows from it, in this commit: the positions are closed,
@@ -122,6 +150,8 @@ impl Engine {
             });
         }
         account.elimination = Some(record.clone());
+        account.frozen = None;
+        account.recent = Recent::default();
         step.events.push(Event::Eliminated { trader, record });
     }
 
@@ -153,21 +183,6 @@ pub(super) fn breach(account: &Account) -> Reason {
     match account.standing.map(|standing| standing.stage) {
         Some(Stage::Challenge | Stage::Probation) => Reason::FailedChallengePeriodDrawdown,
         Some(Stage::Funded | Stage::UnderReview) | None => Reason::MaxTotalDrawdown,
-    }
-}
-
-/// Returns the record of a decision that this node takes on `account`, with what it rests on.
-pub(super) fn verdict_on(
-    account: &Account,
-    stamp: Stamp,
-    reason: Reason,
-    note: DrawdownNote,
-) -> Elimination {
-    Elimination {
-        fall: fall_behind(account, stamp.at, reason),
-        prices: account.price_evidence(),
-        flat_orders: lost_flats(account),
-        ..Elimination::new(reason, stamp, note, Origin::Rule)
     }
 }
 
@@ -264,7 +279,7 @@ fn close_full(
 fn flatten(step: &Step, rules: &Rulebook, prices: &Prices, open: &mut Position) {
     let at = step.stamp.at;
     let opened = open.orders().first().map(|order| order.side);
-    let price = prices.best(&rules.prices, open.pair(), at).and_then(|quote| {
+    let price = prices.best(rules, open.pair(), at).and_then(|quote| {
         let price = fill_price(quote, at, Side::Flat, opened).get();
         let rates = conversion_rates(prices, rules, open.pair(), price, Side::Flat, at).ok()?;
         Some(ForcedFlatPrice::Found { price, rates })

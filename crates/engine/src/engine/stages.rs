@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use proctor_types::{TraderId, UtcMs};
 
-use super::settlement::verdict_on;
 use super::{Engine, Step};
 use crate::account::Account;
 use crate::challenge_period::plagiarism::Findings;
@@ -354,7 +353,7 @@ impl Engine {
             let account = &self.state.accounts[place];
             let adopted = Arc::clone(self.rulebook_of(account));
             let (reason, note) = (published.reason, published.drawdown);
-            let record = verdict_on(account, step.stamp, reason, note);
+            let record = self.verdict_on(step.stamp, place, reason, note);
             let record = Elimination { origin: Origin::Published, ..record };
             self.eliminate(step, &adopted.rules, place, record);
             if !published.reason.is_of_challenge_period()

@@ -1,13 +1,16 @@
 //! The gate, settlement and eliminations through one door: tables of inputs and outcomes.
 
+mod corrections;
+mod quality;
+
 use proctor_types::{
-    Cancel, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quantity, Quote, Side,
-    SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+    Cancel, ExecutionType, Leverage, OperatorId, OrderId, OrderRequest, PairName, Price, Quantity,
+    Quote, Remark, Side, SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
 };
 
 use super::*;
 use crate::eliminations::{DrawdownNote, Reason};
-use crate::input::Roster;
+use crate::input::{PriceCorrection, Roster};
 use crate::positions::position::OrderSource;
 use crate::rulebook::VANTA;
 
@@ -71,9 +74,16 @@ pub(super) fn parsed(line: &str) -> (i64, Input) {
             trader(who),
             *AssetClass::ALL.iter().find(|c| c.to_string() == *class).expect("a class"),
         ),
-        ["price", pair, price] => Input::Prices(vec![quote(pair, UtcMs(at), price)]),
+        ["price", pair, price] => Input::Prices(confirmed(quote(pair, UtcMs(at), price))),
+        ["price", pair, price, "by", name] => {
+            let quote = quote(pair, UtcMs(at), price);
+            Input::Prices(vec![Quote { source: source(name), ..quote }])
+        }
+        ["correct", who, id, price] => Input::CorrectPrice(correction(who, id, price)),
         ["tick"] => Input::Tick,
-        ["quote", pair, price, fields @ ..] => Input::Prices(vec![told(pair, at, price, fields)]),
+        ["quote", pair, price, fields @ ..] => {
+            Input::Prices(confirmed(told(pair, at, price, fields)))
+        }
         ["order" | "limit" | "bracket" | "cancel", who, id, pair, side, leverage, fields @ ..] => {
             let mut request = order(who, id, pair, side, leverage);
             request.execution = match words[1] {
@@ -88,6 +98,12 @@ pub(super) fn parsed(line: &str) -> (i64, Input) {
         other => panic!("no such line: {other:?}"),
     };
     (at, input)
+}
+
+/// The quote, and the same of a second source: a price that two tell is believed at once.
+fn confirmed(quote: Quote) -> Vec<Quote> {
+    let other = Quote { source: source(&format!("{}2", quote.source)), ..quote.clone() };
+    vec![quote, other]
 }
 
 /// A quote with `bid=`, `ask=`, the time `at=` in ms after [`T0`], and its source `from=`.
@@ -135,7 +151,24 @@ fn trader(name: &str) -> TraderId {
 fn quote(pair: &str, at: UtcMs, price: &str) -> Quote {
     let price = Price::new(price.parse().expect("a price")).expect("finite");
     let pair = TradePair::from_id(pair).expect("a pair");
-    Quote::event(pair, SourceName::new("test").expect("valid"), at, price)
+    Quote::event(pair, source("test"), at, price)
+}
+
+fn source(name: &str) -> SourceName {
+    SourceName::new(name).expect("a valid name")
+}
+
+fn correction(who: &str, id: &str, price: &str) -> PriceCorrection {
+    PriceCorrection {
+        trader: trader(who),
+        order: OrderId::new(id).expect("valid"),
+        price: Price::new(price.parse().expect("a price")).expect("finite"),
+        bid: None,
+        ask: None,
+        source: source("audit"),
+        by: OperatorId::new("officer").expect("valid"),
+        why: Remark::new("the feed was wrong").expect("valid"),
+    }
 }
 
 fn order(who: &str, id: &str, pair: &str, side: &str, leverage: &str) -> OrderRequest {

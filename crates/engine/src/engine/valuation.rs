@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proctor_types::{Quote, TradePair, UtcMs};
 
 use super::{Engine, Step, cell_number};
+use crate::account::Account;
 use crate::event::Event;
 use crate::ledgers::{Bundle, MarketStatus, Outcome, PairSample};
 use crate::positions::book::{Mark, PairBook};
@@ -37,6 +38,10 @@ impl Engine {
         }
         pairs.sort_unstable();
         pairs.dedup();
+        for pair in &pairs {
+            prices.settle(&adopted.rules.prices, *pair, step.stamp.at);
+        }
+        let claimed = prices.has_claims();
         let mut touched: Vec<usize> = Vec::new();
         for &pair in &pairs {
             self.mark(step, pair, &mut touched);
@@ -48,6 +53,9 @@ impl Engine {
         }
         for place in touched {
             self.sample_if_due(step, place);
+            if claimed || self.state.accounts[place].frozen.is_some() {
+                self.review_verdict(step, place);
+            }
         }
         // After the verdicts: what ends an account must not find it trading on (L-13).
         for pair in pairs {
@@ -73,12 +81,14 @@ impl Engine {
             let rules = &rulebooks[place(number)].rules;
             let quote = match found {
                 Some((same, quote)) if same == number => quote,
-                _ => prices.best(&rules.prices, pair, at),
+                _ => prices.best(rules, pair, at),
             };
             found = Some((number, quote));
             let Some(quote) = quote else { continue };
             if let Some(book) = Arc::make_mut(&mut accounts[holder]).book.pair_mut(pair) {
-                value(rules, book, quote, at);
+                let price = mark_price(quote).get();
+                let mark = Mark { price, source: Some(quote.source.clone()), at: quote.end() };
+                value(rules, book, mark, at);
             }
         }
     }
@@ -104,14 +114,25 @@ impl Engine {
         }
     }
 
-    /// Renews fees and samples the accounts whose last sample is old enough.
+    /// Renews fees and samples the accounts whose last sample is old enough; drops the claimed
+    /// prices that nobody repeats, and the verdicts that wait for them.
     ///
     /// # Errors
     /// None so far; a tick is always accepted.
     pub(super) fn tick(&mut self, step: &mut Step) -> Result<(), Rejection> {
+        if let Some((_, adopted)) = self.state.rules_in_force(step.stamp.at) {
+            let adopted = Arc::clone(adopted);
+            let rules = &adopted.rules.prices;
+            if self.state.prices.claims_expire(rules, step.stamp.at) {
+                Arc::make_mut(&mut self.state.prices).expire_claims(rules, step.stamp.at);
+            }
+        }
         for place in 0..self.state.accounts.len() {
             if self.state.accounts[place].book.open_positions().next().is_some() {
                 self.sample_if_due(step, place);
+            }
+            if self.state.accounts[place].frozen.is_some() {
+                self.review_verdict(step, place);
             }
         }
         Ok(())
@@ -139,7 +160,10 @@ impl Engine {
                 continue;
             }
             let cutoff = UtcMs(step.stamp.at.0 - window.0);
-            for book in Arc::make_mut(&mut self.state.accounts[place]).book.pairs_mut() {
+            let prices = &self.rulebook_of(account).rules.prices.clone();
+            let account = Arc::make_mut(&mut self.state.accounts[place]);
+            account.recent.prune(prices, step.stamp.at);
+            for book in account.book.pairs_mut() {
                 book.forget_before(cutoff);
             }
             step.cells_closed = true;
@@ -152,7 +176,9 @@ impl Engine {
         let rules = &self.rulebook_of(account).rules.ledger;
         let liquidated = account.book.pairs().iter().any(|book| book.totals.value == 0.0);
         let due = |ledgers: &Bundle| ledgers.is_due(rules, step.stamp.at);
-        if liquidated || step.cells_closed || account.ledgers.as_ref().is_some_and(due) {
+        // A verdict that waited is spoken in the commit that believes its price.
+        let waits = account.frozen.is_some();
+        if liquidated || waits || step.cells_closed || account.ledgers.as_ref().is_some_and(due) {
             self.sample_and_enforce(step, place);
         }
     }
@@ -169,55 +195,63 @@ impl Engine {
         let State { rulebooks, accounts, .. } = &mut self.state;
         let account = Arc::make_mut(&mut accounts[number]);
         let rules = &rulebooks[place(account.rulebook)].rules;
-        let samples = &mut self.samples;
-        samples.clear();
-        for book in account.book.pairs_mut() {
-            samples.push(pair_sample(rules, book, step));
+        sample(step, rules, account, &mut self.samples)
+    }
+}
+
+/// Tells the ledgers of `account` what its pairs are worth at the step's stamp; `samples` is there
+/// for its capacity.
+pub(super) fn sample(
+    step: &mut Step,
+    rules: &Rulebook,
+    account: &mut Account,
+    samples: &mut Vec<PairSample>,
+) -> Option<Outcome> {
+    samples.clear();
+    for book in account.book.pairs_mut() {
+        samples.push(pair_sample(rules, book, step));
+    }
+    for sample in &*samples {
+        step.marks.add(sample.value);
+        step.marks.add(sample.carry_fee);
+        step.marks.add(sample.unrealized_pnl);
+    }
+    let sampled = account.ledgers.as_mut()?.sample(&rules.ledger, step.stamp.at, samples);
+    match sampled {
+        Ok(outcome) => {
+            step.marks.add(outcome.value);
+            step.marks.add(outcome.drawdown);
+            let trader = &account.trader;
+            step.events.extend(outcome.closed.iter().map(|closed| Event::CellClosed {
+                trader: trader.clone(),
+                pair: closed.pair,
+                cell: closed.cell,
+            }));
+            Some(outcome)
         }
-        for sample in &*samples {
-            step.marks.add(sample.value);
-            step.marks.add(sample.carry_fee);
-            step.marks.add(sample.unrealized_pnl);
-        }
-        let sampled = account.ledgers.as_mut()?.sample(&rules.ledger, step.stamp.at, samples);
-        match sampled {
-            Ok(outcome) => {
-                step.marks.add(outcome.value);
-                step.marks.add(outcome.drawdown);
-                let trader = &account.trader;
-                step.events.extend(outcome.closed.iter().map(|closed| Event::CellClosed {
-                    trader: trader.clone(),
-                    pair: closed.pair,
-                    cell: closed.cell,
-                }));
-                Some(outcome)
-            }
-            Err(error) => {
-                let trader = account.trader.clone();
-                step.events.push(Event::SampleRefused { trader, problem: error.to_string() });
-                None
-            }
+        Err(error) => {
+            let trader = account.trader.clone();
+            step.events.push(Event::SampleRefused { trader, problem: error.to_string() });
+            None
         }
     }
 }
 
-/// Values the open position of `book` at `quote`.
-fn value(rules: &Rulebook, book: &mut PairBook, quote: &Quote, at: UtcMs) {
+/// Values the open position of `book` at `mark`.
+pub(super) fn value(rules: &Rulebook, book: &mut PairBook, mark: Mark, at: UtcMs) {
     let Some(open) = book.open.as_mut() else { return };
-    let price = mark_price(quote).get();
     // A position that loses everything is closed at the rates of its last order.
     let rates = open.orders().last().map_or(Rates::NONE, |order| Rates {
         quote_usd: order.quote_usd_rate,
         usd_base: order.usd_base_rate,
     });
-    let flat = ForcedFlatPrice::Found { price, rates };
-    match open.mark(rules, price, at, flat) {
+    let flat = ForcedFlatPrice::Found { price: mark.price, rates };
+    match open.mark(rules, mark.price, at, flat) {
         Marked::Valued | Marked::Liquidated => {
-            let moved = book.last_mark.as_ref().is_none_or(|mark| mark.price != price);
+            let moved = book.last_mark.as_ref().is_none_or(|last| last.price != mark.price);
             book.price_changed |= moved;
             book.valued_at = at;
-            book.last_mark =
-                Some(Mark { price, source: Some(quote.source.clone()), at: quote.end() });
+            book.last_mark = Some(mark);
         }
         Marked::Idle | Marked::Unusable => {}
     }

@@ -8,6 +8,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{Digest, TradePair, UtcMs};
 
 use super::history::digest_of;
+use super::ledger::LedgerPoint;
 use super::{
     Cell, CellsClosed, Ledger, LedgerError, LedgerRules, Mark, MarketStatus, Sample, finite,
 };
@@ -64,6 +65,14 @@ pub struct Bundle {
     portfolio: Ledger,
     /// By pair.
     pairs: Vec<(TradePair, Ledger)>,
+}
+
+/// Where the ledgers of a trader stood at a moment.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct BundlePoint {
+    portfolio: LedgerPoint,
+    /// By pair.
+    pairs: Vec<(TradePair, LedgerPoint)>,
 }
 
 impl Bundle {
@@ -184,12 +193,22 @@ impl Bundle {
         pairs.iter().try_for_each(|pair| pair.sample(at).check())
     }
 
-    /// Removes every cell that reaches to `cutoff` or beyond from all ledgers (trading 8.4).
-    pub fn trim(&mut self, cutoff: UtcMs) {
-        self.portfolio.trim(cutoff);
-        for (_, ledger) in &mut self.pairs {
-            ledger.trim(cutoff);
-        }
+    /// Returns where the ledgers stand, for [`Bundle::rewound`].
+    #[must_use]
+    pub fn point(&self) -> BundlePoint {
+        let pairs = self.pairs.iter().map(|(pair, ledger)| (*pair, ledger.point())).collect();
+        BundlePoint { portfolio: self.portfolio.point(), pairs }
+    }
+
+    /// Returns the ledgers as they stood at `point`, so that the time since can be told anew
+    /// (trading 8.4). That time must be shorter than the window.
+    #[must_use]
+    pub fn rewound(&self, point: &BundlePoint) -> Self {
+        let pairs = point.pairs.iter().filter_map(|(pair, point)| {
+            let ledger = self.pair(*pair)?;
+            Some((*pair, ledger.rewound(point)))
+        });
+        Self { portfolio: self.portfolio.rewound(&point.portfolio), pairs: pairs.collect() }
     }
 }
 

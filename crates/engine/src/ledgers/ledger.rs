@@ -32,6 +32,19 @@ pub struct Ledger {
     status: Option<MarketStatus>,
 }
 
+/// Where a ledger stood at a moment: what its complete cells do not say.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub(super) struct LedgerPoint {
+    span: DurationMs,
+    peak: Mark,
+    /// Hash chain over the cells that had left the window.
+    base: Digest,
+    /// End of the last complete cell.
+    closed_until: Option<UtcMs>,
+    current: Option<Current>,
+    status: Option<MarketStatus>,
+}
+
 /// The cell that is being filled.
 #[derive(Clone, Copy, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 struct Current {
@@ -330,23 +343,40 @@ impl Ledger {
         self.peak = self.cells().map(Cell::peak_mark).fold(floor, greater);
     }
 
-    /// Removes every cell that reaches to `cutoff` or beyond, so that the time since can be
-    /// replayed (trading 8.4). Returns how many cells that were.
-    pub fn trim(&mut self, cutoff: UtcMs) -> usize {
-        let ends_before = |cell: &&Cell| cell.start().plus(self.span) < cutoff;
-        let kept = self.cells().take_while(ends_before).count();
-        let removed = self.len() - kept;
-        if kept < self.len() {
-            // The youngest cell that stays takes the updates to come, complete as it is.
-            let youngest = kept.checked_sub(1).and_then(|index| self.history.get(index));
-            self.current =
-                youngest.map(|Closed { cell, worst }| Current { cell: *cell, worst: *worst });
-            self.history.truncate(kept.saturating_sub(1));
-            self.status = None;
-            self.reset_closed_worst();
-            self.reset_peak();
+    /// Returns where the ledger stands, for [`Ledger::rewound`].
+    pub(super) fn point(&self) -> LedgerPoint {
+        let youngest = self.history.len().checked_sub(1).and_then(|last| self.history.get(last));
+        LedgerPoint {
+            span: self.span,
+            peak: self.peak,
+            base: self.history.digests().0,
+            closed_until: youngest.map(|closed| closed.cell.last_update),
+            current: self.current,
+            status: self.status,
         }
-        removed
+    }
+
+    /// Returns the ledger as it stood at `point`. A cell that has left the window since stays away,
+    /// and with it its peak: what is told anew is judged by the lower one, in the trader's favour.
+    /// The time since must be shorter than the window.
+    pub(super) fn rewound(&self, point: &LedgerPoint) -> Self {
+        let mut ledger = Self {
+            span: point.span,
+            peak: point.peak,
+            current: point.current,
+            status: point.status,
+            ..self.clone()
+        };
+        let before = |closed: &&Closed| {
+            point.closed_until.is_some_and(|until| closed.cell.last_update <= until)
+        };
+        let kept = ledger.history.iter().take_while(before).count();
+        ledger.history.truncate(kept);
+        ledger.reset_closed_worst();
+        if ledger.history.digests().0 != point.base {
+            ledger.reset_peak();
+        }
+        ledger
     }
 
     fn reset_closed_worst(&mut self) {

@@ -137,18 +137,6 @@ fn time_without_updates_is_filled_with_cells_in_which_nothing_happened_8_3() {
 }
 
 #[test]
-fn trimming_keeps_the_cells_that_end_before_the_cut_off_8_4() {
-    let mut ledger = golden(4);
-    assert_eq!(ledger.trim(at(34 * HOUR_MS)), 3);
-    assert_eq!(ledger.len(), 2);
-    assert_eq!(ledger.peak(), Mark { at: at(6 * HOUR_MS), value: 1.02 });
-    assert_eq!(ledger.last_update(), Some(at(24 * HOUR_MS)));
-    assert_eq!(ledger.trim(at(34 * HOUR_MS)), 0, "nothing more to trim");
-    ledger.trim(at(0));
-    assert_eq!((ledger.len(), ledger.peak().value, ledger.worst()), (0, 1.0, None));
-}
-
-#[test]
 fn a_void_after_a_close_carries_value_fees_and_drawdown_unchanged_8_11() {
     let mut ledger = ledger(&[(0, 1.0), (HOUR_MS, 1.1)]);
     let closing = Sample { spread_fee: 0.999, realized_pnl: 50.0, ..sample(3 * HOUR_MS, 1.05) };

@@ -37,7 +37,7 @@ impl Desk<'_> {
         if !market_hours::is_open(pair, self.at) {
             return Ok(Plan::Rest(order));
         }
-        let best = self.prices.best(&self.rulebook.prices, pair, self.at);
+        let best = self.prices.best(self.rulebook, pair, self.at);
         match best.and_then(|quote| Some((order.terms.reached(quote, self.at)?, quote))) {
             None => Ok(Plan::Rest(order)),
             Some((reached, quote)) => {

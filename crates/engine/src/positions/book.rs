@@ -105,6 +105,11 @@ impl Book {
         &mut self.pairs[place]
     }
 
+    /// Removes the entry of `pair`, as if it had never been traded.
+    pub(crate) fn remove(&mut self, pair: TradePair) {
+        self.pairs.retain(|book| book.pair != pair);
+    }
+
     /// Returns the open positions, sorted by pair.
     pub fn open_positions(&self) -> impl Iterator<Item = &Position> {
         self.pairs.iter().filter_map(|book| book.open.as_ref())
@@ -159,6 +164,19 @@ impl PairBook {
         self.totals.positions += 1;
         Arc::make_mut(&mut self.closed).push(Arc::clone(&position));
         Some(position)
+    }
+
+    /// Takes back the closings since the closed positions amounted to `totals`; returns the
+    /// positions that closed since, in that order.
+    pub(crate) fn reopen(&mut self, totals: ClosedTotals) -> Vec<Arc<Position>> {
+        let since = self.totals.positions.saturating_sub(totals.positions);
+        let since = usize::try_from(since).unwrap_or(usize::MAX).min(self.closed.len());
+        self.totals = totals;
+        if since == 0 {
+            return Vec::new();
+        }
+        let first = self.closed.len() - since;
+        Arc::make_mut(&mut self.closed).drain(first..).collect()
     }
 
     /// Forgets closed positions that ended before `cutoff`; what they amount to stays in `totals`.

@@ -14,6 +14,7 @@ use proctor_types::{PositionId, Side, TradePair, Usd, UtcMs};
 
 use self::state::{Context, State};
 use crate::Rulebook;
+use crate::prices::conversion::Rates;
 
 pub use order::{ForcedFlatPrice, Order, OrderSource};
 pub use orders::Orders;
@@ -201,17 +202,67 @@ impl Position {
             portfolio_leverage,
         };
         let clamped = limits::fit(rulebook, held, &mut order)?;
+        let index = self.orders.len();
+        self.append(rulebook, account_size, order, if_liquidated)?;
+        Ok(Added { index, clamped, closed: self.is_closed(), liquidated: self.state.liquidated })
+    }
+
+    /// Adds an order that was filled before, with the size that it was given then: limits are not
+    /// asked again.
+    ///
+    /// # Errors
+    /// [`PositionRefusal`] when the position cannot take it; it is as it was then.
+    pub(crate) fn add_filled(
+        &mut self,
+        rulebook: &Rulebook,
+        order: Order,
+    ) -> Result<(), PositionRefusal> {
+        self.check(&order)?;
+        let rates = Rates { quote_usd: order.quote_usd_rate, usd_base: order.usd_base_rate };
+        let if_liquidated = ForcedFlatPrice::Found { price: order.price, rates };
+        self.append(rulebook, self.account_size, order, if_liquidated)
+    }
+
+    /// Returns the position as its first `orders` orders had left it.
+    ///
+    /// # Errors
+    /// [`PositionRefusal`] when it does not take its own orders, which a state that was made by
+    /// this engine does.
+    pub(crate) fn as_of(
+        &self,
+        rulebook: &Rulebook,
+        orders: usize,
+    ) -> Result<Self, PositionRefusal> {
+        let mut early = Self {
+            id: self.id.clone(),
+            pair: self.pair,
+            account_size: self.account_size,
+            orders: Orders::default(),
+            state: State::new(self.state.opened_at),
+        };
+        for order in self.orders.iter().take(orders) {
+            early.add_filled(rulebook, order.clone())?;
+        }
+        Ok(early)
+    }
+
+    fn append(
+        &mut self,
+        rulebook: &Rulebook,
+        account_size: f64,
+        mut order: Order,
+        if_liquidated: ForcedFlatPrice,
+    ) -> Result<(), PositionRefusal> {
         let context = Context { rulebook, pair: self.pair, account_size, orders: &self.orders };
         let state = self.state.after(context, &mut order)?;
         let at = order.at;
         self.account_size = account_size;
         self.state = state;
         self.orders.push(order);
-        let index = self.orders.len() - 1;
         if state.liquidated && state.closed_at.is_none() {
             self.liquidate(rulebook, at, if_liquidated);
         }
-        Ok(Added { index, clamped, closed: self.is_closed(), liquidated: self.state.liquidated })
+        Ok(())
     }
 
     /// Values the position at `price` (quote currency per unit of base) as of `at`.

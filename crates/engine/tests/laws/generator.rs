@@ -9,7 +9,7 @@ use proctor_engine::eliminations::{
     DrawdownNote, EliminationRow, EliminationsCommand, Reason, Reentry, Reinstatement,
     SyncedEliminations,
 };
-use proctor_engine::input::{RecordedFill, Roster, StagesCommand};
+use proctor_engine::input::{PriceCorrection, RecordedFill, Roster, StagesCommand};
 use proctor_engine::rulebook::{VANTA, VANTA_PARITY};
 use proctor_engine::{Commit, Input};
 use proctor_types::{
@@ -74,6 +74,8 @@ enum Act {
     /// Clears up to this number.
     Clear(u64),
     Eliminations(Records),
+    /// Another price for an order: how many orders back, and by what its price is multiplied.
+    Correct(u32, FillPlan),
 }
 
 /// What is written about eliminations from outside; rows are of the traders whose bit is set.
@@ -391,6 +393,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..TRADERS, class).prop_map(|(trader, class)| Act::Class(trader, class)),
         1 => rules.prop_map(Act::Rulebook),
         3 => stages(),
+        5 => (0..4_u32, fill()).prop_map(|(back, fill)| Act::Correct(back, fill)),
     ]
 }
 
@@ -490,6 +493,8 @@ struct World {
     commits: u64,
     prices: Vec<f64>,
     orders: u32,
+    /// Whose order each number was, and the place of its pair.
+    owners: Vec<(u32, usize)>,
     roster_version: u64,
     /// The times of the commits so far.
     times: Vec<i64>,
@@ -503,6 +508,7 @@ impl World {
             commits: 0,
             prices,
             orders: 0,
+            owners: vec![(0, 0)],
             roster_version: 0,
             times: Vec::new(),
         }
@@ -588,6 +594,7 @@ impl World {
             Act::Pop(number) => Input::Reasons(ReasonsCommand::Pop(trader(*number))),
             Act::Clear(up_to) => Input::Reasons(ReasonsCommand::Clear { up_to: *up_to }),
             Act::Eliminations(records) => self.records(*records),
+            Act::Correct(back, fill) => self.correction(*back, *fill),
         }
     }
 
@@ -682,6 +689,7 @@ impl World {
     fn order(&mut self, plan: &OrderPlan) -> OrderRequest {
         if !plan.repeats_id {
             self.orders += 1;
+            self.owners.push((plan.trader, plan.place().unwrap_or(0)));
         }
         let name = match plan.pair {
             PairPlan::Own(_) | PairPlan::Known(_) => PAIRS[plan.place().unwrap_or(0)].0,
@@ -730,6 +738,28 @@ impl World {
             take_profit: plan.take_profit.map(level),
             cancel,
         }
+    }
+
+    fn correction(&self, back: u32, fill: FillPlan) -> Input {
+        let number = self.orders.saturating_sub(back);
+        let owner = usize::try_from(number).ok().and_then(|place| self.owners.get(place));
+        let (owner, place) = owner.copied().unwrap_or((0, 0));
+        let (price, bid, ask) = match fill {
+            FillPlan::Near(factor) => (price(self.prices[place] * factor), None, None),
+            FillPlan::Absurd(number, bid, ask, _) => {
+                (price(number), bid.map(price), ask.map(price))
+            }
+        };
+        Input::CorrectPrice(PriceCorrection {
+            trader: trader(owner),
+            order: OrderId::new(&format!("o{number}")).unwrap(),
+            price,
+            bid,
+            ask,
+            source: SourceName::new("audit").unwrap(),
+            by: OperatorId::new("officer").unwrap(),
+            why: Remark::new("it was wrong").unwrap(),
+        })
     }
 
     fn fill(&self, order: &OrderPlan, plan: FillPlan) -> RecordedFill {

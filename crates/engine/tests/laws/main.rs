@@ -287,7 +287,10 @@ impl Ends {
                 Event::OrderResting { trader, .. }
                 | Event::OrderReached { trader, .. }
                 | Event::OrderCancelled { trader, .. }
-                | Event::BracketRefused { trader, .. } => {
+                | Event::BracketRefused { trader, .. }
+                | Event::VerdictFrozen { trader, .. }
+                | Event::VerdictThawed { trader, .. }
+                | Event::OrderCorrected { trader, .. } => {
                     if before.contains(trader) {
                         return Err(format!("{trader} has ended, but {event:?}"));
                     }
@@ -389,6 +392,9 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
             Event::BracketRefused { rejection, .. } => {
                 one(&format!("bracket refused: {}", rejection.code()));
             }
+            Event::VerdictFrozen { .. } => one("verdict frozen"),
+            Event::VerdictThawed { why, .. } => one(&format!("thawed: {}", why.code())),
+            Event::OrderCorrected { .. } => one("order corrected"),
             Event::RulebookAdopted { .. }
             | Event::AccountSizeRecorded { .. }
             | Event::AssetClassChosen { .. } => {}
@@ -404,7 +410,7 @@ fn count(counts: &mut BTreeMap<String, u32>, outcome: &Outcome) {
 }
 
 /// What the generator must reach in [`COVERAGE_HISTORIES`] histories, at least so often.
-const COVERAGE: [(&str, u32); 108] = [
+const COVERAGE: [(&str, u32); 117] = [
     ("filled", 500),
     ("closed", 100),
     ("clamped", 20),
@@ -513,6 +519,15 @@ const COVERAGE: [(&str, u32); 108] = [
     ("rejected: size_zero", 1),
     ("rejected: order_too_small", 5),
     ("rejected: position_full", 5),
+    ("rejected: price_unconfirmed", 5),
+    ("rejected: frozen", 1),
+    ("rejected: correction_unknown_order", 5),
+    ("rejected: correction_too_old", 5),
+    ("rejected: correction_number", 1),
+    ("order corrected", 20),
+    ("verdict frozen", 5),
+    ("thawed: returned", 1),
+    ("thawed: not_repeated", 1),
 ];
 const COVERAGE_HISTORIES: u32 = 500;
 

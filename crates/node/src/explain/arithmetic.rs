@@ -18,6 +18,7 @@ pub(super) fn standing_value(account: &Account, at: UtcMs, ledger_value: f64) ->
             source: mark.source.as_ref().map(ToString::to_string),
             at: mark.at.into(),
             age_ms: at.since(mark.at).0,
+            support: None,
         });
         let open = book.open.as_ref().map(|position| open_value(position, position, price));
         pair_value(book.pair, &book.totals, open)

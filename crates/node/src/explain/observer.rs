@@ -11,7 +11,9 @@ use proctor_engine::limit_orders::RestingOrder;
 use proctor_engine::positions::position::{Order, OrderSource, Position};
 use proctor_engine::prices::Prices;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome, View};
-use proctor_types::{Digest, OrderId, OrderRequest, PositionId, Side, Stamp, TradePair, TraderId};
+use proctor_types::{
+    Digest, OrderId, OrderRequest, PositionId, Side, Stamp, TradePair, TraderId, UtcMs,
+};
 
 use super::samples::Samples;
 use super::stages::{self, StageMove};
@@ -19,7 +21,7 @@ use super::story::{
     AccountStory, After, AsOf, Asked, Counts, Fill, Note, OrderOutcome, OrderStory, PositionStory,
     PriceSource, RulebookStory, Size, Story, UndoneVerdict, Verdict,
 };
-use super::{scoring, standing, verdict};
+use super::{scoring, standing, verdict, words};
 
 /// What the log has said about one trader so far.
 #[derive(Debug)]
@@ -174,6 +176,11 @@ impl Observer {
                     format!("order {parent} was filled without its bracket, {code}: {rejection}"),
                 );
             }
+            Event::VerdictFrozen { frozen, .. } => self.note(stamp, words::frozen(frozen)),
+            Event::VerdictThawed { since, why, .. } => {
+                self.note(stamp, words::thawed(*since, *why));
+            }
+            Event::OrderCorrected { .. } => self.note(stamp, words::corrected(event)),
             Event::RulebookAdopted { .. }
             | Event::QuoteRefused { .. }
             | Event::Rejected { .. }
@@ -290,7 +297,13 @@ impl Observer {
             Event::OrderCancelled { trader, order, why, .. } if *trader == self.trader => {
                 self.cancelled(outcome.stamp, order, why);
             }
-            Event::RulebookAdopted { .. }
+            Event::OrderCorrected { trader, order, .. } if *trader == self.trader => {
+                if let Some(account) = account {
+                    self.corrected(outcome.stamp, account, view, order);
+                }
+            }
+            Event::OrderCorrected { .. }
+            | Event::RulebookAdopted { .. }
             | Event::TraderEnrolled { .. }
             | Event::TraderDeparted { .. }
             | Event::AccountSizeRecorded { .. }
@@ -317,7 +330,9 @@ impl Observer {
             | Event::OrderResting { .. }
             | Event::OrderReached { .. }
             | Event::OrderCancelled { .. }
-            | Event::BracketRefused { .. } => {}
+            | Event::BracketRefused { .. }
+            | Event::VerdictFrozen { .. }
+            | Event::VerdictThawed { .. } => {}
         }
     }
 
@@ -401,6 +416,39 @@ impl Observer {
         }
     }
 
+    /// Takes in the correction of `order`: it and the positions are as they are told anew.
+    fn corrected(&mut self, stamp: Stamp, account: &Account, view: &View, order: &Order) {
+        let from = view
+            .rulebook_of(account)
+            .map_or(UtcMs::MAX, |adopted| adopted.rules.fees.slippage_from.value);
+        for told in self.orders.iter_mut().rev() {
+            let OrderOutcome::Filled(fill) = &mut told.outcome else { continue };
+            if told.id == order.id.as_str() {
+                fill.leverage = order.leverage;
+                fill.value_usd = order.value;
+                fill.quantity = order.quantity;
+                fill.price = order.price;
+                fill.price_source = None;
+                (fill.bid, fill.ask) = (order.bid, order.ask);
+                fill.price_after_slippage = order.fill_price(from);
+                fill.quote_usd_rate = order.quote_usd_rate;
+                break;
+            }
+        }
+        for book in account.book.pairs() {
+            for position in book.closed().iter().map(|p| &**p).chain(book.open.as_ref()) {
+                let Some(place) = self.place_of.get(position.id()) else { continue };
+                let Some(story) = self.positions.get_mut(*place) else { continue };
+                let (closed, closed_by) = (story.closed.clone(), story.closed_by);
+                *story = position_story(position, story.opened.clone());
+                if position.is_closed() {
+                    story.closed = closed.or_else(|| Some(stamp.into()));
+                    story.closed_by = closed_by;
+                }
+            }
+        }
+    }
+
     /// Takes over what `position` says of itself.
     fn position(&mut self, stamp: Stamp, position: &Position) {
         let place = *self.place_of.entry(position.id().clone()).or_insert(self.positions.len());
@@ -448,6 +496,7 @@ impl Observer {
                 before,
                 account,
                 orders: &self.orders,
+                known: &view.prices,
             };
             let peak = self.samples.peak_point();
             self.verdict = Some(verdict::verdict(&case, peak));
@@ -476,7 +525,7 @@ impl Observer {
             Some(_) => None,
             None => view
                 .rulebook_of(account)
-                .and_then(|rulebook| standing(&rulebook.rules, account, view.stamp)),
+                .and_then(|rulebook| standing(&rulebook.rules, account, view)),
         };
         let stage = view
             .rulebook_of(account)
@@ -546,7 +595,8 @@ fn request_at(commit: &Commit, input: u32) -> Option<(&OrderRequest, &'static st
         | Input::Reinstate(_)
         | Input::SlashSettled(..)
         | Input::Eliminations(_)
-        | Input::SyncEliminations(_) => None,
+        | Input::SyncEliminations(_)
+        | Input::CorrectPrice(_) => None,
     }
 }
 
@@ -586,7 +636,7 @@ fn price_source(scene: &Scene<'_>, pair: TradePair, order: &Order) -> Option<Pri
     if recorded || order.price == 0.0 {
         return None;
     }
-    let rules = &scene.view.rulebook_of(scene.account)?.rules.prices;
+    let rules = &scene.view.rulebook_of(scene.account)?.rules;
     let at = scene.outcome.stamp.at;
     let quote = scene.prices.best(rules, pair, at)?;
     let sides = [Some(quote.open), Some(quote.close), quote.bid, quote.ask];

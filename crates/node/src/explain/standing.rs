@@ -1,15 +1,16 @@
 //! How far a living account is from its end.
 
+use proctor_engine::View;
 use proctor_engine::account::Account;
 use proctor_engine::ledgers::drawdown;
 use proctor_engine::rulebook::Rulebook;
-use proctor_types::Stamp;
 
 use super::arithmetic;
-use super::story::{BreachPrice, OpenValue, Standing, Valuation};
+use super::story::{BreachPrice, OpenValue, PriceQuality, Standing, Valuation};
 
 /// Returns the standing of `account`, or `None` before its first order.
-pub(crate) fn standing(rules: &Rulebook, account: &Account, as_of: Stamp) -> Option<Standing> {
+pub(crate) fn standing(rules: &Rulebook, account: &Account, view: &View) -> Option<Standing> {
+    let as_of = view.stamp;
     let ledger = account.ledgers.as_ref()?.portfolio();
     let valuation = arithmetic::standing_value(account, as_of.at, ledger.value());
     // Marks come more often than samples: what counts next is the value at the last prices.
@@ -30,8 +31,32 @@ pub(crate) fn standing(rules: &Rulebook, account: &Account, as_of: Stamp) -> Opt
         distance_percent: (value - limit_value) / value * 100.0,
         distance_usd: (value - limit_value) * size,
         breach_prices: breach_prices(&valuation, limit_value),
+        price_quality: price_quality(rules, account, view),
+        frozen_since: account.frozen.as_ref().map(|frozen| frozen.since.into()),
         valuation,
     })
+}
+
+/// Returns how good the price of each open position is.
+fn price_quality(rules: &Rulebook, account: &Account, view: &View) -> Vec<PriceQuality> {
+    let at = view.stamp.at;
+    let pairs = account.book.open_positions().map(|open| open.pair());
+    pairs
+        .map(|pair| {
+            let quality = view.prices.quality(&rules.prices, pair, at);
+            // Of a pair without a fresh record, how old the youngest one is.
+            let youngest = view.prices.latest(pair).map(|quote| at.since(quote.end()).0).min();
+            let used = quality.quote.or(quality.claimed);
+            PriceQuality {
+                pair: pair.to_string(),
+                sources: quality.sources,
+                agreeing: quality.agreeing,
+                spread_bps: quality.spread_bps,
+                stale_ms: used.map(|quote| at.since(quote.end()).0).or(youngest),
+                flag: quality.verdict.code(),
+            }
+        })
+        .collect()
 }
 
 /// Returns, for each open position, the price at which the portfolio is worth `limit_value` while

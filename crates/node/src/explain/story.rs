@@ -1,5 +1,7 @@
 //! `Story`: what can be told of one account, as plain numbers and words.
 
+mod prices;
+
 use std::collections::BTreeMap;
 
 use proctor_types::{Stamp, UtcMs};
@@ -7,6 +9,7 @@ use serde::Serialize;
 
 use super::scoring::Scoring;
 use super::stages::{StageMove, StageNow};
+pub use prices::{PriceQuality, PriceSupport, WindowPrice};
 
 /// A moment, for programs and for people.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -457,6 +460,8 @@ pub struct Verdict {
     pub commit_inputs: String,
     /// The prices the open positions were valued at.
     pub prices: Vec<PriceUsed>,
+    /// What every source said of these pairs in the minute up to the verdict.
+    pub price_window: Vec<WindowPrice>,
     /// The orders that closed what was open.
     pub flat_orders: Vec<FlatOrder>,
     /// The ledger's value after the flat orders; absent when the ledger cannot hold it (zero).
@@ -556,6 +561,8 @@ pub struct PriceUsed {
     pub at: Moment,
     /// Time from then to the commit.
     pub age_ms: i64,
+    /// What the sources said of it when a verdict was taken; absent elsewhere.
+    pub support: Option<PriceSupport>,
 }
 
 /// An order that closed a position at the end.
@@ -670,6 +677,10 @@ pub struct Standing {
     pub valuation: Valuation,
     /// For each open position, where its price alone would end the account.
     pub breach_prices: Vec<BreachPrice>,
+    /// For each open position, how good the price of its pair is.
+    pub price_quality: Vec<PriceQuality>,
+    /// Since when a verdict waits for a price; absent when none does.
+    pub frozen_since: Option<Place>,
 }
 
 /// Where one price alone would end the account, fees as they are.

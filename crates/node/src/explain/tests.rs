@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proctor_engine::Input;
-use proctor_engine::input::{RecordedFill, Roster};
+use proctor_engine::input::{PriceCorrection, RecordedFill, Roster};
 use proctor_engine::rulebook::VANTA;
 use proctor_sequencer::Batch;
 use proctor_types::{
@@ -40,8 +40,12 @@ fn at(ms: i64, inputs: Vec<Input>) -> Batch {
 
 fn price(pair: &str, ms: i64, number: f64) -> Input {
     let pair = TradePair::from_id(pair).expect("in the table");
-    let source = SourceName::new("feed").expect("valid");
-    Input::Prices(vec![Quote::event(pair, source, UtcMs(NOON + ms), amount(number))])
+    // Two sources, so that any price is believed at once.
+    let quotes = ["feed", "feed2"].map(|name| {
+        let source = SourceName::new(name).expect("valid");
+        Quote::event(pair, source, UtcMs(NOON + ms), amount(number))
+    });
+    Input::Prices(quotes.to_vec())
 }
 
 fn amount(number: f64) -> Price {
@@ -133,7 +137,7 @@ fn c_37_a_verdict_taken_at_an_order_counts_that_order_in() {
     let fall = verdict.fall.expect("a drawdown is a fall");
     assert!(fall.valuation.agrees, "{:?}", fall.valuation);
     assert!(fall.ratio <= fall.limit_ratio);
-    assert_eq!(verdict.commit_inputs, "1 price batch of 1 record, 1 order");
+    assert_eq!(verdict.commit_inputs, "1 price batch of 2 records, 1 order");
     assert_eq!(story.counts.by_node, 1);
 }
 
@@ -323,4 +327,74 @@ fn a_record_from_outside_is_told_with_its_author_and_without_a_fall() {
     let mallory = TraderId::new("mallory").expect("valid");
     let barred = explain(dir.path(), &mallory, |_| {}).expect_err("no account").to_string();
     assert!(barred.contains("barred: PLAGIARISM by operator desk in commit 2"), "{barred}");
+}
+
+/// A price that only one source tells.
+fn alone(ms: i64, number: f64) -> Input {
+    let Input::Prices(mut quotes) = price("BTCUSD", ms, number) else { unreachable!() };
+    quotes.truncate(1);
+    Input::Prices(quotes)
+}
+
+#[test]
+fn a_verdict_that_waits_is_told_with_its_claim_and_how_it_was_dropped() {
+    let opening = vec![alone(0, 60_000.0), order("one", "BTCUSD", Side::Long, 0.5)];
+    let spike = at(10_000, vec![alone(10_000, 30_000.0)]);
+    let story = told(vec![at(0, opening.clone()), spike.clone()]);
+    let standing = story.standing.expect("alive");
+    assert_eq!(standing.frozen_since.expect("frozen").commit, 3);
+    let [quality] = standing.price_quality.as_slice() else { panic!("one pair is open") };
+    assert_eq!((quality.flag, quality.sources, quality.stale_ms), ("spike", 1, Some(0)));
+    let claim = "BTCUSD at 30000 of feed alone, 10000 bps from 60000";
+    assert!(story.notes[0].text.contains(claim), "{}", story.notes[0].text);
+    let story = told(vec![at(0, opening), spike, at(20_000, vec![alone(20_000, 60_100.0)])]);
+    let standing = story.standing.expect("alive");
+    assert!(standing.frozen_since.is_none() && standing.ratio > 0.99);
+    assert_eq!(standing.price_quality[0].flag, "single_source");
+    let words = "the verdict held back in commit 3 was dropped: the price came back";
+    assert_eq!(story.notes[1].text, words);
+}
+
+#[test]
+fn a_verdict_shows_what_every_source_said_in_the_minute_before() {
+    let story = told(vec![
+        at(0, vec![price("BTCUSD", 0, 60_000.0), order("one", "BTCUSD", Side::Long, 0.5)]),
+        at(50_000, vec![alone(50_000, 59_000.0)]),
+        at(70_000, vec![price("BTCUSD", 70_000, 30_000.0)]),
+    ]);
+    let verdict = story.verdict.expect("the account ended");
+    let support = verdict.prices[0].support.expect("told with the record");
+    assert_eq!((support.sources, support.agreeing, support.spread_bps), (2, 2, 0.0));
+    let window: Vec<_> =
+        verdict.price_window.iter().map(|p| (p.source.as_str(), p.at.ms - NOON, p.price)).collect();
+    let all = [("feed", 50_000, 59_000.0), ("feed", 70_000, 30_000.0), ("feed2", 70_000, 30_000.0)];
+    assert_eq!(window, all);
+}
+
+#[test]
+fn a_corrected_order_is_told_at_its_new_price_with_a_note_of_the_old_one() {
+    let correction = Input::CorrectPrice(PriceCorrection {
+        trader: trader(),
+        order: OrderId::new("one").expect("valid"),
+        price: amount(60_600.0),
+        bid: None,
+        ask: None,
+        source: SourceName::new("audit").expect("valid"),
+        by: OperatorId::new("officer").expect("valid"),
+        why: Remark::new("the feed was late").expect("valid"),
+    });
+    let story = told(vec![
+        at(0, vec![price("BTCUSD", 0, 60_000.0), order("one", "BTCUSD", Side::Long, 0.5)]),
+        at(10_000, vec![price("BTCUSD", 10_000, 60_600.0)]),
+        at(20_000, vec![correction.clone()]),
+        at(21_000, vec![correction]),
+    ]);
+    let OrderOutcome::Filled(fill) = &story.orders[0].outcome else { panic!("it was filled") };
+    assert_eq!((fill.price, fill.value_usd), (60_600.0, 50_000.0));
+    let paid = fill.price_after_slippage;
+    assert!(paid > fill.price && (story.positions[0].average_entry_price - paid).abs() < 1e-6);
+    let texts: Vec<&str> = story.notes.iter().map(|note| note.text.as_str()).collect();
+    let told = "from 60000 to 60600 (audit), asked for by officer: the feed was late";
+    assert!(texts[0].contains(told), "{}", texts[0]);
+    assert_eq!(texts[1], "refused, correction_same_price: order one has this price already");
 }

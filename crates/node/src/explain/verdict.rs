@@ -3,14 +3,15 @@
 use proctor_engine::account::Account;
 use proctor_engine::eliminations::{Elimination, Origin, Reason, Slash, SlashState};
 use proctor_engine::ledgers::drawdown;
+use proctor_engine::prices::Prices;
 use proctor_engine::rulebook::{DrawdownLimit, Rulebook};
 use proctor_engine::{Commit, Input};
 use proctor_types::{PositionId, UtcMs};
 
 use super::arithmetic;
 use super::story::{
-    DecidedBy, FallStory, Fill, FlatOrder, MarkPoint, OrderOutcome, OrderStory, PriceUsed,
-    SlashStory, Verdict,
+    DecidedBy, FallStory, Fill, FlatOrder, MarkPoint, OrderOutcome, OrderStory, PriceSupport,
+    PriceUsed, SlashStory, Verdict, WindowPrice,
 };
 
 /// What a verdict is told from.
@@ -27,7 +28,12 @@ pub(super) struct Case<'a> {
     pub(super) account: Option<&'a Account>,
     /// The orders so far.
     pub(super) orders: &'a [OrderStory],
+    /// The prices as of the commit.
+    pub(super) known: &'a Prices,
 }
+
+/// How much time before a verdict the window of prices covers.
+const WINDOW_MS: i64 = 60_000;
 
 /// Tells the verdict of `case`; `peak` is the ledger's peak as the log showed it.
 pub(super) fn verdict(case: &Case<'_>, peak: MarkPoint) -> Verdict {
@@ -70,6 +76,7 @@ pub(super) fn verdict(case: &Case<'_>, peak: MarkPoint) -> Verdict {
         dd: record.drawdown.legacy(record.reason),
         commit_inputs: inputs(case.commit),
         prices,
+        price_window: price_window(case),
         flat_orders: flats,
         value_after_flat: portfolio
             .filter(|_| fall.as_ref().is_none_or(|fall| fall.value > 0.0))
@@ -189,7 +196,8 @@ fn inputs(commit: &Commit) -> String {
             | Input::Reinstate(_)
             | Input::SlashSettled(..)
             | Input::Eliminations(_)
-            | Input::SyncEliminations(_) => {
+            | Input::SyncEliminations(_)
+            | Input::CorrectPrice(_) => {
                 other += 1;
             }
         }
@@ -238,6 +246,26 @@ fn flat_order(order: &OrderStory, fill: &Fill) -> FlatOrder {
     }
 }
 
+/// Returns what every source said of the record's pairs in the minute up to the verdict.
+fn price_window(case: &Case<'_>) -> Vec<WindowPrice> {
+    let from = case.record.stamp.at.0 - WINDOW_MS;
+    let mut window = Vec::new();
+    for used in &case.record.prices {
+        for (source, records) in case.known.recent(used.pair) {
+            window.extend(records.filter(|record| record.at.0 >= from).map(|record| WindowPrice {
+                pair: used.pair.to_string(),
+                source: source.to_string(),
+                at: record.at.into(),
+                taken_at: record.taken_at.into(),
+                price: record.price.get(),
+                bid: record.bid.map(Into::into),
+                ask: record.ask.map(Into::into),
+            }));
+        }
+    }
+    window
+}
+
 /// Returns the prices of the record, and those of positions that were liquidated: they closed
 /// before the record was made, at the very price that liquidated them.
 fn prices_used(case: &Case<'_>, flats: &[FlatOrder]) -> Vec<PriceUsed> {
@@ -248,6 +276,7 @@ fn prices_used(case: &Case<'_>, flats: &[FlatOrder]) -> Vec<PriceUsed> {
         source,
         at: of.into(),
         age_ms: at.since(of).0,
+        support: None,
     };
     let mut prices: Vec<PriceUsed> = case
         .record
@@ -255,7 +284,13 @@ fn prices_used(case: &Case<'_>, flats: &[FlatOrder]) -> Vec<PriceUsed> {
         .iter()
         .map(|price| {
             let source = price.source.as_ref().map(ToString::to_string);
-            used(price.pair.to_string(), price.price.get(), source, price.at)
+            let support = PriceSupport {
+                sources: price.sources,
+                agreeing: price.agreeing,
+                spread_bps: price.spread_bps,
+            };
+            let pair = price.pair.to_string();
+            PriceUsed { support: Some(support), ..used(pair, price.price.get(), source, price.at) }
         })
         .collect();
     for flat in flats {

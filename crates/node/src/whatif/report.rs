@@ -430,9 +430,7 @@ fn sides(view: &View, tally: &Tally) -> BTreeMap<TraderId, Side> {
 fn side(view: &View, account: Option<&Account>, line: AccountLine) -> Side {
     let rules = account.and_then(|account| view.rulebook_of(account));
     let standing = match (&line.elimination, account, rules) {
-        (None, Some(account), Some(adopted)) => {
-            explain::standing(&adopted.rules, account, view.stamp)
-        }
+        (None, Some(account), Some(adopted)) => explain::standing(&adopted.rules, account, view),
         _ => None,
     };
     let status = match &line.elimination {

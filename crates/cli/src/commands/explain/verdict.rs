@@ -171,6 +171,8 @@ fn prices(page: &mut String, prices: &[PriceUsed]) {
         ("source", Align::Left),
         ("price of", Align::Left),
         ("age at the commit", Align::Right),
+        ("agree", Align::Right),
+        ("apart", Align::Right),
     ]);
     for price in prices {
         rows.row([
@@ -179,6 +181,8 @@ fn prices(page: &mut String, prices: &[PriceUsed]) {
             price.source.clone().unwrap_or_else(|| "the position's own order".into()),
             price.at.text.clone(),
             age(price.age_ms),
+            price.support.map_or_else(String::new, |s| format!("{} of {}", s.agreeing, s.sources)),
+            price.support.map_or_else(String::new, |s| format!("{:.1} bps", s.spread_bps)),
         ]);
     }
     table(page, &rows);
@@ -246,7 +250,15 @@ pub(super) fn standing(page: &mut String, standing: &Standing, size_usd: f64) {
         usd(standing.distance_usd)
     );
     entry(page, 2, "distance to that", &distance);
+    if let Some(since) = &standing.frozen_since {
+        let text = format!(
+            "since commit {}, {}: a verdict waits for a price to be confirmed (see NOTES)",
+            since.commit, since.at.text
+        );
+        entry(page, 2, "frozen", &text);
+    }
     breach_prices(page, standing);
+    price_quality(page, standing);
     valuation(page, "The value at the last prices:", &standing.valuation);
 }
 
@@ -267,6 +279,32 @@ fn breach_prices(page: &mut String, standing: &Standing) {
             breach.price.to_string(),
             format!("{:.6}", breach.breach_price),
             format!("{:+.2} %", breach.move_percent),
+        ]);
+    }
+    table(page, &rows);
+}
+
+fn price_quality(page: &mut String, standing: &Standing) {
+    if standing.price_quality.is_empty() {
+        return;
+    }
+    entry(page, 2, "price quality", "as of the end of the log:");
+    let mut rows = Table::new([
+        ("pair", Align::Left),
+        ("fresh sources", Align::Right),
+        ("agree", Align::Right),
+        ("apart", Align::Right),
+        ("age", Align::Right),
+        ("flag", Align::Left),
+    ]);
+    for quality in &standing.price_quality {
+        rows.row([
+            quality.pair.clone(),
+            quality.sources.to_string(),
+            quality.agreeing.to_string(),
+            format!("{:.1} bps", quality.spread_bps),
+            quality.stale_ms.map_or_else(|| "never priced".into(), age),
+            quality.flag.into(),
         ]);
     }
     table(page, &rows);
