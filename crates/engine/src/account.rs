@@ -43,9 +43,9 @@ impl Account {
     }
 
     /// Returns the price behind the last valuation of each open position, and of one that lost the
-    /// whole account and is closed for that.
+    /// whole account and is closed for that, as a verdict at `now` shows them.
     #[must_use]
-    pub fn price_evidence(&self) -> Vec<PriceEvidence> {
+    pub fn price_evidence(&self, now: UtcMs) -> Vec<PriceEvidence> {
         self.book
             .pairs()
             .iter()
@@ -56,8 +56,11 @@ impl Account {
                 Some(PriceEvidence {
                     pair: book.pair,
                     price,
+                    bid: mark.bid,
+                    ask: mark.ask,
                     source: mark.source.clone(),
                     at: mark.at,
+                    lag: now.since(mark.at),
                 })
             })
             .collect()

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{OrderId, Price, SourceName, Stamp, TradePair, UtcMs};
+use proctor_types::{DurationMs, OrderId, Price, SourceName, Stamp, TradePair, UtcMs};
 use serde::Serialize;
 
 /// Why an account ended.
@@ -57,10 +57,16 @@ pub struct PriceEvidence {
     pub pair: TradePair,
     /// The price at which it was valued last.
     pub price: Price,
+    /// Best bid of that price record or order, when known.
+    pub bid: Option<Price>,
+    /// Best ask, likewise.
+    pub ask: Option<Price>,
     /// Who said so; absent when the last value came from the position's own order.
     pub source: Option<SourceName>,
     /// The record's last moment, or the order's time.
     pub at: UtcMs,
+    /// Time from then to the verdict.
+    pub lag: DurationMs,
 }
 
 /// The record of an account's end.

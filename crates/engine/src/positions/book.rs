@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{SourceName, TradePair, UtcMs};
+use proctor_types::{Price, SourceName, TradePair, UtcMs};
 
 use crate::positions::position::Position;
 use crate::rulebook::Rulebook;
@@ -41,6 +41,10 @@ pub struct PairBook {
 pub struct Mark {
     /// Quote currency per unit of base.
     pub price: f64,
+    /// Best bid of the price record or the order, when known.
+    pub bid: Option<Price>,
+    /// Best ask, likewise.
+    pub ask: Option<Price>,
     /// The source; absent when the price is that of the position's own order.
     pub source: Option<SourceName>,
     /// The price record's last moment, or the order's time.

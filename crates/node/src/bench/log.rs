@@ -9,6 +9,7 @@ use proctor_commit_log::probe::{Probe, batch_bytes};
 use proctor_commit_log::storage::files::FileStorage;
 use proctor_commit_log::{Log, LogConfig, Storage};
 use proctor_engine::Input;
+use proctor_engine::state_digest::Effects;
 use proctor_types::{Digest, UtcMs};
 use proctor_wire::log_entry::LogEntry;
 use serde_json::json;
@@ -107,7 +108,12 @@ fn probe(path: &Path, length: u64, ahead: u64) -> Result<Probe, BenchError> {
 }
 
 fn entry(at: i64, inputs: Vec<Input>) -> LogEntry {
-    LogEntry { at: UtcMs(START.0 + at), digest_before: Digest::of(b"before"), inputs }
+    LogEntry {
+        at: UtcMs(START.0 + at),
+        digest_before: Digest::of(b"before"),
+        effects_before: Effects::default(),
+        inputs,
+    }
 }
 
 /// Returns the storage of a log in the new directory `path`.

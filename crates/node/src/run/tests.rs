@@ -84,6 +84,6 @@ fn the_digest_of_a_small_run_is_the_same_on_every_machine() {
     let finished = whole(dir.path(), SMALL).expect("runs");
     assert_eq!(
         finished.view.digest.to_string(),
-        "feb3316f1e38b33c89d6e2ecafd00a2cf7b557e570f0838162b87d4d337c7b02"
+        "a5dea313ecdab86b045f37138c710e624a16b2e1634698edc71e469b6a558457"
     );
 }
