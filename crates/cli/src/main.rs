@@ -26,6 +26,8 @@ enum Command {
     Verify(commands::verify::Args),
     /// Tell the story of one account: orders, positions, ledger, and its end or how far that is.
     Explain(commands::explain::Args),
+    /// Check an evidence file: recompute its verdict from the file alone, and say what differs.
+    VerifyEvidence(commands::verify_evidence::Args),
     /// Measure the speed of the node on this machine; prints JSON lines.
     Bench(commands::bench::Args),
 }
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
+        Command::VerifyEvidence(args) => commands::verify_evidence::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
     };
     match outcome {

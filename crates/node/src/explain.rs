@@ -34,7 +34,7 @@ use proctor_sequencer::{Replay, ReplayError};
 use proctor_types::{Stamp, TraderId};
 
 use crate::data_dir::{self, DataDirError};
-use observer::Observer;
+pub(crate) use observer::Observer;
 
 pub use story::{
     AccountStory, After, AsOf, Asked, BreachPrice, Cell, ClosedValue, Counts, Fill, FlatOrder,

@@ -18,7 +18,7 @@ use super::{standing, verdict};
 
 /// What the log has said about one trader so far.
 #[derive(Debug)]
-pub(super) struct Observer {
+pub(crate) struct Observer {
     trader: TraderId,
     enrolled: Stamp,
     departed: Option<Stamp>,
@@ -44,7 +44,7 @@ struct Scene<'a> {
 }
 
 impl Observer {
-    pub(super) fn new(trader: TraderId) -> Self {
+    pub(crate) fn new(trader: TraderId) -> Self {
         Self {
             trader,
             enrolled: Stamp::default(),
@@ -68,7 +68,7 @@ impl Observer {
     }
 
     /// Takes in one commit; `before` is the account as it was before it.
-    pub(super) fn observe(
+    pub(crate) fn observe(
         &mut self,
         commit: &Extract,
         outcome: &Outcome,
@@ -331,7 +331,7 @@ impl Observer {
     }
 
     /// Returns the story, given the account as it stands at the end of the log.
-    pub(super) fn finish(mut self, account: &Account, view: &View, head: Digest) -> Story {
+    pub(crate) fn finish(mut self, account: &Account, view: &View, head: Digest) -> Story {
         for open in account.book.open_positions() {
             if let Some(story) =
                 self.place_of.get(open.id()).and_then(|place| self.positions.get_mut(*place))

@@ -1,0 +1,139 @@
+//! The extract folded: what became of the account, step by step.
+
+use proctor_engine::account::Account;
+use proctor_engine::eliminations::Elimination;
+use proctor_engine::input::Extract;
+use proctor_engine::state_digest::verdict_hash;
+use proctor_engine::{Engine, OutOfOrder};
+use proctor_types::{Digest, TradePair, TraderId, UtcMs};
+use serde::Serialize;
+
+use crate::explain::{Observer, Story};
+
+/// What an extract tells of its trader.
+pub(super) struct Told {
+    pub(super) story: Story,
+    /// The rulebook that the account keeps.
+    pub(super) rulebook: String,
+    pub(super) prices: Vec<PriceRow>,
+    pub(super) steps: Vec<StepRow>,
+    /// Hash of the verdict, as a state digest covers it.
+    pub(super) verdict: Option<Digest>,
+}
+
+/// A price that the account was valued at: a row `[commit, pair, price, source, record_ms, lag_ms]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct PriceRow(u64, String, f64, Option<String>, i64, i64);
+
+/// A sample of the portfolio's ledger: a row `[step, commit, ms, value, peak, ratio]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct StepRow(u64, u64, i64, f64, f64, f64);
+
+/// The price that an open position is valued at: pair, price, source, last moment of the record.
+type Marked = (TradePair, f64, Option<String>, UtcMs);
+
+/// Folds `extracts` and tells what became of `trader`; `None` when there is no such account.
+///
+/// # Errors
+/// [`OutOfOrder`] when the extracts are not those of successive commits.
+pub(super) fn retell(
+    trader: &TraderId,
+    extracts: &[Extract],
+) -> Result<Option<Told>, OutOfOrder> {
+    let end = end_of(trader, extracts)?;
+    let mut engine = Engine::new();
+    let mut observer = Observer::new(trader.clone());
+    let mut rows = Rows::default();
+    let mut verdict = None;
+    for extract in extracts {
+        // Copied only where it is needed: a verdict flattens in the commit that it is taken in.
+        let is_end = end == Some(extract.index);
+        let before = is_end.then(|| engine.account(trader).cloned()).flatten();
+        let outcome = engine.apply_extract(extract)?;
+        observer.observe(extract, &outcome, before.as_ref(), &engine);
+        if is_end {
+            verdict = outcome.events.iter().find_map(verdict_hash);
+        }
+        if let Some(account) = engine.account(trader) {
+            rows.take(extract.index, extract.at, account);
+        }
+    }
+    let view = engine.view();
+    let Some(account) = view.account(trader) else { return Ok(None) };
+    let rulebook = view.rulebook_of(account).map_or_else(String::new, |book| book.text.clone());
+    let story = observer.finish(account, &view, Digest::default());
+    Ok(Some(Told { story, rulebook, prices: rows.prices, steps: rows.steps, verdict }))
+}
+
+/// Returns the commit in which the account ended.
+fn end_of(trader: &TraderId, extracts: &[Extract]) -> Result<Option<u64>, OutOfOrder> {
+    let mut engine = Engine::new();
+    for extract in extracts {
+        engine.apply_extract(extract)?;
+        if engine.account(trader).is_some_and(|account| account.elimination.is_some()) {
+            return Ok(Some(extract.index));
+        }
+    }
+    Ok(None)
+}
+
+#[derive(Default)]
+struct Rows {
+    prices: Vec<PriceRow>,
+    steps: Vec<StepRow>,
+    sampled: Option<UtcMs>,
+    /// The last price row of each pair.
+    last: Vec<Marked>,
+    ended: bool,
+}
+
+impl Rows {
+    /// Takes in the account as it stands after a commit.
+    fn take(&mut self, commit: u64, at: UtcMs, account: &Account) {
+        let Some(ledgers) = account.ledgers.as_ref().filter(|_| !self.ended) else { return };
+        let ledger = ledgers.portfolio();
+        if let Some(record) = &account.elimination {
+            self.ended = true;
+            self.end(commit, record);
+        } else if ledger.last_update() != self.sampled {
+            self.sampled = ledger.last_update();
+            let marks = account.book.pairs().iter().filter(|book| book.open.is_some());
+            let marks = marks.filter_map(|book| {
+                let mark = book.last_mark.as_ref()?;
+                let source = mark.source.as_ref().map(ToString::to_string);
+                Some((book.pair, mark.price, source, mark.at))
+            });
+            self.mark(commit, at, marks.collect());
+            self.step(commit, at, ledger.value(), ledger.peak().value);
+        }
+    }
+
+    /// Takes in the sample that ended the account; what the flat orders made of it comes after.
+    fn end(&mut self, commit: u64, record: &Elimination) {
+        let marks = record.prices.iter().map(|price| {
+            let source = price.source.as_ref().map(ToString::to_string);
+            (price.pair, price.price.get(), source, price.at)
+        });
+        self.mark(commit, record.stamp.at, marks.collect());
+        self.step(commit, record.stamp.at, record.value, record.peak);
+    }
+
+    fn mark(&mut self, commit: u64, at: UtcMs, marks: Vec<Marked>) {
+        for mark in marks {
+            let known = self.last.iter_mut().find(|known| known.0 == mark.0);
+            match known {
+                Some(known) if *known == mark => continue,
+                Some(known) => *known = mark.clone(),
+                None => self.last.push(mark.clone()),
+            }
+            let (pair, price, source, of) = mark;
+            let lag = at.since(of).0;
+            self.prices.push(PriceRow(commit, pair.to_string(), price, source, of.0, lag));
+        }
+    }
+
+    fn step(&mut self, commit: u64, at: UtcMs, value: f64, peak: f64) {
+        let number = u64::try_from(self.steps.len()).unwrap_or(u64::MAX) + 1;
+        self.steps.push(StepRow(number, commit, at.0, value, peak, value / peak));
+    }
+}
