@@ -26,6 +26,8 @@ fn print_anchors(anchors: &Anchors) {
     println!("  up to      commit {} ({})", anchors.head.commit, anchors.head.at);
     match anchors.digest {
         Some(digest) => println!("  digest     {digest}"),
-        None => println!("  digest     not stated yet: the path ends at the last commit of the log"),
+        None => {
+            println!("  digest     not stated yet: the path ends at the last commit of the log")
+        }
     }
 }

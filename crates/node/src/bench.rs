@@ -6,6 +6,7 @@
 //! fast run.
 
 mod engine;
+mod evidence;
 mod log;
 mod memory;
 mod recovery;
@@ -21,6 +22,7 @@ use proctor_sequencer::{CommitError, OpenError};
 use serde::Serialize;
 
 pub use engine::engine;
+pub use evidence::evidence_figures as evidence;
 pub use log::log;
 
 /// How much is measured.

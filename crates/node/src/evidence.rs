@@ -17,7 +17,6 @@ mod verify;
 use std::io;
 use std::path::Path;
 
-use proctor_engine::OutOfOrder;
 use proctor_engine::input_chain::BadTree;
 use proctor_sequencer::ReplayError;
 use proctor_types::TraderId;
@@ -26,6 +25,7 @@ use crate::data_dir::{self, DataDirError};
 
 pub use file::FORMAT;
 pub use proof::{Anchors, ProofError};
+pub use retell::CannotTell;
 pub use verify::{Confirmed, Expected, Refusal, Unanswerable, verify};
 
 /// Why there is no evidence.
@@ -54,9 +54,9 @@ pub enum EvidenceError {
     /// The extract does not prove what it is to prove, which is a bug.
     #[error(transparent)]
     Proof(#[from] ProofError),
-    /// The extract cannot be folded, which is a bug.
+    /// The extract cannot be told, which is a bug.
     #[error(transparent)]
-    OutOfOrder(#[from] OutOfOrder),
+    Retell(#[from] CannotTell),
     /// The file cannot be written as JSON.
     #[error("the evidence cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -82,8 +82,7 @@ pub fn evidence(path: &Path, trader: &TraderId) -> Result<Evidence, EvidenceErro
     let storage = data_dir::log_of(path)?;
     let path = extract::extract(&storage, trader)?;
     let (extracts, anchors) = proof::check(&path)?;
-    let told = retell::retell(trader, &extracts)?
-        .ok_or_else(|| EvidenceError::UnknownTrader(trader.clone()))?;
+    let told = retell::retell(trader, &extracts)?;
     let text = file::write(&path, &anchors, &told)?;
     Ok(Evidence { text, verdict: file::in_words(&told), anchors })
 }

@@ -24,7 +24,7 @@ mod samples;
 mod standing;
 mod story;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verdict;
 
 use std::path::Path;

@@ -57,5 +57,8 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
 fn head(text: &str) -> Result<(u64, Digest), String> {
     let (commit, digest) = text.split_once(':').ok_or("give COMMIT:DIGEST")?;
     let commit = commit.parse().map_err(|_| format!("{commit:?} is not a commit"))?;
-    Ok((commit, digest.parse().map_err(|error: proctor_types::commit::NotADigest| error.to_string())?))
+    Ok((
+        commit,
+        digest.parse().map_err(|error: proctor_types::commit::NotADigest| error.to_string())?,
+    ))
 }

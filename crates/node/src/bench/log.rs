@@ -121,20 +121,27 @@ pub(super) fn storage_in(path: &Path) -> Result<Arc<dyn Storage>, BenchError> {
     Ok(Arc::new(FileStorage::create(path).map_err(failed("create", path))?))
 }
 
-fn failed(action: &'static str, path: &Path) -> impl Fn(std::io::Error) -> BenchError + Copy {
+pub(super) fn failed(
+    action: &'static str,
+    path: &Path,
+) -> impl Fn(std::io::Error) -> BenchError + Copy {
     move |error| BenchError::Directory { action, path: path.to_owned(), error }
 }
 
 /// A directory of this run's own, removed with all that is in it when the run ends.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn create(parent: &Path) -> Result<Self, BenchError> {
+    pub(super) fn create(parent: &Path) -> Result<Self, BenchError> {
         fs::create_dir_all(parent).map_err(failed("create", parent))?;
         let path = parent.join(format!("run-{}", std::process::id()));
         // A directory that is there already belongs to somebody else and is left alone.
         fs::create_dir(&path).map_err(failed("create", &path))?;
         Ok(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_everybody_else() {
-        for (bytes, text) in [("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        for (bytes, text) in [("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
             assert_eq!(to_base64(bytes.as_bytes()), text);
         }
     }

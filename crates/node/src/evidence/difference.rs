@@ -45,11 +45,9 @@ fn told(section: &str, row: usize, found: &str, right: &str) -> String {
         ("prices", Value::Array(cells)) => {
             format!("price of {} at commit {}", text(cells.get(1)), text(cells.first()))
         }
-        ("orders", Value::Object(order)) => format!(
-            "order {}, commit {}",
-            text(order.get("id")),
-            text(order.get("commit"))
-        ),
+        ("orders", Value::Object(order)) => {
+            format!("order {}, commit {}", text(order.get("id")), text(order.get("commit")))
+        }
         ("positions", Value::Object(position)) => format!("position {}", text(position.get("id"))),
         _ if row > 0 => format!("{section}, row {row}"),
         _ => section.to_owned(),
@@ -131,11 +129,27 @@ mod tests {
         let right = "{\n\"status\": \"active\",\n\"steps\": [\n[411,7178,5,1.0,1.0,1.0],\n\
                      [412,7179,6,0.9012,1.0,0.9012]\n],\n";
         for (from, to, told) in [
-            ("0.9012,1.0", "0.8979,1.0", "step 412, commit 7179: value 0.8979 in the file, 0.9012 recomputed"),
-            ("[411,7178,5", "[411,7177,5", "step 411, commit 7178: commit 7177 in the file, 7178 recomputed"),
+            (
+                "0.9012,1.0",
+                "0.8979,1.0",
+                "step 412, commit 7179: value 0.8979 in the file, 0.9012 recomputed",
+            ),
+            (
+                "[411,7178,5",
+                "[411,7177,5",
+                "step 411, commit 7178: commit 7177 in the file, 7178 recomputed",
+            ),
             ("active", "ended", "status: \"ended\" in the file, \"active\" recomputed"),
-            ("[411,7178,5,1.0,1.0,1.0],\n", "", "step 411, commit 7178: step 412 in the file, 411 recomputed"),
-            ("1.0,1.0,1.0]", "1.0, 1.0,1.0]", "step 411, commit 7178: written differently in the file, with the same meaning"),
+            (
+                "[411,7178,5,1.0,1.0,1.0],\n",
+                "",
+                "step 411, commit 7178: step 412 in the file, 411 recomputed",
+            ),
+            (
+                "1.0,1.0,1.0]",
+                "1.0, 1.0,1.0]",
+                "step 411, commit 7178: written differently in the file, with the same meaning",
+            ),
         ] {
             let file = right.replace(from, to);
             assert_ne!(file, right);

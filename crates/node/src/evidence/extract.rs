@@ -45,19 +45,24 @@ pub(super) fn extract(
     let wanted = Wanted::of(trader, &pairs);
     let mut entries = Entries::open(storage)?;
     let mut path = Path::new(trader.clone());
-    let mut pending: Option<Digest> = None;
+    let mut at_verdict: Option<Place> = None;
     while let Some((index, entry)) = entries.next()? {
-        if let Some(digest_before) = pending.take() {
-            // The header after the last commit of the path states what came of it.
-            let stated = Stated { digest_before, effects: entry.effects_before };
-            return path.stated(stated, entry.digest_before);
+        if let Some(place) = at_verdict {
+            // The header after the verdict states what came of it.
+            path.state(place, &entry)?;
+            break;
         }
+        let (known, before) = (path.has_account(), path.last);
         let ends = path.add(index, &entry, &wanted)?;
-        if ends || index + 1 == last {
-            pending = Some(entry.digest_before);
+        at_verdict = ends.then_some(path.last);
+        if index == last && !ends && known {
+            // Nothing in the log states the digest after its last commit. Where no verdict is in it,
+            // the path ends one earlier, in a state that others can know.
+            path.path.commits.pop();
+            path.state(before, &entry)?;
         }
     }
-    path.unstated()
+    path.finish()
 }
 
 /// Returns the pairs that the trader's orders name, and the index of the last commit.
@@ -79,6 +84,15 @@ struct Path {
     path: LogPath,
     engine: Engine,
     leaves: Leaves,
+    last: Place,
+}
+
+/// A commit of the path: what a state digest is made of, but for what the commit did.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    commit: u64,
+    digest_before: Digest,
+    /// The input chain's hash after it.
     chain: Digest,
 }
 
@@ -88,7 +102,7 @@ impl Path {
             path: LogPath { trader, commits: Vec::new(), stated: None },
             engine: Engine::new(),
             leaves: Leaves::default(),
-            chain: Digest::default(),
+            last: Place::default(),
         }
     }
 
@@ -100,7 +114,8 @@ impl Path {
         wanted: &Wanted,
     ) -> Result<bool, EvidenceError> {
         let link = self.leaves.read(&entry.inputs);
-        self.chain = link.after(self.chain, Stamp { commit: index, at: entry.at });
+        let chain = link.after(self.last.chain, Stamp { commit: index, at: entry.at });
+        self.last = Place { commit: index, digest_before: entry.digest_before, chain };
         let mut extract = Extract { index, at: entry.at, inputs: Vec::new() };
         let inputs = if wanted.may_be_in(link.touches) {
             let tree = self.leaves.prune(wanted.keys()).map_err(EvidenceError::Bytes)?;
@@ -116,22 +131,28 @@ impl Path {
         Ok(account.is_some_and(|account| account.elimination.is_some()))
     }
 
-    /// Returns the path with what the log states of its last commit; `digest` is the state digest
-    /// that the log states after it.
-    fn stated(mut self, stated: Stated, digest: Digest) -> Result<LogPath, EvidenceError> {
-        let computed = stated.effects.digest(stated.digest_before, self.chain);
-        if computed != digest {
-            let commit = self.engine.stamp().commit;
-            return Err(ReplayError::Diverged { commit, stated: digest, computed }.into());
-        }
-        self.path.stated = Some(stated);
-        self.unstated()
+    fn has_account(&self) -> bool {
+        self.engine.account(&self.path.trader).is_some()
     }
 
-    fn unstated(self) -> Result<LogPath, EvidenceError> {
-        match self.engine.account(&self.path.trader) {
-            Some(_) => Ok(self.path),
-            None => Err(EvidenceError::UnknownTrader(self.path.trader)),
+    /// Takes from `next`, the entry after the last commit of the path, what that commit did.
+    fn state(&mut self, before: Place, next: &LogEntry) -> Result<(), EvidenceError> {
+        let Place { commit, digest_before, chain } = before;
+        let stated = Stated { digest_before, effects: next.effects_before.clone() };
+        let computed = stated.effects.digest(digest_before, chain);
+        if computed != next.digest_before {
+            let stated = next.digest_before;
+            return Err(ReplayError::Diverged { commit, stated, computed }.into());
+        }
+        self.path.stated = Some(stated);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<LogPath, EvidenceError> {
+        if self.has_account() {
+            Ok(self.path)
+        } else {
+            Err(EvidenceError::UnknownTrader(self.path.trader))
         }
     }
 }

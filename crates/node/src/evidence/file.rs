@@ -70,11 +70,7 @@ fn proof_bytes(lines: &str) -> Option<Vec<u8>> {
 }
 
 /// Returns everything before the proof.
-pub(super) fn readable(
-    anchors: &Anchors,
-    told: &Told,
-    trader: &str,
-) -> serde_json::Result<String> {
+pub(super) fn readable(anchors: &Anchors, told: &Told, trader: &str) -> serde_json::Result<String> {
     let story = &told.story;
     let mut page = Page(format!("{{\n\"format\": \"{FORMAT}\",\n"));
     page.field("trader", &trader)?;
@@ -84,12 +80,15 @@ pub(super) fn readable(
     page.field("decision", &story.verdict)?;
     page.field("standing", &story.standing)?;
     page.field("account", &story.account)?;
-    page.field("rulebook", &json!({
-        "name": story.account.rulebook.name,
-        "version": story.account.rulebook.version,
-        "hash": story.account.rulebook.hash,
-        "text": told.rulebook,
-    }))?;
+    page.field(
+        "rulebook",
+        &json!({
+            "name": story.account.rulebook.name,
+            "version": story.account.rulebook.version,
+            "hash": story.account.rulebook.hash,
+            "text": told.rulebook,
+        }),
+    )?;
     page.field("counts", &story.counts)?;
     page.rows("orders", &story.orders)?;
     page.rows("positions", &story.positions)?;

@@ -21,7 +21,21 @@ pub(super) struct Told {
     pub(super) verdict: Option<Digest>,
 }
 
-/// A price that the account was valued at: a row `[commit, pair, price, source, record_ms, lag_ms]`.
+/// Why an extract tells nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotTell {
+    /// The commits do not follow each other.
+    #[error(transparent)]
+    OutOfOrder(#[from] OutOfOrder),
+    /// There is no account of this name.
+    #[error("it shows no account of {0}")]
+    UnknownTrader(TraderId),
+    /// The account ended before the last commit.
+    #[error("the account ended at commit {0}, and the path goes on")]
+    GoesOn(u64),
+}
+
+/// A price that the account was valued at in a step that set a peak or a low, or was the last: a row `[commit, pair, price, source, record_ms, lag_ms]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct PriceRow(u64, String, f64, Option<String>, i64, i64);
 
@@ -32,49 +46,38 @@ pub(super) struct StepRow(u64, u64, i64, f64, f64, f64);
 /// The price that an open position is valued at: pair, price, source, last moment of the record.
 type Marked = (TradePair, f64, Option<String>, UtcMs);
 
-/// Folds `extracts` and tells what became of `trader`; `None` when there is no such account.
+/// Folds `extracts` and tells what became of `trader`. An account that has ended has ended in the last
+/// of them.
 ///
 /// # Errors
-/// [`OutOfOrder`] when the extracts are not those of successive commits.
-pub(super) fn retell(
-    trader: &TraderId,
-    extracts: &[Extract],
-) -> Result<Option<Told>, OutOfOrder> {
-    let end = end_of(trader, extracts)?;
+/// [`CannotTell`] when that is not so, when the extracts are not those of successive commits, or when
+/// there is no such account.
+pub(super) fn retell(trader: &TraderId, extracts: &[Extract]) -> Result<Told, CannotTell> {
+    let last = extracts.last().map(|extract| extract.index);
     let mut engine = Engine::new();
     let mut observer = Observer::new(trader.clone());
     let mut rows = Rows::default();
     let mut verdict = None;
     for extract in extracts {
-        // Copied only where it is needed: a verdict flattens in the commit that it is taken in.
-        let is_end = end == Some(extract.index);
-        let before = is_end.then(|| engine.account(trader).cloned()).flatten();
+        // The account before a verdict is told, too: it is flattened in the same commit.
+        let is_last = last == Some(extract.index);
+        let before = is_last.then(|| engine.account(trader).cloned()).flatten();
         let outcome = engine.apply_extract(extract)?;
         observer.observe(extract, &outcome, before.as_ref(), &engine);
-        if is_end {
+        let Some(account) = engine.account(trader) else { continue };
+        if account.elimination.is_some() {
+            if !is_last {
+                return Err(CannotTell::GoesOn(extract.index));
+            }
             verdict = outcome.events.iter().find_map(verdict_hash);
         }
-        if let Some(account) = engine.account(trader) {
-            rows.take(extract.index, extract.at, account);
-        }
+        rows.take(extract.index, extract.at, account);
     }
     let view = engine.view();
-    let Some(account) = view.account(trader) else { return Ok(None) };
+    let account = view.account(trader).ok_or_else(|| CannotTell::UnknownTrader(trader.clone()))?;
     let rulebook = view.rulebook_of(account).map_or_else(String::new, |book| book.text.clone());
     let story = observer.finish(account, &view, Digest::default());
-    Ok(Some(Told { story, rulebook, prices: rows.prices, steps: rows.steps, verdict }))
-}
-
-/// Returns the commit in which the account ended.
-fn end_of(trader: &TraderId, extracts: &[Extract]) -> Result<Option<u64>, OutOfOrder> {
-    let mut engine = Engine::new();
-    for extract in extracts {
-        engine.apply_extract(extract)?;
-        if engine.account(trader).is_some_and(|account| account.elimination.is_some()) {
-            return Ok(Some(extract.index));
-        }
-    }
-    Ok(None)
+    Ok(Told { story, rulebook, prices: rows.prices, steps: rows.steps, verdict })
 }
 
 #[derive(Default)]
@@ -84,19 +87,27 @@ struct Rows {
     sampled: Option<UtcMs>,
     /// The last price row of each pair.
     last: Vec<Marked>,
-    ended: bool,
+    /// The standing peak and the least ratio since.
+    peak: f64,
+    lowest: f64,
 }
 
 impl Rows {
     /// Takes in the account as it stands after a commit.
     fn take(&mut self, commit: u64, at: UtcMs, account: &Account) {
-        let Some(ledgers) = account.ledgers.as_ref().filter(|_| !self.ended) else { return };
+        let Some(ledgers) = &account.ledgers else { return };
         let ledger = ledgers.portfolio();
         if let Some(record) = &account.elimination {
-            self.ended = true;
             self.end(commit, record);
         } else if ledger.last_update() != self.sampled {
             self.sampled = ledger.last_update();
+            let (value, peak) = (ledger.value(), ledger.peak().value);
+            self.step(commit, at, value, peak);
+            if peak == self.peak && value / peak >= self.lowest {
+                return;
+            }
+            self.lowest = if peak == self.peak { value / peak } else { 1.0 };
+            self.peak = peak;
             let marks = account.book.pairs().iter().filter(|book| book.open.is_some());
             let marks = marks.filter_map(|book| {
                 let mark = book.last_mark.as_ref()?;
@@ -104,7 +115,6 @@ impl Rows {
                 Some((book.pair, mark.price, source, mark.at))
             });
             self.mark(commit, at, marks.collect());
-            self.step(commit, at, ledger.value(), ledger.peak().value);
         }
     }
 
