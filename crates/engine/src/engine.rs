@@ -255,7 +255,7 @@ impl Engine {
                 order: request.id.clone(),
                 pair,
             }),
-            Plan::Fill(fill) => self.settle_fill(step, &adopted.rules, place, fill)?,
+            Plan::Fill(fill) => self.settle_fill(step, &adopted.rules, place, *fill)?,
         }
         self.state.seen[place].insert(key, adopted.rules.orders.ids_remembered.value);
         Ok(())

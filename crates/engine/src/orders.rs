@@ -48,7 +48,7 @@ pub(crate) enum Plan {
     /// A FLAT without an open position: nothing.
     NothingToClose(TradePair),
     /// A fill, which the position may still refuse for its size.
-    Fill(Fill),
+    Fill(Box<Fill>),
 }
 
 /// An order that is sized and priced.
@@ -240,7 +240,8 @@ impl Desk<'_> {
         };
         let flat_price = ForcedFlatPrice::Found { price: execution.price, rates };
         let priced_by = execution.priced_by.clone();
-        Ok(Plan::Fill(Fill { pair, order, portfolio_leverage, flat_price, target, priced_by }))
+        let fill = Fill { pair, order, portfolio_leverage, flat_price, target, priced_by };
+        Ok(Plan::Fill(Box::new(fill)))
     }
 
     /// Returns the slippage of the order by the rulebook's model.

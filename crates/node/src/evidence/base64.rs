@@ -66,7 +66,7 @@ mod tests {
         ) {
             let text = to_base64(&bytes);
             prop_assert_eq!(from_base64(text.as_bytes()), Some(bytes.clone()));
-            let mut changed = text.clone().into_bytes();
+            let mut changed = text.into_bytes();
             let at = at.index(changed.len());
             prop_assume!(changed[at] != other);
             changed[at] = other;

@@ -242,14 +242,16 @@ fn a_reworded_fact_is_named_with_both_values() {
 fn a_changed_price_gives_a_verdict_that_the_log_does_not_hold() {
     let case = Case::of(eliminated());
     let mut path = case.path();
-    change(&mut path, |input| match input {
-        Input::Prices(quotes) if quotes[0].close.get() == 40_000.0 => {
+    change(&mut path, |input| {
+        if let Input::Prices(quotes) = input
+            && quotes[0].close.get() == 40_000.0
+        {
             let lower = Price::new(39_000.0).expect("finite");
             (quotes[0].open, quotes[0].high) = (lower, lower);
             (quotes[0].low, quotes[0].close) = (lower, lower);
-            true
+            return true;
         }
-        _ => false,
+        false
     });
     let refusal = refused(&forged(&path));
     assert!(refusal.contains("not among those that the log's state digest covers"), "{refusal}");
@@ -297,12 +299,10 @@ fn a_changed_time_or_rulebook_is_another_history() {
     assert!(matches!(refusal, Refusal::OtherHead { commit: 7, .. }), "{refusal}");
 
     let mut other = case.path();
-    change(&mut other, |input| match input {
-        Input::Rulebook(text) => {
-            *text = text.replace("drawdown_max = { value = 0.1", "drawdown_max = { value = 0.3");
-            true
-        }
-        _ => false,
+    change(&mut other, |input| {
+        let Input::Rulebook(text) = input else { return false };
+        *text = text.replace("drawdown_max = { value = 0.1", "drawdown_max = { value = 0.3");
+        true
     });
     let forged = forged(&other);
     let refusal = case.against_the_log(&forged).expect_err("refused");
