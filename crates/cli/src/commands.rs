@@ -27,7 +27,7 @@ fn print_anchors(anchors: &Anchors) {
     match anchors.digest {
         Some(digest) => println!("  digest     {digest}"),
         None => {
-            println!("  digest     not stated yet: the path ends at the last commit of the log")
+            println!("  digest     not stated yet: the path ends at the last commit of the log");
         }
     }
 }
