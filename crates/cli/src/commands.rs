@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod replay;
 pub(crate) mod rulebook;
 pub(crate) mod verify;
+pub(crate) mod verify_evidence;
 pub(crate) mod whatif;
 
 mod text;
@@ -14,6 +15,7 @@ mod text;
 use std::io::{ErrorKind, Write};
 
 use anyhow::Result;
+use proctor_node::evidence::Anchors;
 use proctor_node::rulebooks::Document;
 
 use crate::Verdict;
@@ -42,5 +44,18 @@ fn warn_of_skipped(finished: &proctor_node::run::Finished) {
             "warning: did without a damaged snapshot, the log has it all: {}",
             snapshot.error
         );
+    }
+}
+
+/// Prints where the path of an evidence file begins and ends: what its reader compares with what the
+/// validator has published.
+fn print_anchors(anchors: &Anchors) {
+    println!("  chain      {}", anchors.chain);
+    println!("  up to      commit {} ({})", anchors.head.commit, anchors.head.at);
+    match anchors.digest {
+        Some(digest) => println!("  digest     {digest}"),
+        None => {
+            println!("  digest     not stated yet: the path ends at the last commit of the log");
+        }
     }
 }

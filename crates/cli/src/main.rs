@@ -32,6 +32,8 @@ enum Command {
     Rulebook(commands::rulebook::Args),
     /// Write eliminated or departed traders in the reference's file shapes, or compare with a file.
     Export(commands::export::Args),
+    /// Check an evidence file: recompute its verdict from the file alone, and say what differs.
+    VerifyEvidence(commands::verify_evidence::Args),
     /// Measure the speed of the node on this machine; prints JSON lines.
     Bench(commands::bench::Args),
 }
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => commands::replay::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
+        Command::VerifyEvidence(args) => commands::verify_evidence::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Whatif(args) => commands::whatif::run(&args),
         Command::Rulebook(args) => commands::rulebook::run(&args),

@@ -88,6 +88,18 @@ fn a_quick_run_prints_every_figure_of_the_log_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_quick_run_prints_every_figure_of_evidence_and_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let counts = figures(directory.path(), &["evidence", "--quick", "--data", "here"]);
+    for name in ["evidence written", "evidence verified", "size of the file"] {
+        // The log of orders, and one or two accounts of the demo.
+        assert!(counts.get(name) >= Some(&2), "{name} of {counts:?}");
+    }
+    let left = std::fs::read_dir(directory.path().join("here")).expect("the given directory");
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
 fn without_a_name_there_is_help_and_an_unknown_name_is_refused() {
     let here = Path::new(".");
     let help = String::from_utf8(proctor(here, &[]).stderr).expect("text");

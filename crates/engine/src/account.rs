@@ -127,8 +127,11 @@ impl Account {
                 Some(PriceEvidence {
                     pair: book.pair,
                     price,
+                    bid: mark.bid,
+                    ask: mark.ask,
                     source: mark.source.clone(),
                     at: mark.at,
+                    lag: at.since(mark.at),
                     sources: support.sources,
                     agreeing: support.agreeing,
                     spread_bps: support.spread_bps,

@@ -184,10 +184,16 @@ pub struct PriceEvidence {
     pub pair: TradePair,
     /// The price at which it was valued last.
     pub price: Price,
+    /// Best bid of that price record or order, when known.
+    pub bid: Option<Price>,
+    /// Best ask, likewise.
+    pub ask: Option<Price>,
     /// Who said so; absent when the last value came from the position's own order.
     pub source: Option<SourceName>,
     /// The record's last moment, or the order's time.
     pub at: UtcMs,
+    /// Time from then to the verdict.
+    pub lag: DurationMs,
     /// How many sources had a fresh record when the verdict was taken.
     pub sources: u32,
     /// How many of them agreed with the price.

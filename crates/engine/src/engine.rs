@@ -6,6 +6,7 @@
 
 mod corrections;
 mod endings;
+mod extract;
 mod resting;
 mod schedule;
 mod settlement;
@@ -27,13 +28,17 @@ use proctor_types::{
 use crate::account::Account;
 use crate::challenge_period::reasons::ReasonsCommand;
 use crate::event::Event;
-use crate::input::{Commit, Input, RecordedFill, Roster, StagesCommand};
+use crate::input::{Commit, Extract, Input, RecordedFill, Roster, StagesCommand};
+use crate::input_chain::{Leaves, Placed};
 use crate::ledgers::PairSample;
 use crate::limit_orders::Cancellation;
 use crate::orders::seen::{Key, SeenIds};
 use crate::orders::{Desk, Plan};
 use crate::rejection::Rejection;
 use crate::state::{self, Adopted, Index, State, View, place};
+
+use crate::state_digest::{Checksum, Effects};
+pub use extract::Undecided;
 
 /// What one commit did.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,8 +89,10 @@ pub enum OutOfOrder {
 pub struct Engine {
     state: State,
     index: Index,
-    /// Kept for its capacity: the bytes of a commit's events, and the pairs of a sample.
+    /// Kept for its capacity: the bytes of a commit's events, its inputs by subject, and the pairs of
+    /// a sample.
     bytes: Vec<u8>,
+    leaves: Leaves,
     samples: Vec<PairSample>,
 }
 
@@ -93,15 +100,40 @@ pub struct Engine {
 struct Step {
     stamp: Stamp,
     events: Vec<Event>,
+    /// Time of the commit before; absent in the first.
+    before: Option<UtcMs>,
+    /// Whether this commit begins a ledger cell, by the span that was asked for last.
+    cell: Option<(DurationMs, bool)>,
     marks: Checksum,
-    /// Ledger cells ended with this commit: what it marks is sampled although a sample was just
-    /// taken, or the marks of a half-day's last moment would go unseen.
-    cells_closed: bool,
     /// Which markets are open at the stamp, by row of the pair table, as far as somebody asked.
     market_open: [Option<bool>; TradePair::COUNT],
 }
 
 impl Step {
+    fn new(stamp: Stamp, last: Stamp, inputs: usize) -> Self {
+        Self {
+            stamp,
+            events: Vec::with_capacity(inputs),
+            before: (last.commit > 0).then_some(last.at),
+            cell: None,
+            marks: Checksum::default(),
+            market_open: [None; TradePair::COUNT],
+        }
+    }
+
+    /// Returns whether this commit is the first in a ledger cell of length `span`. The answer is
+    /// kept: nearly always all accounts ask for one span.
+    fn begins_cell(&mut self, span: DurationMs) -> bool {
+        match self.cell {
+            Some((known, begins)) if known == span => begins,
+            _ => {
+                let begins = self.before.is_some_and(|before| parts(before, self.stamp.at, span));
+                self.cell = Some((span, begins));
+                begins
+            }
+        }
+    }
+
     /// Returns whether `pair` can be traded at the stamp; computed once in a commit.
     fn is_open(&mut self, pair: TradePair) -> bool {
         let at = self.stamp.at;
@@ -124,39 +156,71 @@ impl Engine {
     /// # Panics
     /// When an invariant of the engine is broken, which is a bug: the caller must not go on.
     pub fn apply(&mut self, commit: &Commit) -> Result<Outcome, OutOfOrder> {
-        let last = self.state.stamp;
-        if commit.index != last.commit + 1 {
-            return Err(OutOfOrder::Index { found: commit.index, last: last.commit });
-        }
-        if !commit.at.is_in_range() {
-            return Err(OutOfOrder::Calendar { commit: commit.index, found: commit.at });
-        }
-        if commit.at < last.at {
-            return Err(OutOfOrder::Time { commit: commit.index, found: commit.at, last: last.at });
-        }
-        let stamp = Stamp { commit: commit.index, at: commit.at };
-        let mut step = Step {
-            stamp,
-            events: Vec::with_capacity(commit.inputs.len()),
-            marks: Checksum::default(),
-            cells_closed: false,
-            market_open: [None; TradePair::COUNT],
-        };
-        if last.commit > 0 {
-            self.run_what_is_due(&mut step, last.at);
-        }
-        self.wake(stamp.at);
+        let mut step = self.begin(commit.index, commit.at, commit.inputs.len())?;
         let mut replies = Vec::with_capacity(commit.inputs.len());
         for (ordinal, input) in (0_u32..).zip(&commit.inputs) {
-            let reply = self.judge(&mut step, input);
-            if let Err(rejection) = &reply {
-                step.events.push(rejected(ordinal, input, rejection));
-            }
-            replies.push(reply);
+            replies.push(self.answer(&mut step, ordinal, input));
         }
-        self.state.stamp = stamp;
-        self.state.digest = chained(self.state.digest, &step, &mut self.bytes);
-        Ok(Outcome { stamp, digest: self.state.digest, replies, events: step.events })
+        let link = self.leaves.read(&commit.inputs);
+        let state = &mut self.state;
+        state.stamp = step.stamp;
+        state.input_chain = link.after(state.input_chain, step.stamp);
+        state.effects = Effects::of(step.marks, &step.events, &mut self.bytes);
+        state.digest = state.effects.digest(state.digest, state.input_chain);
+        Ok(Outcome { stamp: step.stamp, digest: state.digest, replies, events: step.events })
+    }
+
+    /// Applies what is left of the next commit in an extract of a log: the inputs of everybody,
+    /// those of some traders, and the quotes of every pair that these trade or convert by.
+    ///
+    /// Their accounts come out bit for bit as from the whole log, because no rule looks from one
+    /// account to another; other accounts do not. An engine that has applied an extract states no
+    /// digest: the outcome's is zero, and so is [`Engine::digest`].
+    ///
+    /// # Errors
+    /// As [`Engine::apply`]. An extract leaves out inputs, not commits: without the times of all of
+    /// them it is not known which one is the first in a ledger cell.
+    ///
+    /// # Panics
+    /// As [`Engine::apply`].
+    pub fn apply_extract(&mut self, extract: &Extract) -> Result<Outcome, OutOfOrder> {
+        let mut step = self.begin(extract.index, extract.at, extract.inputs.len())?;
+        let mut replies = Vec::with_capacity(extract.inputs.len());
+        for Placed { ordinal, input } in &extract.inputs {
+            replies.push(self.answer(&mut step, *ordinal, input));
+        }
+        self.state.stamp = step.stamp;
+        self.state.digest = Digest::default();
+        Ok(Outcome { stamp: step.stamp, digest: Digest::default(), replies, events: step.events })
+    }
+
+    /// Begins the commit `index` at `at`: cells that have ended are closed first.
+    fn begin(&mut self, index: u64, at: UtcMs, inputs: usize) -> Result<Step, OutOfOrder> {
+        let last = self.state.stamp;
+        if index != last.commit + 1 {
+            return Err(OutOfOrder::Index { found: index, last: last.commit });
+        }
+        if !at.is_in_range() {
+            return Err(OutOfOrder::Calendar { commit: index, found: at });
+        }
+        if at < last.at {
+            return Err(OutOfOrder::Time { commit: index, found: at, last: last.at });
+        }
+        let mut step = Step::new(Stamp { commit: index, at }, last, inputs);
+        if last.commit > 0 {
+            self.run_what_is_due(&mut step);
+        }
+        self.wake(at);
+        Ok(step)
+    }
+
+    /// Judges the input at `ordinal`; a refusal is an event, too.
+    fn answer(&mut self, step: &mut Step, ordinal: u32, input: &Input) -> Result<(), Rejection> {
+        let reply = self.judge(step, input);
+        if let Err(rejection) = &reply {
+            step.events.push(rejected(ordinal, input, rejection));
+        }
+        reply
     }
 
     fn judge(&mut self, step: &mut Step, input: &Input) -> Result<(), Rejection> {
@@ -209,7 +273,7 @@ impl Engine {
                 order: request.id.clone(),
                 pair,
             }),
-            Plan::Fill(fill) => self.fill(step, &adopted.rules, place, fill)?,
+            Plan::Fill(fill) => self.fill(step, &adopted.rules, place, *fill)?,
             Plan::Rest(order) => self.rest(step, place, order, None),
             Plan::Cancel(numbers) => {
                 for number in numbers {
@@ -340,6 +404,18 @@ impl Engine {
         self.state.digest
     }
 
+    /// Returns the hash over every input so far.
+    #[must_use]
+    pub fn input_chain(&self) -> Digest {
+        self.state.input_chain
+    }
+
+    /// Returns what the last commit did, in hashes: they and the input chain make the digest.
+    #[must_use]
+    pub fn effects(&self) -> &Effects {
+        &self.state.effects
+    }
+
     /// Returns the account of `trader` as it stands, if there is one.
     #[must_use]
     pub fn account(&self, trader: &TraderId) -> Option<&Account> {
@@ -373,6 +449,11 @@ impl Engine {
     }
 }
 
+/// Tells whether a ledger cell of length `span` ends between two times.
+fn parts(before: UtcMs, at: UtcMs, span: DurationMs) -> bool {
+    before.0.div_euclid(span.0) != at.0.div_euclid(span.0)
+}
+
 /// Returns the event that the input at `ordinal` was refused.
 fn rejected(ordinal: u32, input: &Input, rejection: &Rejection) -> Event {
     let (trader, order): (Option<&TraderId>, Option<&OrderId>) = match input {
@@ -402,43 +483,4 @@ fn rejected(ordinal: u32, input: &Input, rejection: &Rejection) -> Event {
         order: order.cloned(),
         rejection: rejection.clone(),
     }
-}
-
-/// Returns the digest after `step`: it covers the digest before, the stamp, every event, and every
-/// valuation that a mark or a sample changed.
-///
-/// The events are written to `bytes` first: one hash over all of them costs less than the many
-/// small updates that their fields would be.
-fn chained(before: Digest, step: &Step, bytes: &mut Vec<u8>) -> Digest {
-    bytes.clear();
-    bytes.extend_from_slice(&before.0);
-    bytes.extend_from_slice(&step.stamp.commit.to_le_bytes());
-    bytes.extend_from_slice(&step.stamp.at.0.to_le_bytes());
-    bytes.extend_from_slice(&step.marks.0.to_le_bytes());
-    step.events
-        .serialize(bytes)
-        .expect("events hold finite numbers, which the engine checks before it makes them");
-    Digest::of(bytes)
-}
-
-/// A running checksum of changed numbers: two engines that computed any of them differently get
-/// different checksums in the same commit. It finds divergence, it does not resist an attacker;
-/// for that every input stands in the hash-chained log.
-#[derive(Clone, Copy, Debug, Default)]
-struct Checksum(u64);
-
-impl Checksum {
-    fn add(&mut self, number: f64) {
-        self.add_bits(number.to_bits());
-    }
-
-    fn add_bits(&mut self, bits: u64) {
-        // The multiplier is the golden ratio's fraction, as in Fibonacci hashing.
-        self.0 = (self.0.rotate_left(5) ^ bits).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-}
-
-/// Returns the number of whole cells of `span` between 1970 and `at`.
-fn cell_number(at: UtcMs, span: DurationMs) -> i64 {
-    at.0.div_euclid(span.0)
 }

@@ -5,8 +5,8 @@
 
 use borsh::BorshSerialize;
 use proctor_types::{
-    AssetClass, Digest, OperatorId, OrderId, PositionId, Price, Remark, SourceName, Stamp,
-    TradePair, TraderId, Usd, UtcMs, ValidatorId,
+    AssetClass, Digest, DurationMs, OperatorId, OrderId, PositionId, Price, Quote, Remark,
+    SourceName, Stamp, TradePair, TraderId, Usd, UtcMs, ValidatorId,
 };
 
 use crate::challenge_period::{Alert, Cause, Decision, Standing};
@@ -104,6 +104,8 @@ pub enum Event {
         closes: bool,
         /// The position after it.
         after: PositionFacts,
+        /// Where its price is from.
+        priced_by: PricedBy,
     },
     /// A ledger cell is complete.
     CellClosed {
@@ -345,6 +347,45 @@ impl Event {
             | Self::VerdictThawed { trader, .. }
             | Self::OrderCorrected { trader, .. }
             | Self::Eliminated { trader, .. } => Some(trader),
+        }
+    }
+}
+
+/// Where the price of a fill is from.
+#[derive(Clone, Debug, PartialEq, BorshSerialize)]
+pub enum PricedBy {
+    /// A price record, the best one at the commit's time.
+    Record {
+        /// Who sent it.
+        source: SourceName,
+        /// The last moment that it covers.
+        at: UtcMs,
+        /// Its length; zero for an event of a feed.
+        span: DurationMs,
+        /// Time from that moment to the commit; negative when the record was a little ahead.
+        lag: DurationMs,
+        /// Its best bid.
+        bid: Option<Price>,
+        /// Its best ask.
+        ask: Option<Price>,
+    },
+    /// The order brought the fill that it was given in the past.
+    Recorded,
+    /// No record was fresh: the position closed at its last mark.
+    LastMark,
+}
+
+impl PricedBy {
+    /// Returns that a fill at `at` has its price from `quote`.
+    #[must_use]
+    pub fn record(quote: &Quote, at: UtcMs) -> Self {
+        Self::Record {
+            source: quote.source.clone(),
+            at: quote.end(),
+            span: quote.span,
+            lag: at.since(quote.end()),
+            bid: quote.bid,
+            ask: quote.ask,
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::challenge_period::reasons::ReasonsCommand;
 use crate::challenge_period::{PlagiarismReport, Standing};
 use crate::eliminations::{EliminationsCommand, Reinstatement, SyncedEliminations};
 
+use crate::input_chain::Placed;
+
 /// One fact or request from outside.
 ///
 /// The order of the variants is part of the log's format: new ones go at the end.
@@ -129,4 +131,24 @@ pub struct Commit {
     pub at: UtcMs,
     /// What, in the order in which it is judged.
     pub inputs: Vec<Input>,
+}
+
+/// The part of a commit that some accounts depend on; every input keeps its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extract {
+    /// As the commit's.
+    pub index: u64,
+    /// As the commit's.
+    pub at: UtcMs,
+    /// What is left of the inputs, in ascending order of their places.
+    pub inputs: Vec<Placed>,
+}
+
+impl From<Commit> for Extract {
+    /// Returns the extract that leaves nothing out.
+    fn from(commit: Commit) -> Self {
+        let Commit { index, at, inputs } = commit;
+        let inputs = (0..).zip(inputs).map(|(ordinal, input)| Placed { ordinal, input }).collect();
+        Self { index, at, inputs }
+    }
 }

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod event;
 pub mod frozen;
 pub mod input;
+pub mod input_chain;
 pub mod ledgers;
 pub mod limit_orders;
 pub mod orders;
@@ -25,6 +26,7 @@ pub mod roster;
 pub mod rulebook;
 pub mod scoring;
 pub mod state;
+pub mod state_digest;
 
 pub use engine::{Engine, OutOfOrder, Outcome};
 pub use event::Event;

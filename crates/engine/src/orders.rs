@@ -13,6 +13,7 @@ use proctor_types::{
 };
 
 use crate::account::Account;
+use crate::event::PricedBy;
 use crate::input::RecordedFill;
 use crate::limit_orders::trigger::Reached;
 use crate::limit_orders::{NewResting, Protection, RestingOrder, Terms, attach};
@@ -47,7 +48,7 @@ pub(crate) enum Plan {
     /// A FLAT without an open position: nothing.
     NothingToClose(TradePair),
     /// A fill, which the position may still refuse for its size.
-    Fill(Fill),
+    Fill(Box<Fill>),
     /// An order that waits for a price.
     Rest(NewResting),
     /// The end of the resting orders with these numbers.
@@ -71,6 +72,8 @@ pub(crate) struct Fill {
     pub(crate) reached: Option<Reached>,
     /// The bracket that the fill makes.
     pub(crate) protection: Protection,
+    /// Where the price is from.
+    pub(crate) priced_by: PricedBy,
 }
 
 /// Which position takes an order.
@@ -94,6 +97,8 @@ pub(crate) struct Execution {
     ask: f64,
     /// Recorded slippage; the model decides when absent.
     slippage: Option<f64>,
+    /// Where the price is from.
+    priced_by: PricedBy,
 }
 
 /// What the desk needs to know of an order to fill it, whether it has just come or has waited.
@@ -155,7 +160,7 @@ impl Desk<'_> {
         let (id, side, size) = (&request.id, request.side, request.size);
         let ticket = Ticket { id, pair, side, size, source, protection };
         let fill = self.fill(&ticket, &execution, None)?;
-        Ok(fill.map_or(Plan::NothingToClose(pair), Plan::Fill))
+        Ok(fill.map_or(Plan::NothingToClose(pair), |fill| Plan::Fill(Box::new(fill))))
     }
 
     /// Judges the fill of a resting order whose level was reached: the same gate as for an order
@@ -294,6 +299,7 @@ impl Desk<'_> {
             bid: quote.bid.map_or(0.0, Price::get),
             ask: quote.ask.map_or(0.0, Price::get),
             slippage: None,
+            priced_by: PricedBy::record(quote, self.at),
         })
     }
 
@@ -308,6 +314,7 @@ impl Desk<'_> {
             bid: quote.bid.map_or(0.0, Price::get),
             ask: quote.ask.map_or(0.0, Price::get),
             slippage: None,
+            priced_by: PricedBy::record(quote, self.at),
         }
     }
 
@@ -395,7 +402,17 @@ impl Desk<'_> {
             source,
         };
         let flat_price = ForcedFlatPrice::Found { price: execution.price, rates };
-        Ok(Fill { pair, order, portfolio_leverage, flat_price, target, reached, protection })
+        let priced_by = execution.priced_by.clone();
+        Ok(Fill {
+            pair,
+            order,
+            portfolio_leverage,
+            flat_price,
+            target,
+            reached,
+            protection,
+            priced_by,
+        })
     }
 
     /// Returns the slippage of the order by the rulebook's model.
@@ -445,6 +462,7 @@ impl Execution {
             bid: fill.bid.map_or(0.0, Price::get),
             ask: fill.ask.map_or(0.0, Price::get),
             slippage: fill.slippage.map(Fraction::get),
+            priced_by: PricedBy::Recorded,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::orders::seen::SeenIds;
 use crate::prices::Prices;
 use crate::roster::Registered;
 use crate::rulebook::{Rulebook, RulebookError};
+use crate::state_digest::Effects;
 
 /// A rulebook that the log has adopted: the document and what it says.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,8 +58,12 @@ impl BorshDeserialize for Adopted {
 pub struct State {
     /// The last commit that was applied.
     pub(crate) stamp: Stamp,
-    /// Chains over everything that every commit changed.
+    /// Chains over everything that every commit held and changed.
     pub(crate) digest: Digest,
+    /// Chains over every input.
+    pub(crate) input_chain: Digest,
+    /// What the last commit did.
+    pub(crate) effects: Effects,
     /// Every rulebook ever adopted, in order; the last one is in force for new accounts.
     pub(crate) rulebooks: Vec<Arc<Adopted>>,
     /// Latest prices.

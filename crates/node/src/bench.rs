@@ -7,6 +7,7 @@
 
 mod challenge;
 mod engine;
+mod evidence;
 mod log;
 mod memory;
 mod orders;
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 pub use challenge::challenge;
 pub use engine::engine;
+pub use evidence::evidence_figures as evidence;
 pub use log::log;
 pub use orders::orders;
 pub use scoring::scoring;

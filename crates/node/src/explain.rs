@@ -31,7 +31,7 @@ mod stages;
 mod standing;
 mod story;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verdict;
 mod words;
 
@@ -43,7 +43,7 @@ use proctor_sequencer::{Replay, ReplayError};
 use proctor_types::{Stamp, TraderId};
 
 use crate::data_dir::{self, DataDirError};
-use observer::Observer;
+pub(crate) use observer::Observer;
 pub(crate) use standing::standing;
 
 pub use scoring::{ClassStory, PenaltyStory, PlaceStory, Scoring};
@@ -145,7 +145,7 @@ pub fn explain(
         // The account before the commit: a verdict flattens in the commit that it is taken in.
         let before = fold.engine().account(trader).cloned();
         let Some((commit, outcome)) = fold.step()? else { break };
-        observer.observe(&commit, &outcome, before.as_ref(), fold.engine());
+        observer.observe(&commit.into(), &outcome, before.as_ref(), fold.engine());
         progress(outcome.stamp);
     }
     let head = fold.reader().head().hash;

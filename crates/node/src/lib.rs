@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod data_dir;
+pub mod evidence;
 pub mod explain;
 pub mod import;
 pub mod legacy;

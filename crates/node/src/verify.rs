@@ -16,6 +16,8 @@ pub struct Proof {
     pub stamp: Stamp,
     /// The state digest after it.
     pub digest: Digest,
+    /// The input chain after commit 1: names the log, as evidence files do.
+    pub chain: Digest,
     /// Hash of the last commit: it stands for the whole history.
     pub head: Digest,
     /// How many inputs were folded.
@@ -78,9 +80,13 @@ pub fn verify(path: &Path, mut progress: impl FnMut(Stamp)) -> Result<Proof, Ver
     let reader = Reader::open(storage).map_err(ReplayError::from)?;
     let mut fold = Replay::from_the_first(reader);
     let (mut inputs, mut digests) = (0, 0);
+    let mut chain = Digest::default();
     while let Some((commit, outcome)) = fold.step()? {
         inputs += commit.inputs.len() as u64;
         digests += 1;
+        if commit.index == 1 {
+            chain = fold.engine().input_chain();
+        }
         if pending.last() == Some(&commit.index) {
             pending.pop();
             let snapshot = snapshots
@@ -103,6 +109,7 @@ pub fn verify(path: &Path, mut progress: impl FnMut(Stamp)) -> Result<Proof, Ver
     Ok(Proof {
         stamp,
         digest: fold.engine().digest(),
+        chain,
         head: fold.reader().head().hash,
         inputs,
         digests,

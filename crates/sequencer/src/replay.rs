@@ -36,6 +36,9 @@ pub enum ReplayError {
         /// The digest that the fold gives.
         computed: Digest,
     },
+    /// The hashes of what a commit did are not what the log says they were.
+    #[error("the log states other effects of commit {0} than this build computes")]
+    Effects(u64),
     /// A snapshot's bytes are not an engine state that this build can read.
     #[error("the snapshot of commit {commit} cannot be decoded: {error}")]
     Snapshot {
@@ -75,6 +78,11 @@ impl Replay {
         let entry = LogEntry::decode(&record.payload)
             .map_err(|error| ReplayError::Decode { commit: record.index, error })?;
         agree(self.engine.stamp().commit, entry.digest_before, self.engine.digest())?;
+        // The digest covers the effects; that the log states these very ones is worth a look of its
+        // own, because evidence is made from them without folding the log.
+        if entry.effects_before != *self.engine.effects() {
+            return Err(ReplayError::Effects(self.engine.stamp().commit));
+        }
         let commit = entry.into_commit(record.index);
         let outcome = self.engine.apply(&commit)?;
         Ok(Some((commit, outcome)))

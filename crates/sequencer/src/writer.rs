@@ -230,8 +230,12 @@ impl Writer {
         if batch.at < last.at {
             return Err(CommitError::TimeWentBack { given: batch.at, last: last.at });
         }
-        let entry =
-            LogEntry { at: batch.at, digest_before: self.engine.digest(), inputs: batch.inputs };
+        let entry = LogEntry {
+            at: batch.at,
+            digest_before: self.engine.digest(),
+            effects_before: self.engine.effects().clone(),
+            inputs: batch.inputs,
+        };
         let payload = entry.encode();
         if payload.len() > MAX_PAYLOAD_BYTES {
             return Err(CommitError::TooLarge { bytes: payload.len() });

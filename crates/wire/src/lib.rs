@@ -8,6 +8,7 @@
 
 pub mod checkpoint;
 pub mod log_entry;
+pub mod log_path;
 
 /// Why bytes are not what they should be.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_engine::input::{Commit, Input};
+use proctor_engine::state_digest::Effects;
 use proctor_types::{Digest, UtcMs};
 
 use crate::{DecodeError, versioned};
@@ -20,18 +21,22 @@ pub struct LogEntry {
     pub at: UtcMs,
     /// The state digest after the commit before this one: a digest is durable one commit later.
     pub digest_before: Digest,
+    /// What that commit did: with it and the inputs the digest can be told to cover a verdict.
+    pub effects_before: Effects,
     /// The inputs, in the order in which they are judged.
     pub inputs: Vec<Input>,
 }
 
-/// Returns how many bytes an entry with `inputs` has.
+/// Returns how many bytes an entry with `inputs` has when the commit before reached no verdict; each
+/// verdict takes 32 bytes more.
 ///
 /// # Panics
 /// Never: amounts are finite by type, and counting does not fail.
 #[must_use]
 pub fn encoded_len(inputs: &[Input]) -> usize {
     let inputs = borsh::object_length(inputs).expect("amounts are finite and counting cannot fail");
-    size_of_val(&VERSION) + size_of::<UtcMs>() + size_of::<Digest>() + inputs
+    let effects = size_of::<Digest>() + size_of::<u32>();
+    size_of_val(&VERSION) + size_of::<UtcMs>() + size_of::<Digest>() + effects + inputs
 }
 
 impl LogEntry {

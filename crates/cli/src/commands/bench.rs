@@ -35,6 +35,12 @@ enum Name {
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
     },
+    /// Evidence files: how long they take to write and to verify, and how large they are.
+    Evidence {
+        /// Where to write; a directory of its own is made inside and removed afterwards.
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+    },
 }
 
 /// Runs the command; only figures go to standard output.
@@ -55,6 +61,10 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
         Name::Log { data } => {
             let parent = data.as_deref().unwrap_or(Path::new("data/bench"));
             bench::log(scale, parent, &mut report)?;
+        }
+        Name::Evidence { data } => {
+            let parent = data.as_deref().unwrap_or(Path::new("data/bench"));
+            bench::evidence(scale, parent, &mut report)?;
         }
     }
     match failure {

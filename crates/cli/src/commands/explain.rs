@@ -4,9 +4,10 @@ mod page;
 mod scoring;
 mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use proctor_node::evidence::evidence;
 use proctor_node::explain::explain;
 use proctor_types::TraderId;
 
@@ -24,6 +25,10 @@ pub(crate) struct Args {
     /// One JSON document with everything, instead of a page.
     #[arg(long)]
     json: bool,
+    /// Writes one self-contained file that proves the verdict, or the standing, to somebody who has
+    /// neither this log nor trusts this node: see `proctor verify-evidence`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "last"])]
+    evidence: Option<PathBuf>,
     /// Only the last N orders, positions and ledger cells on the page.
     #[arg(long, value_name = "N", conflicts_with = "json")]
     last: Option<usize>,
@@ -33,6 +38,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Verdict> {
     let trader = TraderId::new(&args.trader)
         .with_context(|| format!("--trader {:?} is not a trader's name", args.trader))?;
+    if let Some(file) = &args.evidence {
+        return write_evidence(&args.data, &trader, file);
+    }
     let story = explain(&args.data, &trader, |_| {})?;
     let mut page = if args.json {
         serde_json::to_string_pretty(&story)?
@@ -43,4 +51,15 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
         page.push('\n');
     }
     super::print(&page)
+}
+
+fn write_evidence(data: &Path, trader: &TraderId, file: &Path) -> Result<Verdict> {
+    let evidence = evidence(data, trader)?;
+    std::fs::write(file, &evidence.text)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    println!("{}", evidence.verdict);
+    println!("  written to {} ({} bytes)", file.display(), evidence.text.len());
+    super::print_anchors(&evidence.anchors);
+    println!("  check it   proctor verify-evidence {}", file.display());
+    Ok(Verdict::Good)
 }

@@ -21,6 +21,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
         Ok(proof) => {
             println!("verified {} commits, {} inputs", proof.stamp.commit, proof.inputs);
             println!("  up to      {}", proof.stamp.at);
+            println!("  chain      {}", proof.chain);
             println!("  chain head {}", proof.head);
             println!("  digest     {}", proof.digest);
             println!("  compared   {} digests, {} snapshots", proof.digests, proof.snapshots.len());

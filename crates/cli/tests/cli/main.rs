@@ -9,6 +9,7 @@ mod common;
 
 mod damage;
 mod demo;
+mod evidence;
 mod explain;
 mod kill;
 mod messages;

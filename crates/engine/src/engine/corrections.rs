@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use proctor_types::{OrderId, Price, SourceName, Stamp, TradePair, TraderId, UtcMs};
 
+use super::settlement::Fills;
 use super::valuation::{sample, value};
-use super::{Checksum, Engine, Step, cell_number};
+use super::{Engine, Step, parts};
 use crate::account::Account;
-use crate::event::{Event, PositionFacts};
+use crate::event::{Event, PositionFacts, PricedBy};
 use crate::input::PriceCorrection;
 use crate::ledgers::{Bundle, PairSample};
 use crate::positions::book::Mark;
@@ -233,13 +234,8 @@ impl<'a> Replay<'a> {
                 Some(stood) => take_back(rules, &mut account, first, stood, (start.at, source))?,
             }
         }
-        let scratch = Step {
-            stamp: Stamp { commit: step.stamp.commit, at: start.at },
-            events: Vec::new(),
-            marks: Checksum(step.marks.0),
-            cells_closed: false,
-            market_open: [None; TradePair::COUNT],
-        };
+        let stamp = Stamp { commit: step.stamp.commit, at: start.at };
+        let scratch = Step { marks: step.marks, ..Step::new(stamp, Stamp::default(), 0) };
         let (samples, source) = (Vec::new(), source.clone());
         Ok(Self { rules, prices, account, source, scratch, samples, next: first, lost: false })
     }
@@ -286,7 +282,7 @@ impl<'a> Replay<'a> {
             report_close(&mut self.scratch, &self.account.trader, open);
         }
         book.last_accepted_at = fill.at;
-        book.last_mark = Some(Mark { price: order.price, source: None, at: fill.at });
+        book.last_mark = Some(Mark::at_order(order));
         book.valued_at = fill.at;
         book.price_changed = true;
         book.retire();
@@ -315,7 +311,7 @@ impl<'a> Replay<'a> {
             let cell = self.rules.ledger.cell.value;
             let (before, at) = (self.scratch.stamp.at, moment[0].0);
             self.goto(at);
-            let ended = cell_number(before, cell) != cell_number(at, cell);
+            let ended = parts(before, at, cell);
             if ended {
                 self.sample();
             }
@@ -338,7 +334,12 @@ impl<'a> Replay<'a> {
         }
         if let (Some(price), Some(book)) = (price, self.account.book.pair_mut(pair)) {
             let source = Some(self.source.clone());
-            value(self.rules, book, Mark { price: price.get(), source, at }, at);
+            value(
+                self.rules,
+                book,
+                Mark { price: price.get(), bid: None, ask: None, source, at },
+                at,
+            );
             if let Some(open) = book.open.as_ref().filter(|open| open.is_closed()) {
                 report_close(&mut self.scratch, &self.account.trader, open);
             }
@@ -364,7 +365,9 @@ impl<'a> Replay<'a> {
 /// Reports the forced order that closed a position which the corrected history has lost.
 fn report_close(scratch: &mut Step, trader: &TraderId, lost: &Position) {
     if lost.orders().last().is_some_and(|order| order.source.is_forced()) {
-        scratch.report_fills(trader, lost, lost.orders().len() - 1, false);
+        let first_new_order = lost.orders().len() - 1;
+        let priced_by = PricedBy::LastMark;
+        scratch.report_fills(trader, lost, &Fills { first_new_order, clamped: false, priced_by });
     }
 }
 
@@ -397,7 +400,7 @@ fn take_back(
     book.open = open;
     book.valued_at = at;
     if let Some(price) = stood.marked {
-        let mark = Mark { price, source: Some(source.clone()), at };
+        let mark = Mark { price, bid: None, ask: None, source: Some(source.clone()), at };
         value(rules, book, mark, at);
     }
     book.price_changed = stood.price_changed;

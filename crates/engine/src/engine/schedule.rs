@@ -14,8 +14,8 @@ use crate::state::Adopted;
 impl Engine {
     /// Does what has become due by the time of the commit, before its inputs are judged: they meet
     /// the state as it should be at their time.
-    pub(super) fn run_what_is_due(&mut self, step: &mut Step, before: UtcMs) {
-        self.close_due_cells(step, before);
+    pub(super) fn run_what_is_due(&mut self, step: &mut Step) {
+        self.close_due_cells(step);
         if let Some(rulebook) = self.refresh_is_due(step.stamp.at) {
             self.refresh(step, &rulebook);
         }

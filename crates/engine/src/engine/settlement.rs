@@ -8,7 +8,7 @@ use super::{Engine, Step};
 use crate::account::Account;
 use crate::challenge_period::Stage;
 use crate::eliminations::{DrawdownNote, Elimination, Origin, Reason, Slash};
-use crate::event::{Event, PositionFacts};
+use crate::event::{Event, PositionFacts, PricedBy};
 use crate::ledgers::{Bundle, Drawdown, Mark as LedgerMark, Outcome, drawdown};
 use crate::limit_orders::Cancellation;
 use crate::orders::{Fill, Target, conversion_rates};
@@ -34,7 +34,8 @@ impl Engine {
         let at = step.stamp.at;
         let pair = fill.pair;
         let account = Arc::make_mut(&mut self.state.accounts[place]);
-        let mark = Mark { price: fill.order.price, source: None, at };
+        let mark = Mark::at_order(&fill.order);
+        let priced_by = fill.priced_by.clone();
         let is_first_order = account.ledgers.is_none();
         let waited = fill.order.source.is_resting_fill();
         let order = fill.order.id.clone();
@@ -53,7 +54,9 @@ impl Engine {
         book.valued_at = at;
         book.price_changed = true;
         if let Some(open) = &book.open {
-            step.report_fills(&account.trader, open, taken.first_new_order, taken.clamped);
+            let Taken { first_new_order, clamped } = taken;
+            let fills = Fills { first_new_order, clamped, priced_by };
+            step.report_fills(&account.trader, open, &fills);
         }
         book.retire();
         let holds = book.open.is_some();
@@ -167,9 +170,10 @@ impl Engine {
         for book in account.book.pairs_mut() {
             let Some(open) = book.open.as_mut() else { continue };
             let first_new_order = open.orders().len();
-            flatten(step, rules, &self.state.prices, open);
+            let priced_by = flatten(step, rules, &self.state.prices, open);
             flats.extend(open.orders().since(first_new_order).map(|order| order.id.clone()));
-            step.report_fills(&account.trader, open, first_new_order, false);
+            let fills = Fills { first_new_order, clamped: false, priced_by };
+            step.report_fills(&account.trader, open, &fills);
             book.retire();
             self.index.set_holding(book.pair, place, false);
         }
@@ -229,7 +233,7 @@ fn take_order(
     account: &mut Account,
     fill: Fill,
 ) -> Result<Taken, Rejection> {
-    let Fill { pair, order, portfolio_leverage, flat_price, target, .. } = fill;
+    let Fill { pair, order, portfolio_leverage, flat_price, target, priced_by, .. } = fill;
     let at = step.stamp.at;
     let size = match target {
         Target::New(size) | Target::NewAfterFull(size) => size,
@@ -250,7 +254,7 @@ fn take_order(
     let added =
         fresh.add(rules, order, portfolio_leverage, flat_price).map_err(Rejection::Position)?;
     if matches!(target, Target::NewAfterFull(_)) {
-        close_full(step, rules, account, &fresh, flat_price)?;
+        close_full(step, rules, account, &fresh, (flat_price, priced_by))?;
     }
     account.book.entry(pair, at).open = Some(fresh);
     Ok(Taken { first_new_order: 0, clamped: added.clamped })
@@ -262,7 +266,7 @@ fn close_full(
     rules: &Rulebook,
     account: &mut Account,
     fresh: &Position,
-    flat_price: ForcedFlatPrice,
+    (flat_price, priced_by): (ForcedFlatPrice, PricedBy),
 ) -> Result<(), Rejection> {
     let before = UtcMs(step.stamp.at.0 - 1);
     let book = account.book.pair_mut(fresh.pair()).expect("a full position has an entry");
@@ -270,48 +274,59 @@ fn close_full(
     let first_new_order = full.orders().len();
     full.force_flat(rules, before, flat_price, OrderSource::MaxOrdersClose)
         .map_err(Rejection::Position)?;
-    step.report_fills(&account.trader, full, first_new_order, false);
+    let fills = Fills { first_new_order, clamped: false, priced_by };
+    step.report_fills(&account.trader, full, &fills);
     book.retire();
     Ok(())
 }
 
-/// Closes `open` by force at the current price, or at its last mark when no price is fresh (M-3).
-fn flatten(step: &Step, rules: &Rulebook, prices: &Prices, open: &mut Position) {
+/// Closes `open` by force at the current price, or at its last mark when no price is fresh (M-3);
+/// returns which it was.
+fn flatten(step: &Step, rules: &Rulebook, prices: &Prices, open: &mut Position) -> PricedBy {
     let at = step.stamp.at;
     let opened = open.orders().first().map(|order| order.side);
-    let price = prices.best(rules, open.pair(), at).and_then(|quote| {
+    let found = prices.best(rules, open.pair(), at).and_then(|quote| {
         let price = fill_price(quote, at, Side::Flat, opened).get();
         let rates = conversion_rates(prices, rules, open.pair(), price, Side::Flat, at).ok()?;
-        Some(ForcedFlatPrice::Found { price, rates })
+        Some((ForcedFlatPrice::Found { price, rates }, PricedBy::record(quote, at)))
     });
-    let flat = price.unwrap_or(ForcedFlatPrice::Missing);
-    if open.force_flat(rules, at, flat, OrderSource::EliminationFlat).is_err() {
-        // The found price is too extreme to compute with; the last mark always can be kept.
-        open.force_flat(rules, at, ForcedFlatPrice::Missing, OrderSource::EliminationFlat)
-            .expect("a flat at the last mark has no number that could be refused");
+    if let Some((flat, priced_by)) = found
+        && open.force_flat(rules, at, flat, OrderSource::EliminationFlat).is_ok()
+    {
+        return priced_by;
     }
+    // There is no price, or it is too extreme to compute with; the last mark always can be kept.
+    open.force_flat(rules, at, ForcedFlatPrice::Missing, OrderSource::EliminationFlat)
+        .expect("a flat at the last mark has no number that could be refused");
+    PricedBy::LastMark
+}
+
+/// What is to be said of the orders that a position took in one go.
+pub(super) struct Fills {
+    /// Place of the first of them.
+    pub(super) first_new_order: usize,
+    /// Whether limits cut the trader's order.
+    pub(super) clamped: bool,
+    /// What they were priced by.
+    pub(super) priced_by: PricedBy,
 }
 
 impl Step {
-    /// Reports the orders that `position` took in this step, beginning with `first_new_order`.
-    pub(super) fn report_fills(
-        &mut self,
-        trader: &TraderId,
-        position: &Position,
-        first_new_order: usize,
-        clamped: bool,
-    ) {
+    /// Reports the orders that `position` took in this step.
+    pub(super) fn report_fills(&mut self, trader: &TraderId, position: &Position, fills: &Fills) {
         let after = PositionFacts::of(position);
         let last = position.orders().len() - 1;
-        for (place, order) in (first_new_order..).zip(position.orders().since(first_new_order)) {
+        let first = fills.first_new_order;
+        for (place, order) in (first..).zip(position.orders().since(first)) {
             self.events.push(Event::Filled {
                 trader: trader.clone(),
                 position: position.id().clone(),
                 pair: position.pair(),
                 order: order.clone(),
-                clamped,
+                clamped: fills.clamped,
                 closes: position.is_closed() && place == last,
                 after,
+                priced_by: fills.priced_by.clone(),
             });
         }
     }

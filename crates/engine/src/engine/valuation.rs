@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use proctor_types::{Quote, TradePair, UtcMs};
 
-use super::{Engine, Step, cell_number};
+use super::settlement::Fills;
+use super::{Engine, Step};
 use crate::account::Account;
-use crate::event::Event;
+use crate::event::{Event, PricedBy};
 use crate::ledgers::{Bundle, MarketStatus, Outcome, PairSample};
 use crate::positions::book::{Mark, PairBook};
 use crate::positions::position::{ForcedFlatPrice, Marked, Position};
@@ -87,7 +88,13 @@ impl Engine {
             let Some(quote) = quote else { continue };
             if let Some(book) = Arc::make_mut(&mut accounts[holder]).book.pair_mut(pair) {
                 let price = mark_price(quote).get();
-                let mark = Mark { price, source: Some(quote.source.clone()), at: quote.end() };
+                let mark = Mark {
+                    price,
+                    bid: quote.bid,
+                    ask: quote.ask,
+                    source: Some(quote.source.clone()),
+                    at: quote.end(),
+                };
                 value(rules, book, mark, at);
             }
         }
@@ -99,12 +106,19 @@ impl Engine {
         if !self.state.accounts[place].book.pairs().iter().any(ended) {
             return;
         }
+        let at = step.stamp.at;
+        let adopted = Arc::clone(self.rulebook_of(&self.state.accounts[place]));
         let mut closed = Vec::new();
         let account = Arc::make_mut(&mut self.state.accounts[place]);
         for book in account.book.pairs_mut() {
             let Some(open) = book.open.as_ref().filter(|open| open.is_closed()) else { continue };
+            // The mark that liquidated it went by the same record, which no one has replaced since.
+            let record = self.state.prices.best(&adopted.rules, book.pair, at);
+            let priced_by = record.map_or(PricedBy::LastMark, |quote| PricedBy::record(quote, at));
             // A liquidation adds one order, the flat.
-            step.report_fills(&account.trader, open, open.orders().len() - 1, false);
+            let first_new_order = open.orders().len() - 1;
+            let fills = Fills { first_new_order, clamped: false, priced_by };
+            step.report_fills(&account.trader, open, &fills);
             book.retire();
             self.index.set_holding(book.pair, place, false);
             closed.push(book.pair);
@@ -140,13 +154,10 @@ impl Engine {
 
     /// Samples every account once after a ledger cell has ended, so that cells close on time even
     /// where nothing happens, and forgets closed positions that are older than the window.
-    pub(super) fn close_due_cells(&mut self, step: &mut Step, before: UtcMs) {
-        let ended = |adopted: &Arc<Adopted>| {
-            let cell = adopted.rules.ledger.cell.value;
-            cell_number(before, cell) != cell_number(step.stamp.at, cell)
-        };
+    pub(super) fn close_due_cells(&mut self, step: &mut Step) {
+        let mut ended = |adopted: &Arc<Adopted>| step.begins_cell(adopted.rules.ledger.cell.value);
         // Nearly always no cell of any rulebook has ended, and no account need be looked at.
-        if !self.state.rulebooks.iter().any(ended) {
+        if !self.state.rulebooks.iter().any(&mut ended) {
             return;
         }
         for place in 0..self.state.accounts.len() {
@@ -155,8 +166,8 @@ impl Engine {
                 continue;
             }
             let ledger = &self.rulebook_of(account).rules.ledger;
-            let (cell, window) = (ledger.cell.value, ledger.window.value);
-            if cell_number(before, cell) == cell_number(step.stamp.at, cell) {
+            let window = ledger.window.value;
+            if !step.begins_cell(ledger.cell.value) {
                 continue;
             }
             let cutoff = UtcMs(step.stamp.at.0 - window.0);
@@ -166,7 +177,6 @@ impl Engine {
             for book in account.book.pairs_mut() {
                 book.forget_before(cutoff);
             }
-            step.cells_closed = true;
             self.sample_and_enforce(step, place);
         }
     }
@@ -175,10 +185,14 @@ impl Engine {
         let account = &self.state.accounts[place];
         let rules = &self.rulebook_of(account).rules.ledger;
         let liquidated = account.book.pairs().iter().any(|book| book.totals.value == 0.0);
-        let due = |ledgers: &Bundle| ledgers.is_due(rules, step.stamp.at);
+        let at = step.stamp.at;
+        let due = |ledgers: &Bundle| ledgers.is_due(rules, at);
+        // When a cell has just ended, a sample was taken already; without another one the marks of
+        // a half-day's last moment would go unseen.
+        let begins_cell = step.begins_cell(rules.cell.value);
         // A verdict that waited is spoken in the commit that believes its price.
         let waits = account.frozen.is_some();
-        if liquidated || waits || step.cells_closed || account.ledgers.as_ref().is_some_and(due) {
+        if liquidated || waits || begins_cell || account.ledgers.as_ref().is_some_and(due) {
             self.sample_and_enforce(step, place);
         }
     }

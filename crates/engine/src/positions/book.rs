@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{SourceName, TradePair, UtcMs};
+use proctor_types::{Price, SourceName, TradePair, UtcMs};
 
-use crate::positions::position::Position;
+use crate::positions::position::{Order, Position};
 use crate::rulebook::Rulebook;
 
 /// The positions of one trader, one entry per pair ever traded, sorted by pair.
@@ -41,10 +41,23 @@ pub struct PairBook {
 pub struct Mark {
     /// Quote currency per unit of base.
     pub price: f64,
+    /// Best bid of the price record or the order, when known.
+    pub bid: Option<Price>,
+    /// Best ask, likewise.
+    pub ask: Option<Price>,
     /// The source; absent when the price is that of the position's own order.
     pub source: Option<SourceName>,
     /// The price record's last moment, or the order's time.
     pub at: UtcMs,
+}
+
+impl Mark {
+    /// Returns the mark that a fill makes: the price of the order.
+    pub(crate) fn at_order(order: &Order) -> Self {
+        let known = |price: f64| Price::new(price).ok().filter(|price| price.get() > 0.0);
+        let (bid, ask) = (known(order.bid), known(order.ask));
+        Self { price: order.price, bid, ask, source: None, at: order.at }
+    }
 }
 
 /// The closed positions of a pair, condensed: products of ratios and a sum of dollars.

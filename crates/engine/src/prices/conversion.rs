@@ -50,6 +50,18 @@ pub fn rates(
     (usable(rates.quote_usd) && usable(rates.usd_base)).then_some(rates)
 }
 
+/// Returns the pairs whose prices may be asked for to convert an order in `pair`.
+#[must_use]
+pub fn legs(pair: TradePair) -> Vec<TradePair> {
+    let mut legs = Vec::new();
+    // Any price will do to learn which pairs are asked for; both legs are, when the first is there.
+    let _ = rates(pair, 1.0, |leg| {
+        legs.push(leg);
+        Some(1.0)
+    });
+    legs
+}
+
 /// Returns the price of pair `direct` if the table has it, else the reciprocal of `inverse`'s.
 fn across(
     direct: &str,

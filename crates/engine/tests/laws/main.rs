@@ -9,19 +9,27 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proctor_engine::challenge_period::{Standing, is_legal};
 use proctor_engine::eliminations::{LiftedBy, Origin};
-use proctor_engine::input::StagesCommand;
+use proctor_engine::input::{Extract, StagesCommand};
+use proctor_engine::input_chain::{Leaves, Subject};
 use proctor_engine::positions::position::OrderSource;
+use proctor_engine::prices::conversion;
 use proctor_engine::rejection::Rejection;
+use proctor_engine::state_digest::verdict_hash;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome};
-use proctor_types::{Digest, TraderId, UtcMs};
+use proctor_types::{Digest, TradePair, TraderId, UtcMs};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use generator::{History, history};
 
-/// Bytes of a saved state that say which commit it is of: stamp and digest.
-const STAMP_AND_DIGEST: usize = 8 + 8 + 32;
+/// Returns a saved state without what says which commit it is of: stamp, digest, input chain, and the
+/// hashes of what the commit did.
+fn without_its_commit(saved: &[u8]) -> &[u8] {
+    let rest = &saved[8 + 8 + 32 + 32 + 32..];
+    let (count, rest) = rest.split_first_chunk().expect("a count of verdicts");
+    &rest[32 * usize::try_from(u32::from_le_bytes(*count)).unwrap()..]
+}
 
 /// So many cases; `PROPTEST_CASES=25600`, a hundred times the default, makes them a hundred times
 /// as many.
@@ -119,7 +127,7 @@ proptest! {
                     Err(refusal) => {
                         let after = saved(&engine);
                         prop_assert!(
-                            before[STAMP_AND_DIGEST..] == after[STAMP_AND_DIGEST..],
+                            without_its_commit(&before) == without_its_commit(&after),
                             "{} changed the state", refusal
                         );
                         let only_refused = matches!(&outcome.events[..], [Event::Rejected { .. }]);
@@ -182,6 +190,89 @@ proptest! {
             damaged[place..end].fill(0xff);
             drop(Engine::load(&damaged));
             prop_assert!(Engine::load(&bytes[..place]).is_err(), "cut at {}", place);
+        }
+    }
+}
+
+/// Returns what of `commits` the account of `trader` depends on: the inputs of everybody, the
+/// trader's own, and the quotes of every pair that the trader's orders name or convert by.
+#[expect(clippy::wildcard_enum_match_arm, reason = "only orders name pairs")]
+fn extract(commits: &[Commit], trader: &TraderId) -> Vec<Extract> {
+    let orders = commits.iter().flat_map(|commit| &commit.inputs).filter_map(|input| match input {
+        Input::Order(request) | Input::RecordedOrder(request, _) => Some(request),
+        _ => None,
+    });
+    let mut wanted: BTreeSet<u64> =
+        [Subject::Everyone, Subject::Trader(trader)].map(Subject::key).into();
+    for request in orders.filter(|request| request.trader == *trader) {
+        let Some(pair) = TradePair::from_id(request.pair.as_str()) else { continue };
+        wanted.insert(Subject::Pair(pair).key());
+        wanted.extend(conversion::legs(pair).into_iter().map(|leg| Subject::Pair(leg).key()));
+    }
+    let wanted: Vec<u64> = wanted.into_iter().collect();
+    let mut leaves = Leaves::default();
+    let cut = |commit: &Commit| {
+        leaves.read(&commit.inputs);
+        let inputs = leaves.prune(&wanted).expect("own bytes").inputs().expect("own inputs");
+        Extract { index: commit.index, at: commit.at, inputs }
+    };
+    commits.iter().map(cut).collect()
+}
+
+/// Returns the events of `outcome` about `trader`, in canonical bytes.
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other event says whom it is about")]
+fn about(trader: &TraderId, outcome: &Outcome) -> Vec<Vec<u8>> {
+    let concerns = |event: &&Event| match event {
+        Event::RulebookAdopted { .. } => true,
+        // Its number counts the decisions on all traders.
+        Event::DecisionRegistered { .. } => false,
+        other => other.trader() == Some(trader),
+    };
+    let bytes = |event| borsh::to_vec(event).expect("events have canonical bytes");
+    outcome.events.iter().filter(concerns).map(bytes).collect()
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    /// What evidence rests on: no account depends on what concerns only others.
+    #[test]
+    fn an_extract_gives_bit_for_bit_the_account_and_the_events_of_the_whole_log(
+        history in history(50),
+    ) {
+        let commits = history.commits();
+        for number in 0..5 {
+            let trader = generator::trader(number);
+            let (mut whole, mut part) = (Engine::new(), Engine::new());
+            for (commit, extract) in commits.iter().zip(extract(&commits, &trader)) {
+                let told = about(&trader, &apply(&mut whole, commit));
+                let outcome = part.apply_extract(&extract).expect("in order");
+                // From here on an extract decides nothing, and says so.
+                let by_rank = part.undecided_by_rank(&trader).or(whole.undecided_by_rank(&trader));
+                if part.undecided_by(&trader, &extract).or(by_rank).is_some() {
+                    break;
+                }
+                prop_assert_eq!(told, about(&trader, &outcome), "commit {}", commit.index);
+                let bytes = |engine: &Engine| borsh::to_vec(&engine.account(&trader)).unwrap();
+                prop_assert_eq!(bytes(&whole), bytes(&part), "commit {}", commit.index);
+            }
+        }
+    }
+
+    /// The chain over the inputs is a function of the inputs, and the digest covers it.
+    #[test]
+    fn the_input_chain_is_known_without_a_fold_and_the_digest_is_made_of_it_and_the_effects(
+        history in history(20),
+    ) {
+        let (mut engine, mut leaves, mut chain) = (Engine::new(), Leaves::default(), Digest::default());
+        for commit in history.commits() {
+            let before = engine.digest();
+            let outcome = apply(&mut engine, &commit);
+            chain = leaves.read(&commit.inputs).after(chain, outcome.stamp);
+            prop_assert_eq!(engine.input_chain(), chain);
+            prop_assert_eq!(engine.effects().digest(before, chain), outcome.digest);
+            let verdicts: Vec<Digest> = outcome.events.iter().filter_map(verdict_hash).collect();
+            prop_assert_eq!(&engine.effects().verdicts, &verdicts);
         }
     }
 }

@@ -9,6 +9,7 @@ use proctor_commit_log::probe::{Probe, batch_bytes};
 use proctor_commit_log::storage::files::FileStorage;
 use proctor_commit_log::{Log, LogConfig, Storage};
 use proctor_engine::Input;
+use proctor_engine::state_digest::Effects;
 use proctor_types::{Digest, UtcMs};
 use proctor_wire::log_entry::LogEntry;
 use serde_json::json;
@@ -107,7 +108,12 @@ fn probe(path: &Path, length: u64, ahead: u64) -> Result<Probe, BenchError> {
 }
 
 fn entry(at: i64, inputs: Vec<Input>) -> LogEntry {
-    LogEntry { at: UtcMs(START.0 + at), digest_before: Digest::of(b"before"), inputs }
+    LogEntry {
+        at: UtcMs(START.0 + at),
+        digest_before: Digest::of(b"before"),
+        effects_before: Effects::default(),
+        inputs,
+    }
 }
 
 /// Returns the storage of a log in the new directory `path`.
@@ -115,20 +121,27 @@ pub(super) fn storage_in(path: &Path) -> Result<Arc<dyn Storage>, BenchError> {
     Ok(Arc::new(FileStorage::create(path).map_err(failed("create", path))?))
 }
 
-fn failed(action: &'static str, path: &Path) -> impl Fn(std::io::Error) -> BenchError + Copy {
+pub(super) fn failed(
+    action: &'static str,
+    path: &Path,
+) -> impl Fn(std::io::Error) -> BenchError + Copy {
     move |error| BenchError::Directory { action, path: path.to_owned(), error }
 }
 
 /// A directory of this run's own, removed with all that is in it when the run ends.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn create(parent: &Path) -> Result<Self, BenchError> {
+    pub(super) fn create(parent: &Path) -> Result<Self, BenchError> {
         fs::create_dir_all(parent).map_err(failed("create", parent))?;
         let path = parent.join(format!("run-{}", std::process::id()));
         // A directory that is there already belongs to somebody else and is left alone.
         fs::create_dir(&path).map_err(failed("create", &path))?;
         Ok(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

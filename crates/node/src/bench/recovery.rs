@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proctor_commit_log::{SnapshotStore, Storage};
 use proctor_engine::Input;
 use proctor_sequencer::{Batch, Opened, Writer, WriterConfig};
-use proctor_types::UtcMs;
+use proctor_types::{TraderId, UtcMs};
 use serde_json::json;
 
 use super::rounds::{Plan, timed};
@@ -26,14 +26,14 @@ pub(super) fn figures(
 ) -> Result<(), BenchError> {
     let orders = scale.pick(1_000, 4);
     let storage = log::storage_in(&directory.join("recovery"))?;
-    let commits = build(&storage, orders)?;
+    let (commits, inputs, _) = build(&storage, orders)?;
     let plan = |figure, aim, replayed: u64| Plan {
         bench: "log",
         figure,
         unit: "s",
         aim,
         params: json!({
-            "inputs": orders * PER_ROUND * PER_COMMIT,
+            "inputs": inputs,
             "commits": commits,
             "replayed_commits": replayed,
         }),
@@ -48,8 +48,11 @@ pub(super) fn figures(
 }
 
 /// Writes a log in which every trader orders this often, with a snapshot when nine tenths are done,
-/// and leaves it as a crash does. Returns how many commits it has.
-fn build(storage: &Arc<dyn Storage>, orders: usize) -> Result<u64, BenchError> {
+/// and leaves it as a crash does. Returns how many commits it has, how many inputs, and a trader.
+pub(super) fn build(
+    storage: &Arc<dyn Storage>,
+    orders: usize,
+) -> Result<(u64, usize, TraderId), BenchError> {
     let mut writer = Writer::open(Arc::clone(storage), config())?.writer;
     let workload = Workload::new(PER_ROUND * PER_COMMIT - 1);
     let opening = workload.opening();
@@ -64,7 +67,7 @@ fn build(storage: &Arc<dyn Storage>, orders: usize) -> Result<u64, BenchError> {
             writer.snapshot()?;
         }
     }
-    Ok(writer.stamp().commit)
+    Ok((writer.stamp().commit, orders * PER_ROUND * PER_COMMIT, workload.trader(0)))
 }
 
 fn commit(writer: &mut Writer, batches: Vec<Batch>) -> Result<(), BenchError> {

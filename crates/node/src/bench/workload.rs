@@ -45,6 +45,11 @@ impl Workload {
         self.traders.len()
     }
 
+    /// Returns the trader at `place`.
+    pub(super) fn trader(&self, place: usize) -> TraderId {
+        self.traders[place].clone()
+    }
+
     /// Returns the pair that is traded.
     pub(super) fn pair(&self) -> TradePair {
         self.pair

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use proctor_engine::account::Account;
 use proctor_engine::eliminations::{LiftedBy, Reentry};
-use proctor_engine::event::PositionFacts;
+use proctor_engine::event::{PositionFacts, PricedBy};
+use proctor_engine::input::Extract;
 use proctor_engine::limit_orders::RestingOrder;
 use proctor_engine::positions::position::{Order, OrderSource, Position};
-use proctor_engine::prices::Prices;
-use proctor_engine::{Commit, Engine, Event, Input, Outcome, View};
+use proctor_engine::{Engine, Event, Input, Outcome, View};
 use proctor_types::{
     Digest, OrderId, OrderRequest, PositionId, Side, Stamp, TradePair, TraderId, UtcMs,
 };
@@ -25,7 +25,7 @@ use super::{scoring, standing, verdict, words};
 
 /// What the log has said about one trader so far.
 #[derive(Debug)]
-pub(super) struct Observer {
+pub(crate) struct Observer {
     trader: TraderId,
     enrolled: Stamp,
     departed: Option<Stamp>,
@@ -59,15 +59,14 @@ struct Entry {
 
 /// One commit as the observer sees it.
 struct Scene<'a> {
-    commit: &'a Commit,
+    commit: &'a Extract,
     outcome: &'a Outcome,
     account: &'a Account,
-    prices: &'a Prices,
     view: &'a View,
 }
 
 impl Observer {
-    pub(super) fn new(trader: TraderId) -> Self {
+    pub(crate) fn new(trader: TraderId) -> Self {
         Self {
             trader,
             enrolled: Stamp::default(),
@@ -95,9 +94,9 @@ impl Observer {
     }
 
     /// Takes in one commit; `before` is the account as it was before it.
-    pub(super) fn observe(
+    pub(crate) fn observe(
         &mut self,
-        commit: &Commit,
+        commit: &Extract,
         outcome: &Outcome,
         before: Option<&Account>,
         engine: &Engine,
@@ -155,9 +154,9 @@ impl Observer {
             Event::StageChanged { cause, from, to, .. } => {
                 self.stages.push(stages::told(stamp, *cause, *from, *to));
             }
+            // Its number counts the decisions on all traders.
             Event::DecisionRegistered { decision } => {
-                let (seq, reason) = (decision.seq, decision.reason);
-                self.note(stamp, format!("decision {seq} of the challenge period: {reason}"));
+                self.note(stamp, format!("decision of the challenge period: {}", decision.reason));
             }
             Event::SlashSettled { decided, .. } => self.slash_settled(stamp, *decided),
             Event::Reinstated { by, epoch, .. } => self.undo(stamp, by, *epoch),
@@ -262,7 +261,7 @@ impl Observer {
     /// Takes in what an event says of the trader's orders.
     fn trade(
         &mut self,
-        commit: &Commit,
+        commit: &Extract,
         outcome: &Outcome,
         account: Option<&Account>,
         view: &View,
@@ -283,13 +282,13 @@ impl Observer {
                     self.asked(commit, input, OrderOutcome::NothingToClose);
                 }
             }
-            Event::Filled { trader, position, pair, order, clamped, closes, after }
+            Event::Filled { trader, position, pair, order, clamped, closes, after, priced_by }
                 if *trader == self.trader =>
             {
                 let Some(account) = account else { return };
-                let prices = &view.prices;
-                let scene = Scene { commit, outcome, account, prices, view };
-                self.filled(&scene, position, *pair, order, (*clamped, *closes), after);
+                let scene = Scene { commit, outcome, account, view };
+                let said = (*clamped, *closes, after, priced_by);
+                self.filled(&scene, position, *pair, order, said);
             }
             Event::OrderResting { trader, order, parent } if *trader == self.trader => {
                 self.rests(commit, outcome, order, parent.as_ref());
@@ -337,7 +336,7 @@ impl Observer {
     }
 
     /// Adds an order that the trader sent.
-    fn asked(&mut self, commit: &Commit, input: u32, outcome: OrderOutcome) {
+    fn asked(&mut self, commit: &Extract, input: u32, outcome: OrderOutcome) {
         let Some((request, origin)) = request_at(commit, input) else { return };
         self.counts.sent += 1;
         self.orders.push(OrderStory {
@@ -359,8 +358,7 @@ impl Observer {
         position: &PositionId,
         pair: TradePair,
         order: &Order,
-        (clamped, closes): (bool, bool),
-        after: &PositionFacts,
+        (clamped, closes, after, priced_by): (bool, bool, &PositionFacts, &PricedBy),
     ) {
         let stamp = scene.outcome.stamp;
         let rulebook = scene.view.rulebook_of(scene.account);
@@ -379,7 +377,8 @@ impl Observer {
             value_usd: order.value,
             quantity: order.quantity,
             price: order.price,
-            price_source: price_source(scene, pair, order),
+            price_source: price_source(priced_by),
+            price_origin: price_origin(priced_by),
             reached: resting::reached(scene.outcome, &self.trader, &order.id),
             bid: order.bid,
             ask: order.ask,
@@ -468,7 +467,7 @@ impl Observer {
     /// Takes in the end of the account.
     fn end(
         &mut self,
-        commit: &Commit,
+        commit: &Extract,
         outcome: &Outcome,
         before: Option<&Account>,
         account: Option<&Account>,
@@ -504,7 +503,7 @@ impl Observer {
     }
 
     /// Returns the story, given the account as it stands at the end of the log.
-    pub(super) fn finish(mut self, account: &Account, view: &View, head: Digest) -> Story {
+    pub(crate) fn finish(mut self, account: &Account, view: &View, head: Digest) -> Story {
         for open in account.book.open_positions() {
             if let Some(story) =
                 self.place_of.get(open.id()).and_then(|place| self.positions.get_mut(*place))
@@ -578,9 +577,14 @@ impl Observer {
     }
 }
 
-/// Returns the request at `input` of `commit` and where it came from.
-fn request_at(commit: &Commit, input: u32) -> Option<(&OrderRequest, &'static str)> {
-    match commit.inputs.get(usize::try_from(input).ok()?)? {
+/// Returns the request at place `input` of `commit` and where it came from.
+fn request_at(commit: &Extract, input: u32) -> Option<(&OrderRequest, &'static str)> {
+    let at = commit.inputs.binary_search_by_key(&input, |placed| placed.ordinal).ok()?;
+    request_of(&commit.inputs.get(at)?.input)
+}
+
+fn request_of(input: &Input) -> Option<(&OrderRequest, &'static str)> {
+    match input {
         Input::Order(request) => Some((request, "trader")),
         Input::RecordedOrder(request, _) => Some((request, "recorded")),
         Input::Prices(_)
@@ -602,14 +606,15 @@ fn request_at(commit: &Commit, input: u32) -> Option<(&OrderRequest, &'static st
 
 /// Returns the place of the input that was the accepted order `id`.
 fn accepted_input(
-    commit: &Commit,
+    commit: &Extract,
     outcome: &Outcome,
     trader: &TraderId,
     id: &OrderId,
 ) -> Option<u32> {
-    (0_u32..).zip(&outcome.replies).find_map(|(input, reply)| {
-        let (request, _) = request_at(commit, input)?;
-        (reply.is_ok() && request.trader == *trader && request.id == *id).then_some(input)
+    commit.inputs.iter().zip(&outcome.replies).find_map(|(placed, reply)| {
+        let (request, _) = request_of(&placed.input)?;
+        let is_it = reply.is_ok() && request.trader == *trader && request.id == *id;
+        is_it.then_some(placed.ordinal)
     })
 }
 
@@ -628,31 +633,26 @@ fn find<'a>(account: &'a Account, pair: TradePair, id: &PositionId) -> Option<&'
     book.open.as_ref().into_iter().chain(closed).find(|position| position.id() == id)
 }
 
-/// Returns whose price `order` was filled at. The event does not say; the record that was best at
-/// the commit's time is named when it has exactly that price.
-fn price_source(scene: &Scene<'_>, pair: TradePair, order: &Order) -> Option<PriceSource> {
-    let recorded =
-        request_of(scene.commit, &order.id).is_some_and(|(_, origin)| origin == "recorded");
-    if recorded || order.price == 0.0 {
-        return None;
+fn price_source(priced_by: &PricedBy) -> Option<PriceSource> {
+    match priced_by {
+        PricedBy::Record { source, at, span, lag, bid, ask } => Some(PriceSource {
+            source: source.to_string(),
+            at: (*at).into(),
+            span_ms: span.0,
+            age_ms: lag.0,
+            bid: bid.map(Into::into),
+            ask: ask.map(Into::into),
+        }),
+        PricedBy::Recorded | PricedBy::LastMark => None,
     }
-    let rules = &scene.view.rulebook_of(scene.account)?.rules;
-    let at = scene.outcome.stamp.at;
-    let quote = scene.prices.best(rules, pair, at)?;
-    let sides = [Some(quote.open), Some(quote.close), quote.bid, quote.ask];
-    let said = sides.into_iter().flatten().any(|price| price.get() == order.price);
-    said.then(|| PriceSource {
-        source: quote.source.to_string(),
-        at: quote.end().into(),
-        age_ms: at.since(quote.end()).0,
-    })
 }
 
-fn request_of<'a>(commit: &'a Commit, id: &OrderId) -> Option<(&'a OrderRequest, &'static str)> {
-    (0_u32..)
-        .zip(&commit.inputs)
-        .filter_map(|(input, _)| request_at(commit, input))
-        .find(|(request, _)| request.id == *id)
+fn price_origin(priced_by: &PricedBy) -> &'static str {
+    match priced_by {
+        PricedBy::Record { .. } => "record",
+        PricedBy::Recorded => "recorded",
+        PricedBy::LastMark => "last_mark",
+    }
 }
 
 fn cause(source: OrderSource) -> &'static str {

@@ -243,7 +243,11 @@ pub struct ReachedLevel {
     /// The bid or ask that reached it.
     pub market: f64,
     /// Whose price that was.
-    pub source: PriceSource,
+    pub source: String,
+    /// Last moment that its record covers.
+    pub source_at: Moment,
+    /// Time from that moment to the commit.
+    pub age_ms: i64,
 }
 
 /// A fill.
@@ -257,7 +261,10 @@ pub struct Fill {
     pub quantity: f64,
     /// Quote per base before slippage; 0 when there was none.
     pub price: f64,
-    /// Whose price that was; absent when it came with the order.
+    /// `record` (see `price_source`), `recorded` (it came with the order, from the past) or
+    /// `last_mark` (no record was fresh, and the position closed at its last mark).
+    pub price_origin: &'static str,
+    /// The price record that it is from.
     pub price_source: Option<PriceSource>,
     /// The level that was reached, of a limit or bracket order.
     pub reached: Option<ReachedLevel>,
@@ -290,8 +297,14 @@ pub struct PriceSource {
     pub source: String,
     /// Last moment that its record covers.
     pub at: Moment,
-    /// Time from then to the commit.
+    /// Length of the record; 0 for an event of a feed.
+    pub span_ms: i64,
+    /// Time from its last moment to the commit.
     pub age_ms: i64,
+    /// Its best bid.
+    pub bid: Option<f64>,
+    /// Its best ask.
+    pub ask: Option<f64>,
 }
 
 /// A position after an order.

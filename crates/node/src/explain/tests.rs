@@ -15,9 +15,9 @@ use super::*;
 use crate::run::{self, RunError};
 
 /// Tuesday 2026-01-06 12:00 UTC.
-const NOON: i64 = 1_767_700_800_000;
+pub(crate) const NOON: i64 = 1_767_700_800_000;
 
-fn trader() -> TraderId {
+pub(crate) fn trader() -> TraderId {
     TraderId::new("alice").expect("valid")
 }
 
@@ -34,11 +34,11 @@ fn opening() -> Batch {
 }
 
 /// Returns a batch `ms` after noon.
-fn at(ms: i64, inputs: Vec<Input>) -> Batch {
+pub(crate) fn at(ms: i64, inputs: Vec<Input>) -> Batch {
     Batch { at: UtcMs(NOON + ms), inputs }
 }
 
-fn price(pair: &str, ms: i64, number: f64) -> Input {
+pub(crate) fn price(pair: &str, ms: i64, number: f64) -> Input {
     let pair = TradePair::from_id(pair).expect("in the table");
     // Two sources, so that any price is believed at once.
     let quotes = ["feed", "feed2"].map(|name| {
@@ -65,7 +65,7 @@ fn request(id: &str, pair: &str, side: Side, leverage: f64) -> OrderRequest {
     )
 }
 
-fn order(id: &str, pair: &str, side: Side, leverage: f64) -> Input {
+pub(crate) fn order(id: &str, pair: &str, side: Side, leverage: f64) -> Input {
     Input::Order(request(id, pair, side, leverage))
 }
 
@@ -75,7 +75,7 @@ fn told(batches: Vec<Batch>) -> Story {
     explain(dir.path(), &trader(), |_| {}).expect("a story")
 }
 
-fn write(dir: &Path, batches: Vec<Batch>) {
+pub(crate) fn write(dir: &Path, batches: Vec<Batch>) {
     let batches = std::iter::once(opening()).chain(batches).map(Ok::<_, RunError>);
     run::run(dir, Default::default(), batches, |_| {}).expect("a run");
 }

@@ -1,11 +1,12 @@
 //! The end of an account, with everything that it rests on.
 
+use proctor_engine::Input;
 use proctor_engine::account::Account;
 use proctor_engine::eliminations::{Elimination, Origin, Reason, Slash, SlashState};
+use proctor_engine::input::Extract;
 use proctor_engine::ledgers::drawdown;
 use proctor_engine::prices::Prices;
 use proctor_engine::rulebook::{DrawdownLimit, Rulebook};
-use proctor_engine::{Commit, Input};
 use proctor_types::{PositionId, UtcMs};
 
 use super::arithmetic;
@@ -19,7 +20,7 @@ pub(super) struct Case<'a> {
     /// The engine's record.
     pub(super) record: &'a Elimination,
     /// The commit that decided.
-    pub(super) commit: &'a Commit,
+    pub(super) commit: &'a Extract,
     /// The rules: the account's, or those in force where there is no account.
     pub(super) rules: &'a Rulebook,
     /// The account before the commit.
@@ -176,10 +177,10 @@ fn rule_text(reason: Reason, rules: &Rulebook) -> String {
 }
 
 /// Returns what the commit holds, counted.
-fn inputs(commit: &Commit) -> String {
+fn inputs(commit: &Extract) -> String {
     let (mut orders, mut batches, mut records, mut ticks, mut other) = (0, 0, 0, 0, 0);
-    for input in &commit.inputs {
-        match input {
+    for placed in &commit.inputs {
+        match &placed.input {
             Input::Order(_) | Input::RecordedOrder(..) => orders += 1,
             Input::Prices(quotes) => {
                 batches += 1;

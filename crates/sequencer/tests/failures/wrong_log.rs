@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proctor_commit_log::storage::Storage;
 use proctor_commit_log::storage::memory::MemoryStorage;
 use proctor_commit_log::{Log, LogConfig};
-use proctor_engine::OutOfOrder;
+use proctor_engine::{Engine, OutOfOrder};
 use proctor_sequencer::{OpenError, ReplayError, Writer};
 use proctor_types::{Digest, UtcMs};
 use proctor_wire::log_entry::LogEntry;
@@ -19,16 +19,19 @@ fn opened_with(change: impl FnOnce(&mut Vec<u8>)) -> OpenError {
     let commits = fold(&good).expect("a good log");
     let bad: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let (mut log, _) = Log::open(Arc::clone(&bad), LogConfig::default()).expect("empty");
-    let mut digest_before = Digest::default();
+    let mut folded = Engine::new();
     let mut change = Some(change);
     for (commit, digest) in commits {
-        let entry = LogEntry { at: commit.at, digest_before, inputs: commit.inputs };
+        let (digest_before, effects_before) = (folded.digest(), folded.effects().clone());
+        folded.apply(&commit).expect("in order");
+        assert_eq!(folded.digest(), digest);
+        let entry =
+            LogEntry { at: commit.at, digest_before, effects_before, inputs: commit.inputs };
         let mut bytes = entry.encode();
         if commit.index == 3 {
             change.take().expect("there is one commit 3")(&mut bytes);
         }
         log.append(&bytes).expect("appended");
-        digest_before = digest;
     }
     log.sync().expect("synced");
     drop(log);
@@ -53,6 +56,12 @@ fn a_wrong_digest_is_a_divergence_at_the_commit_that_it_is_of() {
     };
     assert_eq!(stated, Digest::of(b"something else"));
     assert_ne!(stated, computed);
+}
+
+#[test]
+fn wrong_effects_are_refused_at_the_commit_that_they_are_of() {
+    let refused = changed(|entry| entry.effects_before.verdicts.push(Digest::of(b"a verdict")));
+    assert!(matches!(refused, OpenError::Replay(ReplayError::Effects(2))), "{refused:?}");
 }
 
 #[test]

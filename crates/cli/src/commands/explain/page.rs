@@ -1,10 +1,12 @@
 //! The whole page: account, verdict or standing, scoring, ledger, positions, orders.
 
+use std::collections::BTreeMap;
+
 use proctor_node::explain::{Fill, Ledger, OrderOutcome, OrderStory, SamplePoint, Story, Waiting};
 use proctor_node::report::{Align, Table, count, usd};
 
 use super::{scoring, verdict};
-use crate::commands::text::{clock, cut, date, entry, table, title, wrapped};
+use crate::commands::text::{age, clock, cut, date, entry, plural, table, title, wrapped};
 
 /// How many new lows are shown: the way down matters, its every step does not.
 const LOWS_SHOWN: usize = 6;
@@ -346,6 +348,31 @@ fn orders(page: &mut String, story: &Story, last: Option<usize>) {
         "* the size was cut to the limits; node: the rules closed the position. The price is before \
          slippage; --json has every order's id, the size asked for, bid, ask, source and age of the price.",
     );
+    wrapped(page, "  ", &format!("Priced by {}.", priced_by(story)));
+}
+
+/// Returns whose prices all fills had, and how old they were at most.
+fn priced_by(story: &Story) -> String {
+    let mut sources: BTreeMap<&str, (usize, i64)> = BTreeMap::new();
+    for order in &story.orders {
+        let OrderOutcome::Filled(fill) = &order.outcome else { continue };
+        let (name, age) = match &fill.price_source {
+            Some(source) => (source.source.as_str(), source.age_ms),
+            None if fill.price_origin == "recorded" => ("the fill that came with the order", 0),
+            None => ("the last mark, for want of a fresh price", 0),
+        };
+        let (count, oldest) = sources.entry(name).or_insert((0, age));
+        (*count, *oldest) = (*count + 1, age.max(*oldest));
+    }
+    let told = sources.iter().map(|(name, (count, oldest))| {
+        let fills = plural(*count, "fill", "fills");
+        let is_source = !name.contains(' ');
+        let at_most =
+            if is_source { format!(", {} old at most", age(*oldest)) } else { String::new() };
+        format!("{name}: {fills}{at_most}")
+    });
+    let told: Vec<String> = told.collect();
+    if told.is_empty() { "nobody, since nothing was filled".into() } else { told.join("; ") }
 }
 
 fn order_line(page: &mut String, order: &OrderStory) {
@@ -408,7 +435,7 @@ fn filled_line(page: &mut String, start: &str, order: &OrderStory, fill: &Fill) 
             "level {} reached by {} of {}",
             significant(reached.level, 8),
             significant(reached.market, 8),
-            reached.source.source
+            reached.source
         );
         wrapped(page, &" ".repeat(start.len()), &text);
     }

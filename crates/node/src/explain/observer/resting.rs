@@ -1,17 +1,18 @@
 //! What the log says of one trader's limit and bracket orders.
 
+use proctor_engine::input::Extract;
 use proctor_engine::limit_orders::{Cancellation, RestingOrder, Terms};
-use proctor_engine::{Commit, Event, Outcome};
+use proctor_engine::{Event, Outcome};
 use proctor_types::{OrderId, Price, Side, Stamp, TraderId};
 
-use super::super::story::{OrderOutcome, PriceSource, ReachedLevel, Waiting};
+use super::super::story::{OrderOutcome, ReachedLevel, Waiting};
 use super::{Entry, Observer, accepted_input};
 
 impl Observer {
     /// Takes in an order that waits from now on: one that the trader sent, or a fill's bracket.
     pub(super) fn rests(
         &mut self,
-        commit: &Commit,
+        commit: &Extract,
         outcome: &Outcome,
         order: &RestingOrder,
         parent: Option<&OrderId>,
@@ -51,11 +52,9 @@ pub(super) fn reached(outcome: &Outcome, trader: &TraderId, id: &OrderId) -> Opt
         (whose == trader && order == id).then(|| ReachedLevel {
             level: level.get(),
             market: market.get(),
-            source: PriceSource {
-                source: source.to_string(),
-                at: (*source_at).into(),
-                age_ms: at.since(*source_at).0,
-            },
+            source: source.to_string(),
+            source_at: (*source_at).into(),
+            age_ms: at.since(*source_at).0,
         })
     })
 }
