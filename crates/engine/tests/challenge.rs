@@ -89,9 +89,13 @@ impl World {
 
     fn price(&self, now: i64, number: f64) -> Input {
         let pair = TradePair::from_id("BTCUSD").expect("in the table");
-        let source = SourceName::new("test").expect("valid");
-        let price = Price::new(number).expect("finite");
-        Input::Prices(vec![Quote::event(pair, source, UtcMs(T0 + now), price)])
+        // Two sources agree, so that any price is believed at once.
+        let quote = |source: &str| {
+            let source = SourceName::new(source).expect("valid");
+            let price = Price::new(number).expect("finite");
+            Quote::event(pair, source, UtcMs(T0 + now), price)
+        };
+        Input::Prices(vec![quote("test"), quote("test2")])
     }
 }
 

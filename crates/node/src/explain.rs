@@ -27,7 +27,7 @@ mod arithmetic;
 mod observer;
 mod samples;
 mod scoring;
-mod stages;
+pub(crate) mod stages;
 mod standing;
 mod story;
 #[cfg(test)]

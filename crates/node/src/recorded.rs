@@ -10,7 +10,8 @@ use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 
 use proctor_engine::Input;
-use proctor_engine::input::{RecordedFill, Roster};
+use proctor_engine::challenge_period::{Stage, Standing};
+use proctor_engine::input::{RecordedFill, Roster, StagesCommand};
 use proctor_engine::rulebook::{Rulebook, RulebookError};
 use proctor_sequencer::{Batch, WriterConfig};
 use proctor_types::time::{DAY_MS, HOUR_MS};
@@ -324,6 +325,10 @@ fn opening(recording: &Recording, orders: &[RecordedOrder], first: UtcMs) -> Bat
     ];
     for trader in traders {
         inputs.push(Input::AccountSize(trader.clone(), recording.account_size));
+        // Nor in which stage a trader was: one that has no time limit ends nobody whom the
+        // recording does not end.
+        let funded = Standing::new(Stage::Funded, at);
+        inputs.push(Input::Stages(StagesCommand::Set(vec![(trader.clone(), funded)])));
         // Recordings do not say which asset class a trader chose; the first order tells.
         let class = orders
             .iter()

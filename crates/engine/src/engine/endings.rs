@@ -312,15 +312,16 @@ impl Engine {
     /// Takes the record of `trader` back; an account begins a new epoch (users 6.2).
     fn lift(&mut self, step: &mut Step, trader: &TraderId, by: LiftedBy, kept_max: u32) {
         let stamp = step.stamp;
-        let (decided, epoch) = if let Ok(place) = self.account_place(trader) {
+        let account_place = self.account_place(trader).ok();
+        let mut restored = None;
+        let (decided, epoch) = if let Some(place) = account_place {
             let account = Arc::make_mut(&mut self.state.accounts[place]);
             let Some(record) = account.elimination.take() else { return };
-            let (decided, restored) = (record.stamp, record.standing.filter(|_| by.restores()));
+            let decided = record.stamp;
+            restored = record.standing.filter(|_| by.restores());
             eliminations::lift(&mut account.past, record, by.clone(), stamp, kept_max);
             account.begin_epoch();
-            let epoch = Some(account.epoch);
-            self.reenter(step, place, restored);
-            (decided, epoch)
+            (decided, Some(account.epoch))
         } else {
             let barred = Arc::make_mut(&mut self.state.barred);
             let Some(bar) = barred.get_mut(trader) else { return };
@@ -337,6 +338,9 @@ impl Engine {
             (decided, None)
         };
         step.events.push(Event::Reinstated { trader: trader.clone(), decided, by, epoch });
+        if let Some(place) = account_place {
+            self.reenter(step, place, restored);
+        }
     }
 }
 

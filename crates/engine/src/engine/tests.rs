@@ -187,7 +187,10 @@ fn order(who: &str, id: &str, pair: &str, side: &str, leverage: &str) -> OrderRe
 
 /// Runs a table whose lines end in `-> outcome`; lines without one must be accepted.
 fn check(table: &str) -> World {
-    let mut world = World::new();
+    played(World::new(), table)
+}
+
+fn played(mut world: World, table: &str) -> World {
     for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let line = line.split("//").next().unwrap_or(line);
         let (input, expected) = line.split_once("->").unwrap_or((line, "accepted"));

@@ -5,6 +5,7 @@
 mod property;
 mod world;
 
+use proctor_engine::challenge_period::{Stage, Standing};
 use proctor_engine::eliminations::{DrawdownNote, Origin, Reason, SlashState};
 use proctor_engine::{Event, Rejection};
 use proctor_types::{Stamp, UtcMs};
@@ -94,7 +95,7 @@ fn e_56_a_record_is_purged_two_days_on_when_its_trader_is_not_registered() {
     let account = world.engine.account(&trader("alice")).expect("kept");
     assert!(account.book.pairs().is_empty() && account.ledgers.is_none());
     let record = account.elimination.as_ref().expect("P-16: the record still answers");
-    assert_eq!((record.reason, record.stamp.at), (Reason::MaxTotalDrawdown, decided));
+    assert_eq!((record.reason, record.stamp.at), (Reason::FailedChallengePeriodDrawdown, decided));
     assert!(record.fall.is_some() && record.prices.is_empty() && record.purged.is_some());
     assert_eq!(record.slash.map(|slash| slash.state), Some(SlashState::Intended));
     let bob = world.record("bob").expect("ended");
@@ -149,7 +150,12 @@ fn a_reinstatement_begins_a_new_epoch_and_undoes_exactly_one_decision() {
     assert!(matches!(world.bad(reinstate("alice", other)), Rejection::NoSuchElimination(_)));
     assert!(matches!(world.bad(reinstate("carol", decided)), Rejection::NoSuchElimination(_)));
     let events = world.good(1_000, reinstate("alice", decided));
-    assert!(matches!(events[..], [Event::Reinstated { epoch: Some(1), .. }]), "{events:?}");
+    let [Event::Reinstated { epoch: Some(1), .. }, Event::StageChanged { to: Some(to), .. }] =
+        events.as_slice()
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(*to, Standing::new(Stage::Challenge, UtcMs(world.at)), "a challenge from now on");
     let account = world.engine.account(&trader("alice")).unwrap().clone();
     assert_eq!((account.epoch, account.elimination.is_none(), account.past.len()), (1, true, 1));
     assert!(account.book.pairs().is_empty() && account.ledgers.is_none());

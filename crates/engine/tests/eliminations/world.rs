@@ -71,11 +71,15 @@ impl World {
         outcome.replies.into_iter().next().unwrap().unwrap_err()
     }
 
-    /// The state without the stamp and the digest.
+    /// The state without the stamp, the digest, the input chain and the effects of the last commit.
     pub(crate) fn state(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.engine.save(&mut bytes).expect("finite");
-        bytes.split_off(48)
+        let changes_end = 16 + 3 * 32;
+        let mut verdicts = [0; 4];
+        verdicts.copy_from_slice(&bytes[changes_end..changes_end + 4]);
+        let verdicts = usize::try_from(u32::from_le_bytes(verdicts)).unwrap();
+        bytes.split_off(changes_end + 4 + 32 * verdicts)
     }
 
     pub(crate) fn roster(&mut self, names: &[&str]) -> Input {
@@ -91,8 +95,12 @@ impl World {
     pub(crate) fn price_in(&self, after: i64, number: f64) -> Input {
         let pair = TradePair::from_id("BTCUSD").unwrap();
         let at = UtcMs(self.at + after);
-        let source = SourceName::new("test").unwrap();
-        Input::Prices(vec![Quote::event(pair, source, at, Price::new(number).unwrap())])
+        // Two sources agree, so that any price is believed at once.
+        let quote = |source: &str| {
+            let source = SourceName::new(source).unwrap();
+            Quote::event(pair, source, at, Price::new(number).unwrap())
+        };
+        Input::Prices(vec![quote("test"), quote("test2")])
     }
 
     pub(crate) fn order(&mut self, who: &str) -> Input {

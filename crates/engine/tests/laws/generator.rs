@@ -393,6 +393,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..TRADERS, class).prop_map(|(trader, class)| Act::Class(trader, class)),
         1 => rules.prop_map(Act::Rulebook),
         3 => stages(),
+        3 => records().prop_map(Act::Eliminations),
         5 => (0..4_u32, fill()).prop_map(|(back, fill)| Act::Correct(back, fill)),
     ]
 }
@@ -413,7 +414,6 @@ fn stages() -> impl Strategy<Value = Act> {
         1 => prop::collection::vec((who(), reason, percent), 1..3).prop_map(Act::Publish),
         1 => who().prop_map(Act::Pop),
         1 => (0..8_u64).prop_map(Act::Clear),
-        2 => records().prop_map(Act::Eliminations),
     ]
 }
 

@@ -293,7 +293,7 @@ impl Ends {
         outcome: &Outcome,
         engine: &Engine,
     ) -> Result<(), String> {
-        let before = self.ended.clone();
+        let mut before = self.ended.clone();
         let mut flats: BTreeMap<&TraderId, Vec<_>> = BTreeMap::new();
         for event in &outcome.events {
             match event {
@@ -351,6 +351,7 @@ impl Ends {
                     if !self.ended.remove(trader) {
                         return Err(format!("{trader} was reinstated, but had not ended"));
                     }
+                    before.remove(trader);
                     let epochs = engine.account(trader).map(|account| account.epoch);
                     if epoch.is_some_and(|epoch| Some(epoch) > epochs) {
                         return Err(format!("{trader}: the epoch did not begin"));
@@ -505,7 +506,7 @@ const COVERAGE: [(&str, u32); 117] = [
     ("filled", 500),
     ("closed", 100),
     ("clamped", 20),
-    ("full position closed", 10),
+    ("full position closed", 2),
     ("flat without a price", 1),
     ("flat at a price", 10),
     ("MAX_TOTAL_DRAWDOWN", 5),

@@ -153,7 +153,7 @@ fn change(path: &mut LogPath, mut change: impl FnMut(&mut Input) -> bool) {
 fn evidence_of_every_kind_of_account_is_confirmed_alone_and_against_its_log() {
     for (batches, ended, words) in [
         (active(), false, "alice is active"),
-        (eliminated(), true, "alice ended at commit 7 (2026-01-06T12:01:00.000Z) by rule E-50"),
+        (eliminated(), true, "alice ended at commit 7 (2026-01-06T12:01:00.000Z) by rule C-37"),
         (liquidated(), true, "alice ended at commit 3 (2026-01-06T12:00:10.000Z) by rule E-45"),
     ] {
         let case = Case::of(batches);
@@ -218,7 +218,7 @@ fn a_reworded_fact_is_named_with_both_values() {
         (
             "\"price\":60000.0",
             "\"price\":60001.0",
-            "order one, commit 3: price 60001.0 in the file, 60000.0 recomputed",
+            "decision: price_window.0.price 60001.0 in the file, 60000.0 recomputed",
         ),
         (
             "\"status\": \"eliminated\"",
@@ -241,17 +241,20 @@ fn a_reworded_fact_is_named_with_both_values() {
 fn a_changed_price_gives_a_verdict_that_the_log_does_not_hold() {
     let case = Case::of(eliminated());
     let mut path = case.path();
-    change(&mut path, |input| {
-        if let Input::Prices(quotes) = input
-            && quotes[0].close.get() == 40_000.0
-        {
-            let lower = Price::new(39_000.0).expect("finite");
-            (quotes[0].open, quotes[0].high) = (lower, lower);
-            (quotes[0].low, quotes[0].close) = (lower, lower);
-            return true;
-        }
-        false
-    });
+    // Of both sources: a price that one of them contradicts would not be believed.
+    for _ in 0..2 {
+        change(&mut path, |input| {
+            if let Input::Prices(quotes) = input
+                && quotes[0].close.get() == 40_000.0
+            {
+                let lower = Price::new(39_000.0).expect("finite");
+                (quotes[0].open, quotes[0].high) = (lower, lower);
+                (quotes[0].low, quotes[0].close) = (lower, lower);
+                return true;
+            }
+            false
+        });
+    }
     let refusal = refused(&forged(&path));
     assert!(refusal.contains("not among those that the log's state digest covers"), "{refusal}");
     // Nor is a path through the log whose verdict is taken out.

@@ -83,7 +83,8 @@ fn cause_name(cause: Cause) -> &'static str {
     }
 }
 
-fn in_words(cause: Cause, from: Option<Standing>, to: Option<Standing>) -> String {
+/// Returns a move in words.
+pub(crate) fn in_words(cause: Cause, from: Option<Standing>, to: Option<Standing>) -> String {
     let stage = |standing: Option<Standing>| standing.map_or("no stage", |s| s.stage.name());
     let since = to.map_or_else(String::new, |to| format!(", counting from {}", to.since));
     match cause {

@@ -294,7 +294,7 @@ fn a_verdict_that_was_taken_back_is_told_with_who_did_it_and_the_epoch_that_bega
     assert_eq!((undone.why.as_deref(), undone.epoch), (Some("bad tick"), Some(1)));
     assert_eq!(
         (undone.verdict.reason, undone.verdict.orders_refused_since),
-        ("MAX_TOTAL_DRAWDOWN", 1)
+        ("FAILED_CHALLENGE_PERIOD_DRAWDOWN", 1)
     );
     let slash = undone.verdict.slash.as_ref().expect("stated");
     assert_eq!((slash.proportion, slash.state), (1.0, "settled"));

@@ -37,8 +37,12 @@ fn request(name: &str, id: &str, side: Side, leverage: f64) -> OrderRequest {
 
 fn feed(at: i64, number: f64) -> Input {
     let pair = TradePair::from_id("BTCUSD").expect("in the table");
-    let source = SourceName::new("feed").expect("valid");
-    Input::Prices(vec![Quote::event(pair, source, UtcMs(at), price(number))])
+    // Two sources agree, so that any price is believed at once.
+    let quote = |source: &str| {
+        let source = SourceName::new(source).expect("valid");
+        Quote::event(pair, source, UtcMs(at), price(number))
+    };
+    Input::Prices(vec![quote("feed"), quote("feed2")])
 }
 
 /// Writes the log: alice is long half her account; a price of 40 000 in commit 4 ends it, and her
@@ -88,7 +92,7 @@ fn ask(
         rulebook: rulebook.map(Into::into),
         alterations: alterations.expect("valid"),
         trader: trader.map(self::trader),
-        details_max: 2,
+        details_max: 3,
     };
     whatif(dir.path(), &question, |_| {}).map_err(|error| error.to_string())
 }
@@ -155,7 +159,10 @@ fn a_corrected_price_removes_the_verdict_that_rested_on_it() {
     assert_eq!(verdicts(&report), [("alice", "gone", Some(4), None)]);
     assert_eq!(report.eliminated, [1, 0]);
     let change = &report.changes[0];
-    assert_eq!((change.recorded.as_str(), change.altered.as_str()), ("feed 40000", "59500"));
+    assert_eq!(
+        (change.recorded.as_str(), change.altered.as_str()),
+        ("feed 40000, feed2 40000", "59500")
+    );
     let detail = report.detail.expect("alice was asked for");
     let [Some(before), Some(after)] = [detail.account.recorded, detail.account.altered] else {
         panic!("alice has an account on both sides")
@@ -193,8 +200,10 @@ fn a_corrected_fill_changes_what_the_position_is_worth() {
     let both = ask(None, &both, Some("bob")).expect("an answer");
     let shown = both.detail.expect("bob was asked for").shown;
     assert_eq!((shown[0].place.commit, &shown[0].altered), (2, &None));
-    let altered = shown[1].altered.as_deref().unwrap_or_default();
-    assert!(shown[1].place.commit == 3 && altered.contains("at 50000"), "{altered}");
+    let filled = shown.iter().find(|shown| shown.kind == "Filled" && shown.altered.is_some());
+    let filled = filled.unwrap_or_else(|| panic!("the order was filled later: {shown:#?}"));
+    let altered = filled.altered.as_deref().unwrap_or_default();
+    assert!(filled.place.commit == 3 && altered.contains("at 50000"), "{altered}");
 }
 
 #[test]
@@ -202,7 +211,7 @@ fn details_are_bounded_and_counted() {
     let report = ask(Some(VANTA_PARITY), &["BTCUSD@3=61000", "BTCUSD@4=59500"], Some("alice"));
     let detail = report.expect("an answer").detail.expect("alice was asked for");
     assert!(detail.differences > 2, "{detail:?}");
-    assert_eq!(detail.shown.len(), 2);
+    assert_eq!(detail.shown.len(), 3);
 }
 
 #[test]

@@ -4,6 +4,8 @@ use proctor_engine::Event;
 use proctor_engine::eliminations::Elimination;
 use proctor_engine::ledgers::{Cell, drawdown};
 
+use crate::explain::stages;
+
 /// The longest text of an event that has no words of its own.
 const PLAIN_MAX: usize = 200;
 
@@ -32,6 +34,9 @@ pub(super) fn words(event: &Event) -> String {
     }
     if let Event::NothingToClose { order, pair, .. } = event {
         return format!("order {order} accepted: no open position in {pair} to close");
+    }
+    if let Event::StageChanged { cause, from, to, .. } = event {
+        return stages::in_words(*cause, *from, *to);
     }
     if let Event::CellClosed { pair, cell, .. } = event {
         let whose = pair.map_or_else(|| "the portfolio".into(), |pair| pair.to_string());

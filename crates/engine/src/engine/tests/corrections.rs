@@ -164,7 +164,13 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 /// Runs `acts`, one every ten seconds; the first is an order, filled at `first`.
 fn history(first: &str, acts: &[Act]) -> World {
-    let mut world = check_with_alice("0 price BTCUSD 100\n0 price ETHUSD 10");
+    // Slippage goes by steps of the size in dollars: an order of the same quantity at another price
+    // may stand on another step, and a correction keeps what was charged.
+    let free = "size_free_max = { value = 1_000.0";
+    assert!(VANTA.contains(free));
+    let rules = VANTA.replace(free, "size_free_max = { value = 1_000_000.0");
+    let table = format!("{ALICE}0 price BTCUSD 100\n0 price ETHUSD 10");
+    let mut world = played(World::with(&rules), &table);
     let fill = RecordedFill {
         price: Price::new(first.parse().expect("a price")).expect("finite"),
         bid: None,
