@@ -232,10 +232,9 @@ impl<'a> Frame<'a> {
             }
             INIT => Self::Init(Init::decode::<C>(&mut rest).ok_or(wrong)?),
             RESP => Self::Resp(Resp::decode::<C>(&mut rest).ok_or(wrong)?),
-            FIN => Self::Fin {
-                epoch: rest.u64().ok_or(wrong)?,
-                confirm: rest.array().ok_or(wrong)?,
-            },
+            FIN => {
+                Self::Fin { epoch: rest.u64().ok_or(wrong)?, confirm: rest.array().ok_or(wrong)? }
+            }
             WINDOW => match u32::from_le_bytes(rest.array().ok_or(wrong)?) {
                 0 => return Err(FrameError::NoWindow),
                 bytes => Self::Window(bytes),

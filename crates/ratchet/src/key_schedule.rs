@@ -220,8 +220,7 @@ pub(crate) fn next<C: Crypto>(
     shared: &Shared,
     transcript: [u8; 32],
 ) -> EpochKeys {
-    let mut material =
-        parts(b"", &[shared.kem.expose(), shared.dh.expose(), binding.psk.expose()]);
+    let mut material = parts(b"", &[shared.kem.expose(), shared.dh.expose(), binding.psk.expose()]);
     let extracted = C::mac(chain.salt.expose(), &[&material]);
     material.zeroize();
     EpochKeys::derive::<C>(chain.epoch + 1, &extracted, transcript)
@@ -256,7 +255,8 @@ fn expand<C: Crypto>(secret: &Secret, label: &str, context: &[u8]) -> Secret {
 /// Concatenates with the length before each part, so that no two lists look the same.
 fn parts(tag: &[u8], list: &[&[u8]]) -> Vec<u8> {
     // The exact size from the start: a vector that grows would leave secrets behind.
-    let mut out = Vec::with_capacity(tag.len() + list.iter().map(|part| part.len() + 4).sum::<usize>());
+    let mut out =
+        Vec::with_capacity(tag.len() + list.iter().map(|part| part.len() + 4).sum::<usize>());
     out.extend_from_slice(tag);
     for part in list {
         let length = u32::try_from(part.len()).expect("nothing that is hashed has 4 GiB");

@@ -45,7 +45,11 @@ pub(crate) enum State<C: Crypto> {
         wait: Wait,
     },
     /// This end has answered; the answer may still be unsent, see [`Rekey::switch`].
-    AwaitFin { recv_next: Half<C>, confirm: [u8; 32], wait: Option<Wait> },
+    AwaitFin {
+        recv_next: Half<C>,
+        confirm: [u8; 32],
+        wait: Option<Wait>,
+    },
 }
 
 /// The next sending key, and the frame that is the last one under the present key.
@@ -138,9 +142,8 @@ impl<C: Crypto> Rekey<C> {
         let proposal = Init { epoch, suite: C::SUITE, psk_id, share: &share, signature: &[] };
         let mut init = Vec::new();
         proposal.encode_unsigned(&mut init);
-        let signature = self.sign(crypto, |rekey| {
-            key_schedule::signed_init(&rekey.binding, &rekey.chain, &init)
-        })?;
+        let signature = self
+            .sign(crypto, |rekey| key_schedule::signed_init(&rekey.binding, &rekey.chain, &init))?;
         init.extend_from_slice(&signature);
         self.send.seal(out, |out| out.extend_from_slice(&init));
         let wait = Wait { since: now, slow: None };
@@ -221,9 +224,8 @@ impl<C: Crypto> Rekey<C> {
         let (shared, answer) = crypto.answer(init.share).map_err(Reason::BadShare)?;
         let transcript = self.transcript(frame, epoch, &answer);
         let keys = key_schedule::next::<C>(&self.binding, &self.chain, &shared, transcript);
-        let signature = self.sign(crypto, |rekey| {
-            key_schedule::signed_resp(&rekey.binding, epoch, &transcript)
-        })?;
+        let signature = self
+            .sign(crypto, |rekey| key_schedule::signed_resp(&rekey.binding, epoch, &transcript))?;
         let (expected, confirm) = (keys.confirm_init, keys.confirm_resp);
         let mut resp = Vec::new();
         Frame::Resp(Resp { epoch, answer: &answer, confirm, signature: &signature })

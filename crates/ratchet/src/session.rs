@@ -16,7 +16,9 @@ use crate::credit::{Receiving, Sending, cost};
 use crate::crypto::Crypto;
 use crate::frame::{DATA_OVERHEAD_BYTES, Frame, HEADER_BYTES, Header};
 use crate::key_schedule::{self, Agreed, InitialKeys, Mode};
-use crate::limit::{Bucket, CONTROL_RESERVE, HANDSHAKE_RESERVE, Limits, Moment, RECORDS_PER_EPOCH_MAX};
+use crate::limit::{
+    Bucket, CONTROL_RESERVE, HANDSHAKE_RESERVE, Limits, Moment, RECORDS_PER_EPOCH_MAX,
+};
 use crate::reason::{Reason, Violation};
 use crate::rekey::{Rekey, Side};
 
@@ -596,8 +598,7 @@ impl<C: Crypto> Session<C> {
             return Err(Violation::KeyOverused.into());
         }
         let (epoch, seq) = (rekey.recv.epoch, rekey.recv.seq);
-        let opened =
-            rekey.recv.open(header, sealed).ok_or(Reason::OpenFailed { epoch, seq })?;
+        let opened = rekey.recv.open(header, sealed).ok_or(Reason::OpenFailed { epoch, seq })?;
         self.heard = self.now;
         self.unanswered = 0;
         let frame = Frame::decode::<C>(opened)?;
@@ -775,9 +776,9 @@ impl<C: Crypto> Session<C> {
     /// by age do not cross; nothing depends on it.
     fn due_by_age(&self, rekey: &Rekey<C>) -> Moment {
         let epoch = rekey.confirmed();
-        let was_used = self.carried_out.epoch >= Some(epoch) || self.carried_in.epoch >= Some(epoch);
-        let age =
-            if was_used { self.limits.age_active_ms } else { self.limits.age_idle_ms };
+        let was_used =
+            self.carried_out.epoch >= Some(epoch) || self.carried_in.epoch >= Some(epoch);
+        let age = if was_used { self.limits.age_active_ms } else { self.limits.age_idle_ms };
         let patience = if self.side == Side::High { age / 8 } else { 0 };
         self.epoch_since.after(age).after(patience)
     }
@@ -849,6 +850,21 @@ impl<C: Crypto> Session<C> {
 
     pub(crate) fn is_window_due(&self) -> bool {
         self.window.is_window_due()
+    }
+
+    /// Returns whether the next message needs a round that nobody has begun.
+    pub(crate) fn needs_fresh_round(&self) -> bool {
+        let begun = |rekey: &Rekey<C>| rekey.target() > rekey.send.epoch;
+        self.waits_for_fresh_epoch() && !self.rekey.as_ref().is_some_and(begun)
+    }
+
+    /// What was told is no part of the protocol's state.
+    pub(crate) fn forget_told(&mut self) {
+        self.told = Told::default();
+    }
+
+    pub(crate) fn has_last_words(&self) -> bool {
+        !self.last_words.is_empty()
     }
 
     pub(crate) fn mode(&self) -> Mode {

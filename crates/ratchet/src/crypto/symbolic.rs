@@ -28,18 +28,11 @@ pub(crate) fn with_unique_nonces<T>(test: impl FnOnce() -> T) -> T {
 pub(crate) struct Symbolic {
     pub(crate) me: u8,
     pub(crate) peer: u8,
-    /// How many secrets were drawn: the only randomness.
-    drawn: u64,
 }
 
 impl Symbolic {
     pub(crate) fn new(me: u8, peer: u8) -> Self {
-        Self { me, peer, drawn: 0 }
-    }
-
-    fn draw(&mut self) -> u64 {
-        self.drawn += 1;
-        name(b"secret", &[&[self.me], &self.drawn.to_le_bytes()])
+        Self { me, peer }
     }
 }
 
@@ -102,12 +95,14 @@ impl Crypto for Symbolic {
     }
 
     fn generate(&mut self) -> Result<(u64, Vec<u8>), CryptoError> {
-        let ephemeral = self.draw();
+        // Always the same: keys differ by their transcript, and a state that was reached with
+        // more proposals on the way is not another state.
+        let ephemeral = name(b"ephemeral", &[&[self.me]]);
         Ok((ephemeral, public(ephemeral).to_vec()))
     }
 
     fn answer(&mut self, share: &[u8]) -> Result<(Shared, Vec<u8>), CryptoError> {
-        let answer = public(self.draw());
+        let answer = public(name(b"answer", &[&[self.me], share]));
         Ok((shared(share, &answer), answer.to_vec()))
     }
 

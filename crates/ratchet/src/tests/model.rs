@@ -93,7 +93,8 @@ pub(crate) struct Net {
     requests: [u8; 2],
     faults: u8,
     cut: bool,
-    tickets: [Vec<Ticket>; 2],
+    /// The latest tickets: one that is answered answers those before it.
+    tickets: [Option<Ticket>; 2],
     /// Messages sealed by each side, and messages of it that the other side has read.
     sealed: [u8; 2],
     read: [u8; 2],
@@ -129,7 +130,7 @@ impl Net {
             requests: world.requests,
             faults: world.faults,
             cut: false,
-            tickets: [Vec::new(), Vec::new()],
+            tickets: [None; 2],
             sealed: [0; 2],
             read: [0; 2],
             broken: None,
@@ -171,7 +172,7 @@ impl Net {
         }
         let ticket = end.request_rekey(world.freshness).ok()?;
         self.requests[side] -= 1;
-        self.tickets[side].push(ticket);
+        self.tickets[side] = self.tickets[side].max(Some(ticket));
         Some(())
     }
 
@@ -215,6 +216,7 @@ impl Net {
             self.broken = Some("I2: data arrives once and in order");
         }
         self.read[1 - side] += 1;
+        self.ends[side].forget_told();
         self.ends[side].consume(data.cost());
         Some(())
     }
@@ -269,6 +271,11 @@ impl Model for World {
 
     fn actions(&self, net: &Net, acts: &mut Vec<Act>) {
         for side in 0..2 {
+            if net.cut {
+                // What is written now goes nowhere; what has arrived can still be read.
+                acts.push(Act::Read(side));
+                continue;
+            }
             let is_open = net.ends[side].status().life == Life::Open;
             if net.requests[side] > 0 && is_open {
                 acts.push(Act::Request(side));

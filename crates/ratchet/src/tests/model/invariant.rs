@@ -16,7 +16,9 @@ const PING: u8 = 6;
 pub(crate) fn properties() -> Vec<Property<World>> {
     vec![
         Property::always("I1: no fatal error between honest ends", i1),
-        Property::always("I2, I12, I13, L4: no step breaks a law", |_, net: &Net| net.broken.is_none()),
+        Property::always("I2, I12, I13, L4: no step breaks a law", |_, net: &Net| {
+            net.broken.is_none()
+        }),
         Property::always("I3, I15: at rest both ends are idle and agree", i3),
         Property::always("I4: the skew is at most one epoch", i4),
         Property::always("I5: at most two handshake frames per direction", i5),
@@ -165,8 +167,7 @@ fn i11(_: &World, net: &Net) -> bool {
         end.rekey.as_ref().is_some_and(|rekey| {
             !rekey.is_idle()
                 || rekey.switch.is_some()
-                || (rekey.send.epoch == rekey.recv.epoch
-                    && rekey.send.epoch == rekey.chain.epoch)
+                || (rekey.send.epoch == rekey.recv.epoch && rekey.send.epoch == rekey.chain.epoch)
         })
     })
 }
@@ -188,7 +189,9 @@ fn i14(_: &World, net: &Net) -> bool {
                     Some(staged) => (staged, recv, send + 1) == (newest, newest, newest),
                     None => is_closing || (send, recv) == (newest, newest),
                 },
-                State::AwaitResp { .. } => is_closing || (send, recv, staged) == (newest, newest, None),
+                State::AwaitResp { .. } => {
+                    is_closing || (send, recv, staged) == (newest, newest, None)
+                }
                 State::AwaitFin { recv_next, .. } => {
                     let sends = staged.map_or(send, |staged| staged.min(send + 1));
                     recv_next.epoch == newest && recv + 1 == newest && sends == newest
@@ -219,7 +222,9 @@ fn weight(kind: u8) -> u64 {
 
 /// What an end still has to seal, to read, and to ask for.
 fn pending(end: &Session<Symbolic>) -> u64 {
-    let Some(rekey) = &end.rekey else { return 4 * unread(end) };
+    let Some(rekey) = &end.rekey else {
+        return 4 * unread(end) + 2 * u64::from(end.has_last_words());
+    };
     let status = end.status();
     let mut sum = 4 * unread(end);
     sum += rekey.switch.as_ref().map_or(0, |switch| weight(switch.frame[0]) + 1);
@@ -229,9 +234,13 @@ fn pending(end: &Session<Symbolic>) -> u64 {
         Life::CloseSent | Life::Closed | Life::Dead(_) => 0,
     };
     if status.life == Life::Open {
-        // A message of one byte, and in the strict mode the round that it may need.
-        let message = if end.mode() == Mode::FreshEpoch { 12 } else { 6 };
-        sum += message * status.queued_bytes as u64;
+        // Messages of one byte, and in the strict mode the rounds that they need: one each, but
+        // for the first when its round is over or under way.
+        let queued = status.queued_bytes as u64;
+        sum += 6 * queued;
+        if end.mode() == Mode::FreshEpoch {
+            sum += 6 * if end.needs_fresh_round() { queued } else { queued.saturating_sub(1) };
+        }
         sum += 2 * u64::from(end.is_window_due());
         sum += 6 * end.wanted.saturating_sub(rekey.target());
     }
