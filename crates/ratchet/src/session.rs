@@ -318,6 +318,11 @@ impl<C: Crypto> Session<C> {
     /// Why the session is dead. Any wrong byte is fatal; send what `poll_transmit` still gives.
     pub fn input(&mut self, now: Moment, bytes: &mut [u8]) -> Result<usize, Reason> {
         self.set_clock(now);
+        match self.life {
+            Life::Dead(reason) => return Err(reason),
+            Life::Closed => return Ok(bytes.len()),
+            Life::Open | Life::Closing | Life::CloseSent => {}
+        }
         let mut used = 0;
         while let Some((header, rest)) =
             bytes.get_mut(used..).and_then(|bytes| bytes.split_first_chunk_mut::<HEADER_BYTES>())

@@ -1,8 +1,13 @@
 //! Tests of the whole: the model, mutants, scenarios in virtual time, hostile bytes.
 
+pub(crate) mod model;
 pub(crate) mod mutant;
 
+mod closing;
+mod contention;
+mod fixes;
 mod frames;
-mod model;
+mod hostile;
+mod limits;
 mod pair;
-mod scenarios;
+mod rounds;
