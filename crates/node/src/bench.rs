@@ -8,6 +8,7 @@
 mod engine;
 mod log;
 mod memory;
+mod ratchet;
 mod recovery;
 mod rounds;
 mod workload;
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 pub use engine::engine;
 pub use log::log;
+pub use ratchet::ratchet;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,8 +65,7 @@ impl Hybrid {
     /// # Errors
     /// When `peer` is not a public key.
     pub fn new(identity: Arc<Identity>, peer: [u8; IDENTITY_BYTES]) -> Result<Self, CryptoError> {
-        let peer_key =
-            ParsedPublicKey::new(&signature::ED25519, peer).map_err(|_| CryptoError)?;
+        let peer_key = ParsedPublicKey::new(&signature::ED25519, peer).map_err(|_| CryptoError)?;
         Ok(Self { identity, peer, peer_key })
     }
 }
@@ -161,7 +160,8 @@ impl Crypto for Hybrid {
     fn complete(ephemeral: Ephemeral, answer: &[u8]) -> Result<Shared, CryptoError> {
         let (theirs, ciphertext) = answer.split_at_checked(X25519_BYTES).ok_or(CryptoError)?;
         let dh = agree(&ephemeral.dh, theirs)?;
-        let kem = ephemeral.kem.decapsulate(Ciphertext::from(ciphertext)).map_err(|_| CryptoError)?;
+        let kem =
+            ephemeral.kem.decapsulate(Ciphertext::from(ciphertext)).map_err(|_| CryptoError)?;
         Ok(Shared { kem: secret(kem.as_ref())?, dh })
     }
 

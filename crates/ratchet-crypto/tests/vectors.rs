@@ -7,8 +7,7 @@ use proctor_ratchet::{Agreed, Event, Freshness, InitialKeys, Limits, Moment, Sec
 use proctor_ratchet_crypto::{Hybrid, Identity};
 
 fn bytes<const N: usize>(hex: &str) -> [u8; N] {
-    let digits: Vec<u8> =
-        hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let digits: Vec<u8> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     assert_eq!(digits.len(), 2 * N);
     std::array::from_fn(|at| {
         let pair = std::str::from_utf8(&digits[2 * at..2 * at + 2]).unwrap();
@@ -43,9 +42,8 @@ fn mac_makes_the_hkdf_of_rfc_5869() {
 /// The GCM specification (McGrew and Viega), test case 16.
 #[test]
 fn seal_is_aes_256_gcm() {
-    let key = Hybrid::key(&secret(
-        "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308",
-    ));
+    let key =
+        Hybrid::key(&secret("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"));
     let header: [u8; 20] = bytes("feedfacedeadbeeffeedfacedeadbeefabaddad2");
     let plain: [u8; 60] = bytes(
         "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e24

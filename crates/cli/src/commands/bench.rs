@@ -31,6 +31,8 @@ enum Name {
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
     },
+    /// Key renewal and sealed records of a secure stream, beside their primitives alone.
+    Ratchet,
 }
 
 /// Runs the command; only figures go to standard output.
@@ -47,6 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
             let parent = data.as_deref().unwrap_or(Path::new("data/bench"));
             bench::log(scale, parent, &mut report)?;
         }
+        Name::Ratchet => bench::ratchet(scale, &mut report)?,
     }
     match failure {
         None => Ok(Verdict::Good),
