@@ -10,8 +10,8 @@ fn bytes<const N: usize>(hex: &str) -> [u8; N] {
     let digits: Vec<u8> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     assert_eq!(digits.len(), 2 * N);
     std::array::from_fn(|at| {
-        let pair = std::str::from_utf8(&digits[2 * at..2 * at + 2]).unwrap();
-        u8::from_str_radix(pair, 16).unwrap()
+        let pair = std::str::from_utf8(&digits[2 * at..2 * at + 2]).expect("ASCII");
+        u8::from_str_radix(pair, 16).expect("hexadecimal")
     })
 }
 
@@ -109,9 +109,12 @@ fn shares_that_are_no_keys_are_refused() {
     }
 }
 
+fn identity(number: u8) -> Identity {
+    Identity::from_seed(&[number; 32]).expect("any seed makes a key pair")
+}
+
 fn crypto(me: u8, peer: u8) -> Hybrid {
-    let peer = Identity::from_seed(&[peer; 32]).unwrap().public();
-    Hybrid::new(Arc::new(Identity::from_seed(&[me; 32]).unwrap()), peer).unwrap()
+    Hybrid::new(Arc::new(identity(me)), identity(peer).public()).expect("a public key")
 }
 
 /// Real cryptography except for the key agreement, whose random shares are fixed.
@@ -179,16 +182,16 @@ impl Crypto for Scripted {
 fn session<C: Crypto>(crypto: C) -> Session<C> {
     let exporter = Secret::take(&mut [0x11; 32]);
     let keys = InitialKeys { exporter, handshake_hash: [0x22; 32], psk: None };
-    Session::new(crypto, Agreed::default(), Limits::default(), keys, Moment(0)).unwrap()
+    Session::new(crypto, Agreed::default(), Limits::default(), keys, Moment(0)).expect("good terms")
 }
 
 /// Sends one message each way and runs a round from the first end; returns all bytes on the wire.
 fn exchange<C: Crypto>(ends: &mut [Session<C>; 2]) -> Vec<Vec<u8>> {
     let mut wire = Vec::new();
     for (end, text) in ends.iter_mut().zip(["from low", "from high"]) {
-        end.send(text.into()).unwrap();
+        end.send(text.into()).expect("the queue is empty");
     }
-    ends[0].request_rekey(Freshness::Any).unwrap();
+    ends[0].request_rekey(Freshness::Any).expect("it is open");
     let mut quiet = 0;
     while quiet < 2 {
         for side in 0..2 {

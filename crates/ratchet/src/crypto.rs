@@ -115,6 +115,7 @@ pub trait Checked {}
 #[cfg(not(test))]
 impl<T> Checked for T {}
 
+/// What the model checker needs of everything a session holds.
 #[cfg(test)]
 pub trait Checked: Clone + std::fmt::Debug + Eq + std::hash::Hash {}
 #[cfg(test)]

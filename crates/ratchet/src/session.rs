@@ -10,7 +10,14 @@
 //! Nothing is notified. Every answer is a function of the present state: whoever asks late gets the
 //! same answer as whoever asked early, and who stops asking changes nothing.
 
+mod deadline;
+#[cfg(test)]
+mod hooks;
+mod outcome;
+
 use std::collections::VecDeque;
+
+pub use outcome::{Data, Event, Freshness, Life, Progress, Refused, Status, Ticket, Unusable};
 
 use crate::credit::{Receiving, Sending, cost};
 use crate::crypto::Crypto;
@@ -24,147 +31,6 @@ use crate::rekey::{Rekey, Side};
 
 /// Codes of [`Session::close`] below this are the protocol's own, see [`Reason::code`].
 pub const APPLICATION_CODES: u16 = 256;
-
-/// Where a session is between its beginning and its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Life {
-    /// Data flows.
-    Open,
-    /// A CLOSE is to be sent; no more data is.
-    Closing,
-    /// The CLOSE was sent; what the peer still sends is read until its own.
-    CloseSent,
-    /// Both directions ended in order.
-    Closed,
-    /// Ended without order.
-    Dead(Reason),
-}
-
-impl Life {
-    /// Returns whether this is the end.
-    #[must_use]
-    pub fn is_over(self) -> bool {
-        matches!(self, Self::Closed | Self::Dead(_))
-    }
-}
-
-/// Which round will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Freshness {
-    /// One that is already under way is as good as a new one.
-    Any,
-    /// Only one that begins after the call.
-    Fresh,
-}
-
-/// A request for a round: an epoch to be reached. It may be copied, kept and dropped at will; the
-/// session stores nothing for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket {
-    epoch: u64,
-}
-
-/// What became of a [`Ticket`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// The epoch is not reached yet.
-    Pending,
-    /// Both directions of this end have reached it.
-    Done,
-    /// The session ended before.
-    Failed,
-}
-
-/// What [`Session::poll_event`] tells. What it does not tell in time is summed up, never lost: the
-/// newest epoch stands for those before it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Both directions have reached an epoch.
-    Epoch(u64),
-    /// A round to this epoch is slow.
-    RekeySlow(u64),
-    /// Data waits because the key of this epoch is at its hard limit.
-    Stalled(u64),
-    /// Data from the peer.
-    Data(Data),
-    /// The peer has closed, with this code.
-    PeerClosing(u16),
-    /// Both directions ended in order.
-    Closed,
-    /// The session is dead.
-    Dead(Reason),
-}
-
-/// A piece of a message.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Data {
-    /// The bytes; never more than the agreed payload.
-    pub payload: Vec<u8>,
-    /// Whether the message ends here.
-    pub end: bool,
-}
-
-impl Data {
-    /// Returns what is to be given to [`Session::consume`] when the application is done with it.
-    #[must_use]
-    pub fn cost(&self) -> u64 {
-        cost(self.payload.len())
-    }
-}
-
-/// Why a call had no effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// The queue is full; try again when [`Status::queued_bytes`] has fallen.
-    #[error("the queue is full")]
-    Full,
-    /// The message is longer than any that is allowed.
-    #[error("a message of {found} bytes, the limit is {max}")]
-    TooLong {
-        /// Its length.
-        found: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// A message without a byte.
-    #[error("an empty message")]
-    Empty,
-    /// The session takes no more.
-    #[error("the session is closing or over")]
-    Closed,
-}
-
-/// What was given to [`Session::new`] makes no session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
-    /// Both ends have the same identity.
-    #[error("both ends have the same identity")]
-    SameIdentity,
-    /// The payload limit is 0 or over 65,536.
-    #[error("a payload limit of {0} bytes")]
-    Payload(u32),
-    /// The credit is less than one record costs.
-    #[error("a credit of {0} bytes is less than one record costs")]
-    Credit(u32),
-    /// The hard limit of records is beyond what a peer accepts.
-    #[error("a limit of {0} records is beyond what a key may seal")]
-    Records(u64),
-}
-
-/// The state as others may see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Where the session is.
-    pub life: Life,
-    /// The epoch that both directions of this end have reached.
-    pub epoch: u64,
-    /// Whether a round is under way or asked for.
-    pub rekeying: bool,
-    /// Credit left to send data.
-    pub credit: u64,
-    /// Bytes in the queue.
-    pub queued_bytes: usize,
-}
 
 /// Messages that are not sealed yet.
 #[cfg_attr(test, derive(Clone, Debug, PartialEq, Eq, Hash))]
@@ -407,76 +273,6 @@ impl<C: Crypto> Session<C> {
             });
         }
         None
-    }
-
-    /// Returns when to call [`Self::on_deadline`], at the latest; `None` when the session is over.
-    #[must_use]
-    pub fn poll_deadline(&self) -> Option<Moment> {
-        let rekey = self.rekey.as_ref()?;
-        let limits = &self.limits;
-        if self.life != Life::Open {
-            return Some(self.closing_since.after(limits.linger_ms));
-        }
-        let mut next = self.heard.after(limits.ping_ms);
-        let age = match self.overdue_since {
-            Some(since) => since.after(limits.age_grace_ms),
-            None => self.due_by_age(rekey),
-        };
-        next = next.min(age);
-        if let Some(switch) = &rekey.switch
-            && switch.not_before > self.now
-        {
-            next = next.min(switch.not_before);
-        }
-        if let Some(wait) = rekey.wait() {
-            next = next.min(match wait.slow {
-                None => wait.since.after(limits.round_slow_ms),
-                Some(slow) => slow.after(limits.round_grace_ms),
-            });
-        }
-        Some(next)
-    }
-
-    /// Does what is due at `now`. May be called at any time, any number of times.
-    pub fn on_deadline(&mut self, now: Moment) {
-        self.set_clock(now);
-        let now = self.now;
-        let Some(rekey) = &mut self.rekey else { return };
-        let limits = &self.limits;
-        if self.life != Life::Open {
-            if self.closing_since.after(limits.linger_ms) <= now {
-                self.die(Reason::CloseTimeout);
-            }
-            return;
-        }
-        let target = rekey.target();
-        if let Some(wait) = rekey.wait() {
-            match wait.slow {
-                None if wait.since.after(limits.round_slow_ms) <= now => rekey.mark_slow(now),
-                Some(slow) if slow.after(limits.round_grace_ms) <= now => {
-                    return self.die(Reason::RekeyTimeout(target));
-                }
-                None | Some(_) => {}
-            }
-        }
-        if self.heard.after(limits.ping_ms) <= now {
-            self.heard = now;
-            if self.unanswered >= limits.pings_max {
-                return self.die(Reason::PeerSilent);
-            }
-            self.unanswered += 1;
-            self.ping_due = true;
-        }
-        match self.overdue_since {
-            None => {
-                let due = self.rekey.as_ref().map(|rekey| self.due_by_age(rekey));
-                if due.is_some_and(|due| due <= now) {
-                    self.overdue_since = Some(now);
-                }
-            }
-            Some(since) if since.after(limits.age_grace_ms) <= now => self.die(Reason::KeyTooOld),
-            Some(_) => {}
-        }
     }
 
     /// Queues a message.
@@ -777,17 +573,6 @@ impl<C: Crypto> Session<C> {
         !self.queue.messages.is_empty() && self.rekey.as_ref().is_some_and(is_full)
     }
 
-    /// Returns when a round is due by age. The higher side waits an eighth longer, so that rounds
-    /// by age do not cross; nothing depends on it.
-    fn due_by_age(&self, rekey: &Rekey<C>) -> Moment {
-        let epoch = rekey.confirmed();
-        let was_used =
-            self.carried_out.epoch >= Some(epoch) || self.carried_in.epoch >= Some(epoch);
-        let age = if was_used { self.limits.age_active_ms } else { self.limits.age_idle_ms };
-        let patience = if self.side == Side::High { age / 8 } else { 0 };
-        self.epoch_since.after(age).after(patience)
-    }
-
     fn epoch_began(&mut self) {
         self.epoch_since = self.now;
         self.overdue_since = None;
@@ -843,36 +628,4 @@ impl<C: Crypto> Session<C> {
 
 fn payload_max(agreed: &Agreed) -> usize {
     usize::try_from(agreed.payload_max).unwrap_or(usize::MAX)
-}
-
-/// What the model asks of a session beyond its public face.
-#[cfg(test)]
-impl<C: Crypto> Session<C> {
-    /// Returns the cost of the data that waits for the application.
-    pub(crate) fn unread_cost(&self) -> u64 {
-        self.received.iter().map(Data::cost).sum()
-    }
-
-    pub(crate) fn is_window_due(&self) -> bool {
-        self.window.is_window_due()
-    }
-
-    /// Returns whether the next message needs a round that nobody has begun.
-    pub(crate) fn needs_fresh_round(&self) -> bool {
-        let begun = |rekey: &Rekey<C>| rekey.target() > rekey.send.epoch;
-        self.waits_for_fresh_epoch() && !self.rekey.as_ref().is_some_and(begun)
-    }
-
-    /// What was told is no part of the protocol's state.
-    pub(crate) fn forget_told(&mut self) {
-        self.told = Told::default();
-    }
-
-    pub(crate) fn has_last_words(&self) -> bool {
-        !self.last_words.is_empty()
-    }
-
-    pub(crate) fn mode(&self) -> Mode {
-        self.agreed.mode
-    }
 }

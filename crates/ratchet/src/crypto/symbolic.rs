@@ -10,9 +10,12 @@ use std::collections::BTreeSet;
 use super::{Crypto, CryptoError, IDENTITY_BYTES, Shared};
 use crate::key_schedule::Secret;
 
+/// Keys with the nonces they were used with.
+type Used = BTreeSet<(u64, [u8; 12])>;
+
 thread_local! {
     /// Every key and nonce that sealed something, while a test asks for it.
-    static SEALED: RefCell<Option<BTreeSet<(u64, [u8; 12])>>> = const { RefCell::new(None) };
+    static SEALED: RefCell<Option<Used>> = const { RefCell::new(None) };
 }
 
 /// Runs `test` and panics when a key and nonce seal twice in it.

@@ -17,16 +17,16 @@ fn message(side: usize, number: usize) -> Vec<u8> {
 fn contend(mode: Mode, turns: bool, lag_ms: u64, count: usize, dice: &mut Dice) {
     let mut pair = Pair::new(mode, 2);
     let slow = usize::try_from(dice.roll(2)).unwrap();
-    let mut sent = [0; 2];
+    let mut sent = [0_usize; 2];
     while pair.messages.iter().any(|messages| messages.len() < count) {
-        for side in 0..2 {
-            let may = !turns || pair.messages[side].len() >= sent[side];
-            if sent[side] < count && may {
+        for (side, sent) in sent.iter_mut().enumerate() {
+            let may = !turns || pair.messages[side].len() >= *sent;
+            if *sent < count && may {
                 if side == slow && lag_ms > 0 {
                     pair.run(dice.roll(lag_ms + 1));
                 }
-                pair.ends[side].send(message(side, sent[side])).unwrap();
-                sent[side] += 1;
+                pair.ends[side].send(message(side, *sent)).unwrap();
+                *sent += 1;
                 if mode != Mode::FreshEpoch && dice.roll(4) == 0 {
                     pair.ends[side].request_rekey(Freshness::Fresh).unwrap();
                 }

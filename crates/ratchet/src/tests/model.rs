@@ -151,18 +151,24 @@ impl Net {
                 net.pipes.iter_mut().for_each(VecDeque::clear);
                 net.ends.iter_mut().for_each(|end| end.end_of_input(NOW));
             }
-            Act::Drop(side) | Act::Repeat(side) | Act::Swap(side) => {
-                net.faults -= 1;
-                let pipe = &mut net.pipes[side];
-                match act {
-                    Act::Drop(_) => pipe.pop_front().map(|_| ())?,
-                    Act::Repeat(_) => pipe.push_front(pipe.front()?.clone()),
-                    _ => (pipe.len() > 1).then(|| pipe.swap(0, 1))?,
-                }
+            Act::Drop(side) => net.fault(side).pop_front().map(drop)?,
+            Act::Repeat(side) => {
+                let pipe = net.fault(side);
+                pipe.push_front(pipe.front()?.clone());
+            }
+            Act::Swap(side) => {
+                let pipe = net.fault(side);
+                (pipe.len() > 1).then(|| pipe.swap(0, 1))?;
             }
         }
         net.compare(self, act);
         Some(net)
+    }
+
+    /// Uses up a fault of the pipe.
+    fn fault(&mut self, side: usize) -> &mut VecDeque<Vec<u8>> {
+        self.faults -= 1;
+        &mut self.pipes[side]
     }
 
     fn request(&mut self, world: &World, side: usize) -> Option<()> {

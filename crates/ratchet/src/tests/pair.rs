@@ -112,15 +112,14 @@ impl Pair {
         while self.reads[side]
             && let Some(event) = self.ends[side].poll_event()
         {
-            match event {
-                Event::Data(data) => {
-                    self.ends[side].consume(data.cost());
-                    self.partial[side].extend_from_slice(&data.payload);
-                    if data.end {
-                        self.messages[side].push(std::mem::take(&mut self.partial[side]));
-                    }
-                }
-                other => self.events[side].push(other),
+            let Event::Data(data) = event else {
+                self.events[side].push(event);
+                continue;
+            };
+            self.ends[side].consume(data.cost());
+            self.partial[side].extend_from_slice(&data.payload);
+            if data.end {
+                self.messages[side].push(std::mem::take(&mut self.partial[side]));
             }
         }
     }

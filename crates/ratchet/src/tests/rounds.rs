@@ -144,15 +144,15 @@ fn t12_bytes_one_by_one_and_all_at_once_mean_the_same() {
         let mut arrived = [Vec::new(), Vec::new()];
         let mut quiet = 0;
         while quiet < 2 {
-            for side in 0..2 {
+            for (side, arrived) in arrived.iter_mut().enumerate() {
                 let mut out = Vec::new();
                 // The least that can be asked for is one record.
                 let count = pair.ends[side].poll_transmit(Moment(0), &mut out, 1);
                 quiet = if count == 0 { quiet + 1 } else { 0 };
                 for byte in out {
-                    arrived[side].push(byte);
-                    let used = pair.ends[1 - side].input(Moment(0), &mut arrived[side]).unwrap();
-                    arrived[side].drain(..used);
+                    arrived.push(byte);
+                    let used = pair.ends[1 - side].input(Moment(0), arrived).unwrap();
+                    arrived.drain(..used);
                 }
             }
         }
