@@ -25,10 +25,11 @@ pub(crate) struct Half<C: Crypto> {
 }
 
 impl<C: Crypto> Half<C> {
-    pub(crate) fn new(epoch: u64, secret: &Secret, records_per_key: u64) -> Self {
+    pub(crate) fn new(epoch: u64, secret: &Secret, records_per_key: u64) -> Box<Self> {
         let (first, iv) = traffic::<C>(secret);
         let (chain, key) = C::step(&first);
-        Self { epoch, seq: 0, bytes: 0, records_per_key, iv, chain, key: C::key(&key) }
+        let key = C::key(&key);
+        Box::new(Self { epoch, seq: 0, bytes: 0, records_per_key, iv, chain, key })
     }
 
     /// Appends a record whose frame `write` appends.

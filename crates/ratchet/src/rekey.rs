@@ -46,7 +46,7 @@ pub(crate) enum State<C: Crypto> {
     },
     /// This end has answered; the answer may still be unsent, see [`Rekey::switch`].
     AwaitFin {
-        recv_next: Half<C>,
+        recv_next: Box<Half<C>>,
         confirm: [u8; 32],
         wait: Option<Wait>,
     },
@@ -55,13 +55,16 @@ pub(crate) enum State<C: Crypto> {
 /// The next sending key, and the frame that is the last one under the present key.
 #[cfg_attr(test, derive(Clone, Debug, PartialEq, Eq, Hash))]
 pub(crate) struct Switch<C: Crypto> {
-    pub(crate) next: Half<C>,
+    pub(crate) next: Box<Half<C>>,
     pub(crate) frame: Vec<u8>,
     /// When a peer that asks too often gets its answer.
     pub(crate) not_before: Moment,
 }
 
 /// The keys of a living session, and the round that renews them.
+///
+/// Keys are boxed because they change their place: a value that is moved leaves its bytes behind,
+/// and nobody wipes those.
 #[cfg_attr(test, derive(Clone, Debug, PartialEq, Eq, Hash))]
 pub(crate) struct Rekey<C: Crypto> {
     side: Side,
@@ -70,8 +73,8 @@ pub(crate) struct Rekey<C: Crypto> {
     binding: Binding,
     /// The newest epoch that this end has derived.
     pub(crate) chain: Chain,
-    pub(crate) send: Half<C>,
-    pub(crate) recv: Half<C>,
+    pub(crate) send: Box<Half<C>>,
+    pub(crate) recv: Box<Half<C>>,
     pub(crate) switch: Option<Switch<C>>,
     pub(crate) state: State<C>,
     #[cfg(test)]
