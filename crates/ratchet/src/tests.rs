@@ -9,5 +9,6 @@ mod fixes;
 mod frames;
 mod hostile;
 mod limits;
+mod operations;
 mod pair;
 mod rounds;
