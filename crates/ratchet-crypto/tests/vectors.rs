@@ -228,3 +228,43 @@ fn the_bytes_of_a_scripted_round_are_frozen() {
     let hex: String = Hybrid::digest(&[&wire]).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, "3c1d7a8bfe1dece57eef71701cb968bd1f8b37e829c0024d42aaab4c0520cc8a");
 }
+
+/// The symbolic tests alter every byte; here a sample shows that real tags cover them too.
+#[test]
+fn t15_an_altered_byte_of_a_real_round_is_fatal() {
+    for (record, length) in [1322, 1249, 65].into_iter().enumerate() {
+        for at in (0..length).step_by(37) {
+            let mut ends = [session(crypto(1, 2)), session(crypto(2, 1))];
+            ends[0].request_rekey(Freshness::Any).expect("it is open");
+            for number in 0..=record {
+                let mut wire = Vec::new();
+                let count = ends[number % 2].poll_transmit(Moment(0), &mut wire, usize::MAX);
+                if number == record {
+                    assert_eq!(count, length);
+                    wire[at] ^= 0x40;
+                    // A length that grew waits for bytes; they come.
+                    wire.resize(count + 70_000, 0);
+                }
+                let outcome = ends[1 - number % 2].input(Moment(0), &mut wire);
+                assert_eq!(outcome.is_err(), number == record, "record {record}, byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_mode_runs_on_real_cryptography_signed_or_not() {
+    use proctor_ratchet::Mode;
+    for mode in [Mode::Throughput, Mode::RecordFs, Mode::FreshEpoch] {
+        for signed in [true, false] {
+            let mut ends = [crypto(1, 2), crypto(2, 1)].map(|crypto| {
+                let exporter = Secret::take(&mut [0x11; 32]);
+                let keys = InitialKeys { exporter, handshake_hash: [0x22; 32], psk: None };
+                let agreed = Agreed { mode, signed, ..Agreed::default() };
+                Session::new(crypto, agreed, Limits::default(), keys, Moment(0))
+                    .expect("good terms")
+            });
+            exchange(&mut ends);
+        }
+    }
+}

@@ -112,7 +112,7 @@ pub enum Refused {
     Closed,
 }
 
-/// What was given to [`Session::new`] makes no session.
+/// What was given to [`Session::new`](super::Session::new) makes no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// Both ends have the same identity.

@@ -1,9 +1,10 @@
 //! Limits and deadlines: edges of numbers, partitions, clocks that jump (T13, T18, T20).
 
 use super::pair::{Pair, terms, unhurried};
+use crate::frame::Frame;
 use crate::key_schedule::Mode;
-use crate::limit::{Limits, Moment};
-use crate::reason::Reason;
+use crate::limit::{Limits, Moment, RECORDS_PER_EPOCH_MAX};
+use crate::reason::{Reason, Violation};
 use crate::session::{Event, Freshness, Life, Refused, Session, Unusable};
 
 fn pair_with(limits: &Limits) -> Pair {
@@ -65,6 +66,39 @@ fn t13_a_worn_key_is_renewed_and_one_that_cannot_be_seals_no_more_data() {
     assert!(pair.ends[0].status().queued_bytes > 0, "the rest waits");
     let sealed = pair.ends[0].rekey.as_ref().unwrap().send.seq;
     assert!(sealed <= 21, "twenty records and the INIT: {sealed}");
+}
+
+#[test]
+fn t13_a_key_at_its_hard_limit_still_ends_a_round_but_not_every_control_frame_for_ever() {
+    let mut pair = pair_with(&unhurried());
+    let hard = unhurried().records_hard;
+    let rekey = pair.ends[0].rekey.as_mut().unwrap();
+    rekey.send.seq = hard + 60;
+    pair.ends[1].rekey.as_mut().unwrap().recv.seq = hard + 60;
+    // What only a round may use is left: the worn key is replaced.
+    pair.until(40, |pair| pair.epochs() == [1, 1]);
+    let rekey = pair.ends[0].rekey.as_mut().unwrap();
+    rekey.send.seq = hard + 60;
+    pair.ends[1].rekey.as_mut().unwrap().recv.seq = hard + 60;
+    let mut out = Vec::new();
+    pair.ends[0].poll_transmit(pair.now, &mut out, 1);
+    pair.ends[0].on_deadline(pair.now.after(15_000));
+    pair.settle();
+    assert_eq!(pair.ends[0].status().life, Life::Dead(Reason::KeyTooOld), "a ping is too much");
+}
+
+#[test]
+fn t13_a_peer_that_uses_a_key_beyond_the_limit_is_refused() {
+    let mut pair = pair_with(&unhurried());
+    for (side, end) in pair.ends.iter_mut().enumerate() {
+        let rekey = end.rekey.as_mut().unwrap();
+        let half = if side == 0 { &mut rekey.send } else { &mut rekey.recv };
+        half.seq = RECORDS_PER_EPOCH_MAX;
+    }
+    let mut out = Vec::new();
+    let sender = pair.ends[0].rekey.as_mut().unwrap();
+    sender.send.seal(&mut out, |out| Frame::Ping(1).encode(out));
+    assert_eq!(pair.ends[1].input(Moment(0), &mut out), Err(Violation::KeyOverused.into()));
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn quick() -> Vec<World> {
         World {
             name: "1 fault of the pipe",
             faults: 1,
-            messages: [1, 0],
+            messages: [1, 1],
             requests: [1, 1],
             epochs: 1,
             close: both,
