@@ -330,11 +330,11 @@ impl<C: Crypto> Session<C> {
     pub fn progress(&self, ticket: Ticket) -> Progress {
         if self.epoch() >= ticket.epoch {
             Progress::Done
-        } else if self.life == Life::Open {
-            Progress::Pending
-        } else {
-            // A closing end proposes nothing and finishes nothing.
+        } else if self.life.is_over() {
             Progress::Failed
+        } else {
+            // A closing end may still see the FIN of a round that it has answered.
+            Progress::Pending
         }
     }
 
