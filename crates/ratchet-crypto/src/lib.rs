@@ -17,6 +17,7 @@ use aws_lc_rs::signature::{self, Ed25519KeyPair, KeyPair, ParsedPublicKey};
 use aws_lc_rs::{digest, hmac};
 use proctor_ratchet::crypto::{Crypto, CryptoError, IDENTITY_BYTES, Shared};
 use proctor_ratchet::key_schedule::Secret;
+use zeroize::Zeroize;
 
 const X25519_BYTES: usize = 32;
 const ENCAPSULATION_KEY_BYTES: usize = 1184;
@@ -127,16 +128,14 @@ impl Crypto for Hybrid {
     }
 
     fn step(chain: &Secret) -> (Secret, Secret) {
-        // One compression gives both halves; the hasher and the output wipe themselves when asked.
-        let mut hasher = blake3::Hasher::new_keyed(chain.expose());
-        hasher.update(b"rk1 step");
-        let mut reader = hasher.finalize_xof();
-        let (mut next, mut key) = ([0; 32], [0; 32]);
-        reader.fill(&mut next);
-        reader.fill(&mut key);
-        zeroize::Zeroize::zeroize(&mut reader);
-        zeroize::Zeroize::zeroize(&mut hasher);
-        (Secret::take(&mut next), Secret::take(&mut key))
+        // The one-shot form: a hasher would leave two kilobytes to wipe for each record.
+        let derive = |label: &[u8]| {
+            let mut hash = blake3::keyed_hash(chain.expose(), label);
+            let mut bytes = *hash.as_bytes();
+            hash.zeroize();
+            Secret::take(&mut bytes)
+        };
+        (derive(b"rk1 next"), derive(b"rk1 key"))
     }
 
     fn generate(&mut self) -> Result<(Ephemeral, Vec<u8>), CryptoError> {
