@@ -2,6 +2,7 @@
 //!
 //! Its log tells of six fixes to a rekey manager and of those that followed. Here each story is
 //! played again; what made it possible does not exist, and the test says what happens instead.
+//! (The fourth of its entries changed nothing; the story it exposed is the fifth.)
 
 use super::mutant::Mutant;
 use super::pair::{Pair, unhurried};

@@ -134,14 +134,6 @@ fn large() -> Vec<World> {
         },
         World { name: "3 rounds, 1 message each, closed", messages: [1, 1], close: both, ..three },
         World {
-            name: "3 rounds, 2 messages each, credit 1, closed",
-            messages: [2, 2],
-            credit: 1,
-            pipe: 2,
-            close: both,
-            ..three
-        },
-        World {
             name: "an epoch for each of 3 messages",
             messages: [3, 3],
             mode: Mode::FreshEpoch,
@@ -150,6 +142,14 @@ fn large() -> Vec<World> {
             ..quiet
         },
         World { name: "2 faults of the pipe", faults: 2, messages: [1, 1], close: both, ..two },
+        World {
+            name: "3 rounds, 2 messages each, credit 1, closed",
+            messages: [2, 2],
+            credit: 1,
+            pipe: 2,
+            close: both,
+            ..three
+        },
         World { name: "3 rounds, 3 messages each", messages: [3, 3], pipe: 3, ..three },
     ]
 }
