@@ -16,6 +16,10 @@ const LINT: &str = "clippy --workspace --all-targets --locked -- -D warnings";
 const DOCUMENT: &str = "doc --workspace --no-deps --locked";
 const DENY_WARNINGS: (&str, &str) = ("RUSTDOCFLAGS", "-D warnings");
 const ARCHITECTURE: &str = "test --package xtask --locked --test architecture --test rulebooks";
+/// One configuration after the other, each with its line.
+const MODEL: &str =
+    "test --package proctor-ratchet --lib --locked -- model:: --nocapture --test-threads 1";
+const MODEL_LARGE: &str = "test --release --package proctor-ratchet --lib --locked -- large --ignored --nocapture --test-threads 1";
 const LICENCES: &str = "deny --offline check bans licenses sources";
 /// The command of the README.
 const TEST: &str = "test --workspace --locked";
@@ -43,6 +47,14 @@ pub(crate) fn run() -> Result<bool> {
 /// When a command cannot be started.
 pub(crate) fn update() -> Result<bool> {
     cargo::run(ARCHITECTURE, &[("UPDATE", "1")])
+}
+
+/// Runs the model of the ratchet and what belongs to it.
+///
+/// # Errors
+/// When a command cannot be started.
+pub(crate) fn model(large: bool) -> Result<bool> {
+    cargo::run(if large { MODEL_LARGE } else { MODEL }, &[])
 }
 
 fn written_well() -> Result<bool> {

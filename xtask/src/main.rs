@@ -27,6 +27,14 @@ enum Task {
     /// Rewrite what is generated: the code map of ARCHITECTURE.md and the parity rulebook. The diff
     /// is the review.
     Update,
+    /// Explore every reachable state of the ratchet: all orders of what two ends and the pipes
+    /// between them can do.
+    Model {
+        /// The large configurations instead, with a million simultaneous rounds and 500 runs of
+        /// contention: optimised, an hour, a few gigabytes.
+        #[arg(long)]
+        large: bool,
+    },
     /// Run files of golden cases through the engine and compare field by field.
     Golden {
         /// Which kind of cases the files hold.
@@ -42,6 +50,7 @@ fn main() -> ExitCode {
         Task::Check => ci::check(),
         Task::Ci => ci::run(),
         Task::Update => ci::update(),
+        Task::Model { large } => ci::model(large),
         Task::Golden { kind, files } => golden::run(kind, &files),
     };
     match outcome {

@@ -158,9 +158,9 @@ fn a_false_crate_table_is_noticed() {
         ],
     );
     expect(
-        "every folder of crates/ has exactly one row in ARCHITECTURE.md: `ratchet` has 0",
-        &[("crates/ratchet/Cargo.toml", |_| {
-            "[package]\nname = \"proctor-ratchet\"\n[lints]\nworkspace = true\n".to_owned()
+        "every folder of crates/ has exactly one row in ARCHITECTURE.md: `attic` has 0",
+        &[("crates/attic/Cargo.toml", |_| {
+            "[package]\nname = \"proctor-attic\"\n[lints]\nworkspace = true\n".to_owned()
         })],
     );
     expect(

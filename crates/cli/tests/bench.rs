@@ -102,10 +102,26 @@ fn a_quick_run_prints_every_figure_of_evidence_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_quick_run_prints_every_figure_of_the_ratchet() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let counts = figures(directory.path(), &["ratchet", "--quick"]);
+    for (name, count) in [
+        ("rounds of one pair", 2),
+        ("bytes of a round", 1),
+        ("crossing round, median", 1),
+        ("crossing round, 99.9th percentile", 1),
+        ("seal", 4),
+        ("open", 4),
+    ] {
+        assert_eq!(counts.get(name), Some(&count), "{name} of {counts:?}");
+    }
+}
+
+#[test]
 fn without_a_name_there_is_help_and_an_unknown_name_is_refused() {
     let here = Path::new(".");
     let help = String::from_utf8(proctor(here, &[]).stderr).expect("text");
-    assert!(help.contains("engine") && help.contains("log"), "{help}");
+    assert!(["engine", "log", "ratchet"].iter().all(|name| help.contains(name)), "{help}");
     let refused = proctor(here, &["egnine"]);
     assert_eq!(refused.status.code(), Some(2));
     let message = String::from_utf8(refused.stderr).expect("text");

@@ -11,6 +11,7 @@ mod evidence;
 mod log;
 mod memory;
 mod orders;
+mod ratchet;
 mod recovery;
 mod rounds;
 mod scoring;
@@ -29,6 +30,7 @@ pub use engine::engine;
 pub use evidence::evidence_figures as evidence;
 pub use log::log;
 pub use orders::orders;
+pub use ratchet::ratchet;
 pub use scoring::scoring;
 
 /// How much is measured.

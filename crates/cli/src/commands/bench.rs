@@ -41,6 +41,8 @@ enum Name {
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
     },
+    /// Key renewal and sealed records of a secure stream, beside their primitives alone.
+    Ratchet,
 }
 
 /// Runs the command; only figures go to standard output.
@@ -66,6 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
             let parent = data.as_deref().unwrap_or(Path::new("data/bench"));
             bench::evidence(scale, parent, &mut report)?;
         }
+        Name::Ratchet => bench::ratchet(scale, &mut report)?,
     }
     match failure {
         None => Ok(Verdict::Good),

@@ -1,0 +1,298 @@
+//! `bench ratchet`: rounds and sealed records of a secure stream, beside their primitives alone.
+//!
+//! Both ends run on one thread with memory between them, so a round's rate is the processor time of
+//! both ends together. The limit is what the bare primitives of the same round cost in the same run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proctor_ratchet::crypto::Crypto;
+use proctor_ratchet::session::Unusable;
+use proctor_ratchet::{
+    Agreed, CryptoError, Event, Freshness, InitialKeys, Limits, Mode, Moment, Progress, Reason,
+    Secret, Session,
+};
+use proctor_ratchet_crypto::{Hybrid, Identity};
+use serde_json::json;
+
+use super::rounds::{Plan, median, per_second, timed};
+use super::{Aim, BenchError, Figure, Scale};
+
+const BENCH: &str = "ratchet";
+/// Time stands still: nothing here is due by age.
+const NOW: Moment = Moment(0);
+
+/// Measures the ratchet over memory and tells `report` each figure.
+///
+/// # Errors
+/// [`BenchError`] when the cryptography fails or a round does not complete.
+pub fn ratchet(scale: Scale, report: &mut dyn FnMut(Figure)) -> Result<(), BenchError> {
+    for signed in [true, false] {
+        rounds(scale, signed, report)?;
+    }
+    crossing(scale, report)?;
+    for (mode, payload) in [
+        (Mode::Throughput, 256),
+        (Mode::RecordFs, 256),
+        (Mode::Throughput, 16 << 10),
+        (Mode::RecordFs, 16 << 10),
+    ] {
+        records(scale, mode, payload, report)?;
+    }
+    Ok(())
+}
+
+fn broken(what: &str) -> BenchError {
+    BenchError::Workload(what.to_owned())
+}
+
+impl From<CryptoError> for BenchError {
+    fn from(error: CryptoError) -> Self {
+        Self::Workload(error.to_string())
+    }
+}
+
+impl From<Reason> for BenchError {
+    fn from(reason: Reason) -> Self {
+        Self::Workload(reason.to_string())
+    }
+}
+
+impl From<Unusable> for BenchError {
+    fn from(error: Unusable) -> Self {
+        Self::Workload(error.to_string())
+    }
+}
+
+/// Returns the cryptography of two nodes that know each other.
+fn nodes() -> Result<[Hybrid; 2], CryptoError> {
+    let (one, other) = (Identity::from_seed(&[1; 32])?, Identity::from_seed(&[2; 32])?);
+    let (one_key, other_key) = (one.public(), other.public());
+    Ok([Hybrid::new(Arc::new(one), other_key)?, Hybrid::new(Arc::new(other), one_key)?])
+}
+
+/// Returns two ends that never refuse for want of credit, patience or room.
+fn ends(mode: Mode, signed: bool) -> Result<[Session<Hybrid>; 2], BenchError> {
+    let agreed = Agreed { mode, signed, payload_max: 16 << 10, credit: u32::MAX };
+    let limits = Limits {
+        rounds_burst: u32::MAX,
+        queue_bytes: usize::MAX,
+        queue_messages: usize::MAX,
+        ..Limits::default()
+    };
+    let [one, other] = nodes()?;
+    let end = |crypto| {
+        let exporter = Secret::take(&mut [7; 32]);
+        let keys = InitialKeys { exporter, handshake_hash: [9; 32], psk: None };
+        Session::new(crypto, agreed, limits.clone(), keys, NOW)
+    };
+    Ok([end(one)?, end(other)?])
+}
+
+/// Moves bytes until neither end has any; returns how many there were.
+fn settle(ends: &mut [Session<Hybrid>; 2], buffer: &mut Vec<u8>) -> Result<usize, BenchError> {
+    let (mut bytes, mut quiet) = (0, 0);
+    while quiet < 2 {
+        for _ in 0..2 {
+            let [from, to] = ends;
+            buffer.clear();
+            let count = from.poll_transmit(NOW, buffer, usize::MAX);
+            bytes += count;
+            quiet = if count == 0 { quiet + 1 } else { 0 };
+            if to.input(NOW, buffer)? != count {
+                return Err(broken("a record is not whole"));
+            }
+            ends.swap(0, 1);
+        }
+    }
+    Ok(bytes)
+}
+
+/// Runs `count` rounds that the ends open in turns; returns their bytes.
+fn run_rounds(ends: &mut [Session<Hybrid>; 2], count: usize) -> Result<usize, BenchError> {
+    let (mut bytes, mut buffer) = (0, Vec::new());
+    for number in 0..count {
+        let end = ends.get_mut(number % 2).ok_or_else(|| broken("there are two ends"))?;
+        let ticket = end.request_rekey(Freshness::Fresh).map_err(|_| broken("closed"))?;
+        bytes += settle(ends, &mut buffer)?;
+        if ends.get(number % 2).map(|end| end.progress(ticket)) != Some(Progress::Done) {
+            return Err(broken("a round did not complete"));
+        }
+    }
+    Ok(bytes)
+}
+
+/// The primitives of a round and nothing else.
+fn run_primitives(nodes: &mut [Hybrid; 2], signed: bool, count: usize) -> Result<(), BenchError> {
+    let [one, other] = nodes;
+    let text = [0; 1400];
+    for _ in 0..count {
+        let (ephemeral, share) = one.generate()?;
+        let (_, answer) = other.answer(&share)?;
+        Hybrid::complete(ephemeral, &answer)?;
+        if signed {
+            let (first, second) = (one.sign(&text)?, other.sign(&text)?);
+            if !other.verify(&text, &first) || !one.verify(&text, &second) {
+                return Err(broken("a signature is not its signer's"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rounds(scale: Scale, signed: bool, report: &mut dyn FnMut(Figure)) -> Result<(), BenchError> {
+    let (turns, count) = (scale.pick(21, 2), scale.pick(400, 4));
+    let (mut ends, mut nodes) = (ends(Mode::Throughput, signed)?, nodes()?);
+    let (mut own, mut limit, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..turns {
+        let (elapsed, sent) = timed(|| run_rounds(&mut ends, count));
+        own.push(per_second(count, elapsed));
+        bytes.push(sent? as f64 / count as f64);
+        let (elapsed, result) = timed(|| run_primitives(&mut nodes, signed, count));
+        result?;
+        limit.push(per_second(count, elapsed));
+    }
+    let plan = Plan {
+        bench: BENCH,
+        figure: "rounds of one pair",
+        unit: "rounds per second",
+        aim: Some(Aim::AtLeast(if signed { 2_500.0 } else { 4_000.0 })),
+        params: json!({"signed": signed, "rounds": count}),
+    };
+    report(plan.compared(&own, "their primitives alone", "rounds per second", &limit));
+    if signed {
+        let (figure, unit, aim) = ("bytes of a round", "bytes", Some(Aim::AtMost(2_700.0)));
+        report(Plan { figure, unit, aim, ..plan }.measured(&bytes));
+    }
+    Ok(())
+}
+
+/// Rounds that both ends open at once: how long until both are in the new epoch.
+fn crossing(scale: Scale, report: &mut dyn FnMut(Figure)) -> Result<(), BenchError> {
+    let count = scale.pick(10_000, 4);
+    let mut ends = ends(Mode::Throughput, true)?;
+    let (mut micros, mut first, mut second) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..count {
+        let (elapsed, result) = timed(|| cross(&mut ends, &mut first, &mut second));
+        result?;
+        micros.push(elapsed.as_secs_f64() * 1e6);
+        if ends.iter().any(|end| end.status().epoch != number as u64 + 1) {
+            return Err(broken("a crossing is one epoch"));
+        }
+    }
+    let plan = |figure, aim| Plan {
+        bench: BENCH,
+        figure,
+        unit: "microseconds",
+        aim: Some(Aim::AtMost(aim)),
+        params: json!({"rounds": count}),
+    };
+    report(plan("crossing round, median", 450.0).measured(&[median(&micros).unwrap_or(0.0)]));
+    micros.sort_by(f64::total_cmp);
+    let worst = micros.get(count - 1 - count / 1000).copied().unwrap_or(0.0);
+    report(plan("crossing round, 99.9th percentile", 2_000.0).measured(&[worst]));
+    Ok(())
+}
+
+/// One crossing: both INITs are sealed before either arrives.
+fn cross(
+    ends: &mut [Session<Hybrid>; 2],
+    first: &mut Vec<u8>,
+    second: &mut Vec<u8>,
+) -> Result<(), BenchError> {
+    let [one, other] = ends;
+    for (end, out) in [(&mut *one, &mut *first), (&mut *other, &mut *second)] {
+        end.request_rekey(Freshness::Any).map_err(|_| broken("closed"))?;
+        out.clear();
+        end.poll_transmit(NOW, out, usize::MAX);
+    }
+    other.input(NOW, first)?;
+    one.input(NOW, second)?;
+    settle(ends, first).map(drop)
+}
+
+/// Records of one message each: sealing, and sealing with opening at the other end.
+fn records(
+    scale: Scale,
+    mode: Mode,
+    payload: usize,
+    report: &mut dyn FnMut(Figure),
+) -> Result<(), BenchError> {
+    let (turns, count) = (scale.pick(21, 2), scale.pick((32 << 20) / payload, 4));
+    let (mut seals, mut opens, mut limit) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..turns {
+        let mut ends = ends(mode, true)?;
+        for _ in 0..count {
+            ends[0].send(vec![3; payload]).map_err(|_| broken("the queue is full"))?;
+        }
+        let (sealing, opening) = stream(&mut ends, count)?;
+        seals.push(sealing.as_secs_f64() * 1e6 / count as f64);
+        opens.push(opening.as_secs_f64() * 1e6 / count as f64);
+        let bare = bare_seals(payload, count);
+        limit.push(bare.as_secs_f64() * 1e6 / count as f64);
+    }
+    let aim = match (mode, payload) {
+        (Mode::RecordFs, 256) => Some(1.0),
+        (_, 256) => Some(0.45),
+        // Two gigabytes a second.
+        _ => Some(payload as f64 / 2_000.0),
+    };
+    let plan = |figure, aim: Option<f64>| Plan {
+        bench: BENCH,
+        figure,
+        unit: "microseconds per record",
+        aim: aim.map(Aim::AtMost),
+        params: json!({"mode": format!("{mode:?}"), "payload_bytes": payload, "records": count}),
+    };
+    let other = "AES-256-GCM alone, one key";
+    report(plan("seal", aim).compared(&seals, other, "microseconds per record", &limit));
+    report(plan("open", None).measured(&opens));
+    Ok(())
+}
+
+/// Seals everything that the first end has queued, a buffer at a time, and opens it at the second.
+fn stream(
+    ends: &mut [Session<Hybrid>; 2],
+    count: usize,
+) -> Result<(Duration, Duration), BenchError> {
+    let [from, to] = ends;
+    let (mut sealing, mut opening) = (Duration::ZERO, Duration::ZERO);
+    let (mut buffer, mut arrived) = (Vec::with_capacity(192 << 10), 0);
+    while arrived < count {
+        buffer.clear();
+        let (elapsed, sealed) = timed(|| from.poll_transmit(NOW, &mut buffer, 128 << 10));
+        sealing += elapsed;
+        let (elapsed, result) = timed(|| {
+            to.input(NOW, &mut buffer)?;
+            while let Some(event) = to.poll_event() {
+                if let Event::Data(data) = event {
+                    to.consume(data.cost());
+                    arrived += 1;
+                }
+            }
+            Ok::<_, Reason>(())
+        });
+        result?;
+        opening += elapsed;
+        if sealed == 0 {
+            return Err(broken("the stream stands still"));
+        }
+    }
+    Ok((sealing, opening))
+}
+
+/// Seals as many payloads with one key and nothing around it.
+fn bare_seals(payload: usize, count: usize) -> Duration {
+    let key = Hybrid::key(&Secret::take(&mut [5; 32]));
+    let mut buffer = Vec::with_capacity(payload + Hybrid::TAG_BYTES);
+    let (elapsed, ()) = timed(|| {
+        for number in 0..count as u64 {
+            buffer.clear();
+            buffer.resize(payload, 3);
+            let mut nonce = [0; 12];
+            nonce[4..].copy_from_slice(&number.to_le_bytes());
+            Hybrid::seal(&key, nonce, &[0; 8], &mut buffer, 0);
+        }
+    });
+    elapsed
+}
