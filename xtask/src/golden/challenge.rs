@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail};
 use proctor_engine::Rulebook;
 use proctor_engine::challenge_period::plagiarism::Findings;
-use proctor_engine::challenge_period::plan::{self, Belief, Scored, Verdict};
+use proctor_engine::challenge_period::plan::{self, Belief, Closed, Scored, Verdict};
 use proctor_engine::challenge_period::ranking::{self, Contest, ScoresByClass};
 use proctor_engine::challenge_period::{Entry, RefreshInput, Stage, Standing};
 use proctor_engine::eliminations::Reason;
 use proctor_engine::rulebook::{Switches, VANTA};
-use proctor_engine::scoring::{Ledgers, ScoredPosition};
+use proctor_engine::scoring::Ledgers;
 use proctor_types::{AssetClass, Percent, TraderId, Usd, UtcMs};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -171,6 +171,7 @@ impl Scene {
                 cleared: clear(&case.plagiarism.whitelisted),
                 overdue: case.plagiarism.eliminate.clone(),
             },
+            scores_due: true,
         })
     }
 
@@ -195,7 +196,7 @@ impl Scene {
             first_order: case.hk_to_first_order_time.get(trader).map(|ms| UtcMs(*ms)),
             foreign_ledgers: self.is_foreign(trader, &ledgers),
             ledgers,
-            closed: rows.map(|row| row.scored(&self.rulebook)).collect::<Vec<ScoredPosition>>(),
+            closed: Closed::Scored(rows.map(|row| row.scored(&self.rulebook)).collect()),
             account_size: size.map(Usd::new).transpose()?,
             class: case.asset_selections.get(trader).copied(),
             rules: &self.rulebook,
@@ -233,12 +234,13 @@ fn inspect(input: &Value) -> Result<Value> {
         .iter()
         .map(|(trader, verdict)| (trader.to_string(), reason(verdict)))
         .collect();
+    let scores = inspection.scores.unwrap_or_default();
     Ok(json!({
         "promote": sorted(&inspection.promote),
         "demote": sorted(&inspection.demote),
         "eliminate": ended,
-        "softmax": softmax(&inspection.scores),
-        "competitiveness": inspection.scores.competitiveness
+        "softmax": softmax(&scores),
+        "competitiveness": scores.competitiveness
             .iter()
             .map(|(class, gini)| (class.to_string(), json!(gini)))
             .collect::<Map<_, _>>(),
@@ -315,6 +317,6 @@ fn refresh(input: &Value) -> Result<Value> {
             .map(|(trader, standing)| (trader.to_string(), row(standing)))
             .collect::<Map<_, _>>(),
         "elimination_reasons": reasons,
-        "softmax": softmax(&plan.scores),
+        "softmax": softmax(&plan.scores.unwrap_or_default()),
     }))
 }

@@ -7,15 +7,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proctor_types::{AssetClass, Percent, TraderId, Usd, UtcMs};
+use proctor_types::{AssetClass, DurationMs, Percent, TraderId, Usd, UtcMs};
 
 use super::plagiarism::Findings;
 use super::ranking::{self, Contest, ScoresByClass};
 use super::{Alert, Stage, Standing};
 use crate::eliminations::Reason;
 use crate::ledgers::{Ledger, drawdown};
+use crate::positions::book::Book;
+use crate::positions::position::Position;
 use crate::rulebook::{Inspection as InspectionSwitch, Rulebook, TimeLimit};
-use crate::scoring::{Contestant, Ledgers, ScoredPosition, Scorer, complete_days};
+use crate::scoring::{Contestant, Ledgers, ScoredPosition, Scorer, ScoringRules, complete_days};
 
 /// How far the roster can be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct RefreshInput<'a> {
     pub traders: Vec<Entry<'a>>,
     /// What the last report of suspected plagiarists means.
     pub plagiarism: Findings,
+    /// Whether scores are wanted also when there is nobody whom they could move.
+    pub scores_due: bool,
 }
 
 /// One trader in the picture.
@@ -59,8 +63,8 @@ pub struct Entry<'a> {
     /// Whether the ledgers began before the first order that is known: then they are not of this
     /// registration, and nothing is judged by them (C-33).
     pub foreign_ledgers: bool,
-    /// The closed positions that lasted long enough to be scored, in the order of closing.
-    pub closed: Vec<ScoredPosition>,
+    /// The closed positions that lasted long enough to be scored.
+    pub closed: Closed<'a>,
     /// The account's size, where it is known.
     pub account_size: Option<Usd>,
     /// The asset class that the trader chose.
@@ -81,6 +85,34 @@ pub struct Verdict {
 impl Verdict {
     const TIME: Self = Self { reason: Reason::FailedChallengePeriodTime, drawdown: None };
     const PLAGIARISM: Self = Self { reason: Reason::Plagiarism, drawdown: None };
+}
+
+/// The closed positions of a trader that count in scoring, in the order of closing.
+#[derive(Clone, Debug)]
+pub enum Closed<'a> {
+    /// As scoring sees them.
+    Scored(Vec<ScoredPosition>),
+    /// Those of the book that were open for the span or longer, read when they are needed: most
+    /// refreshes rank nobody.
+    Book(&'a Book, DurationMs),
+}
+
+impl Closed<'_> {
+    fn scored(&self, rules: &ScoringRules) -> Vec<ScoredPosition> {
+        let (book, least) = match self {
+            Self::Scored(positions) => return positions.clone(),
+            Self::Book(book, least) => (*book, *least),
+        };
+        let mut closed: Vec<(UtcMs, &Position)> = book
+            .pairs()
+            .iter()
+            .flat_map(|book| book.closed().iter())
+            .filter_map(|position| Some((position.closed_at()?, &**position)))
+            .filter(|(closed, position)| closed.since(position.opened_at()) >= least)
+            .collect();
+        closed.sort_by(|(at, a), (other, b)| at.cmp(other).then_with(|| a.id().cmp(b.id())));
+        closed.iter().map(|(_, position)| ScoredPosition::of(rules, position)).collect()
+    }
 }
 
 /// What a refresh does, in the order in which it is done. Each list is sorted by trader.
@@ -104,8 +136,8 @@ pub struct RefreshPlan<'a> {
     pub prune: Vec<&'a TraderId>,
     /// What stood in the way.
     pub alerts: Vec<Alert>,
-    /// The scores that were ranked.
-    pub scores: Scored<'a>,
+    /// The scores that were ranked; absent when nobody had to be.
+    pub scores: Option<Scored<'a>>,
 }
 
 /// The scores of a refresh.
@@ -128,8 +160,8 @@ pub struct Inspection<'a> {
     pub eliminate: BTreeMap<&'a TraderId, Verdict>,
     /// Why fewer are demoted than the ranks say.
     pub alert: Option<Alert>,
-    /// The scores that were ranked.
-    pub scores: Scored<'a>,
+    /// The scores that were ranked; absent when nobody had to be.
+    pub scores: Option<Scored<'a>>,
 }
 
 /// Returns what a refresh does to the traders of `input`. `rules` is the rulebook in force: it says
@@ -271,10 +303,14 @@ pub fn inspect<'a>(
     if !candidates && rules.switches.inspection == InspectionSwitch::WithCandidates {
         return Inspection::default();
     }
+    // A rank moves those who are funded or may be; for all others it is only shown.
+    if !input.scores_due && contest.funded.is_empty() && contest.eligible.is_empty() {
+        return inspection;
+    }
     contest.ranked = rules.scoring.class.keys().copied().collect();
-    inspection.scores = scores(rules, input.at, &contestants, &veterans);
-    let verdicts =
-        ranking::rank(&rules.challenge, &rules.switches, &contest, &inspection.scores.classes);
+    let scores = scores(rules, input.at, &contestants, &veterans);
+    let verdicts = ranking::rank(&rules.challenge, &rules.switches, &contest, &scores.classes);
+    inspection.scores = Some(scores);
     inspection.promote = verdicts.promote;
     inspection.demote = verdicts.demote;
     inspection.alert = verdicts.alert;
@@ -348,7 +384,8 @@ fn scores<'a>(
 ) -> Scored<'a> {
     let scorer = Scorer::new(rules, at);
     let read = |entry: &Entry<'a>| {
-        scorer.contestant(entry.trader, &entry.ledgers, entry.closed.clone(), entry.account_size)
+        let closed = entry.closed.scored(&rules.scoring);
+        scorer.contestant(entry.trader, &entry.ledgers, closed, entry.account_size)
     };
     let all: BTreeMap<&TraderId, &Entry<'a>> =
         contestants.iter().chain(veterans).map(|entry| (entry.trader, *entry)).collect();

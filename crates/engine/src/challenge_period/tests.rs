@@ -6,7 +6,7 @@ use proctor_types::time::DAY_MS;
 use proctor_types::{AssetClass, TraderId, UtcMs};
 
 use super::plagiarism::Findings;
-use super::plan::{Belief, Verdict};
+use super::plan::{Belief, Closed, Verdict};
 use super::ranking::{Contest, ScoresByClass, rank};
 use super::*;
 use crate::eliminations::Reason;
@@ -236,6 +236,7 @@ fn planned(
             roster,
             traders: people.iter().map(|person| entry_of(rules, person)).collect(),
             plagiarism: plagiarism.clone(),
+            scores_due: true,
         };
         let plan = plan(rules, &input);
         (describe(&plan), moves(&plan, &input))
@@ -257,7 +258,7 @@ fn entry_of<'a>(rules: &'a Rulebook, person: &'a Person) -> Entry<'a> {
         first_order: person.first_order.map(UtcMs),
         ledgers: Ledgers::default(),
         foreign_ledgers: false,
-        closed: Vec::new(),
+        closed: Closed::Scored(Vec::new()),
         account_size: None,
         class: Some(AssetClass::Crypto),
         rules,
@@ -429,6 +430,7 @@ fn a_verdict_that_is_no_loss_has_no_drawdown() {
         roster: Belief::Believed,
         traders: people.iter().map(|person| entry_of(&rules, person)).collect(),
         plagiarism: Findings::default(),
+        scores_due: true,
     };
     let expected = Verdict { reason: Reason::FailedChallengePeriodTime, drawdown: None };
     assert_eq!(plan(&rules, &input).eliminate, [(&trader("a"), expected)]);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use proctor_types::UtcMs;
 
+use super::stages::Occasion;
 use super::{Engine, Step};
 use crate::state::Adopted;
 
@@ -17,7 +18,7 @@ impl Engine {
     pub(super) fn run_what_is_due(&mut self, step: &mut Step) {
         self.close_due_cells(step);
         if let Some(rulebook) = self.refresh_is_due(step.stamp.at) {
-            self.refresh(step, &rulebook);
+            self.refresh(step, &rulebook, Occasion::Due);
         }
     }
 

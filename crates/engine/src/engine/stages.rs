@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use proctor_types::{TraderId, UtcMs};
 
-use super::{Engine, Step};
+use super::{Engine, Step, parts};
 use crate::account::Account;
 use crate::challenge_period::plagiarism::Findings;
-use crate::challenge_period::plan::{Belief, Scored, Verdict};
+use crate::challenge_period::plan::{Belief, Closed, Scored, Verdict};
 use crate::challenge_period::reasons::{Published, ReasonsCommand};
 use crate::challenge_period::{
     self, Cause, Entry, PlagiarismReport, Ranked, RankedClass, RefreshInput, RefreshPlan, Refusal,
@@ -21,30 +21,38 @@ use crate::challenge_period::{
 use crate::eliminations::{DrawdownNote, Elimination, Origin, Reason};
 use crate::event::Event;
 use crate::input::StagesCommand;
-use crate::positions::position::Position;
 use crate::rejection::Rejection;
-use crate::scoring::{Ledgers, ScoredPosition, ScoringRules};
+use crate::scoring::Ledgers;
 use crate::state::{Adopted, State, place};
+
+/// Why the stages are refreshed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// It is time.
+    Due,
+    /// An input asks for it.
+    Asked,
+}
 
 impl Engine {
     /// Brings all stages up to date: makes one picture of the state, plans, and does what the plan
     /// says; a pass over all accounts then ends those whose challenge is over, and looks for
     /// whatever else only shows over time. `rulebook` is the one in force.
-    pub(super) fn refresh(&mut self, step: &mut Step, rulebook: &Adopted) {
+    pub(super) fn refresh(&mut self, step: &mut Step, rulebook: &Adopted, occasion: Occasion) {
         // The picture is of this moment and stays so while the state changes under it.
         let accounts = self.state.accounts.clone();
         let rulebooks = self.state.rulebooks.clone();
         let order: Vec<usize> = self.index.by_trader.values().copied().collect();
-        let scoring = &rulebook.rules.scoring;
         let entries = order.into_iter().filter_map(|place| {
             let registered = self.index.registered[place];
-            entry(&accounts[place], &rulebooks, scoring, registered, step.stamp.at)
+            entry(&accounts[place], &rulebooks, registered, step.stamp.at)
         });
         let input = RefreshInput {
             at: step.stamp.at,
             roster: belief(&self.state),
             traders: entries.collect(),
             plagiarism: self.findings(rulebook, step.stamp.at),
+            scores_due: occasion == Occasion::Asked || self.scores_are_due(step, rulebook),
         };
         let mut plan = challenge_period::plan(&rulebook.rules, &input);
         let note = |verdict: Verdict| {
@@ -59,6 +67,13 @@ impl Engine {
         let is_first = self.state.challenge.refreshed_at.is_none();
         self.carry_out(step, plan);
         self.pass(step, rulebook, is_first, &reasons);
+    }
+
+    /// Tells whether a ledger cell has ended since everybody was ranked last.
+    fn scores_are_due(&self, step: &Step, rulebook: &Adopted) -> bool {
+        let cell = rulebook.rules.ledger.cell.value;
+        let ranked = self.state.challenge.ranking.as_ref().map(|ranking| ranking.stamp.at);
+        ranked.is_none_or(|ranked| parts(ranked, step.stamp.at, cell))
     }
 
     fn findings(&self, rulebook: &Adopted, at: UtcMs) -> Findings {
@@ -102,7 +117,8 @@ impl Engine {
 
     /// Keeps what readers may ask about the refresh.
     fn remember(&mut self, step: &mut Step, plan: &RefreshPlan<'_>) {
-        for score in plan.scores.classes.values().flat_map(|scores| scores.values()) {
+        let shares = plan.scores.iter().flat_map(|scores| scores.classes.values());
+        for score in shares.flat_map(|scores| scores.values()) {
             step.marks.add(*score);
         }
         let alerts_changed = self.state.challenge.alerts != plan.alerts;
@@ -112,8 +128,10 @@ impl Engine {
         let challenge = Arc::make_mut(&mut self.state.challenge);
         challenge.refreshed_at = Some(step.stamp.at);
         challenge.alerts.clone_from(&plan.alerts);
-        let classes = ranked(&plan.scores);
-        challenge.ranking = Some(Arc::new(Ranked { stamp: step.stamp, classes }));
+        if let Some(scores) = &plan.scores {
+            let classes = ranked(scores);
+            challenge.ranking = Some(Arc::new(Ranked { stamp: step.stamp, classes }));
+        }
     }
 
     fn move_by(
@@ -217,7 +235,7 @@ impl Engine {
         let suspects = u32::try_from(report.verdicts().len()).unwrap_or(u32::MAX);
         step.events.push(Event::PlagiarismReported { suspects });
         Arc::make_mut(&mut self.state.challenge).plagiarism = Some(Arc::new(report));
-        self.refresh(step, &rulebook);
+        self.refresh(step, &rulebook, Occasion::Asked);
         Ok(())
     }
 
@@ -246,7 +264,7 @@ impl Engine {
             }
             StagesCommand::Refresh => {
                 let rulebook = Arc::clone(self.rules_in_force(step.stamp.at)?.1);
-                self.refresh(step, &rulebook);
+                self.refresh(step, &rulebook, Occasion::Asked);
             }
         }
         Ok(())
@@ -383,7 +401,6 @@ fn belief(state: &State) -> Belief {
 fn entry<'a>(
     account: &'a Account,
     rulebooks: &'a [Arc<Adopted>],
-    scoring: &ScoringRules,
     registered: bool,
     at: UtcMs,
 ) -> Option<Entry<'a>> {
@@ -393,14 +410,6 @@ fn entry<'a>(
     let rules = &rulebooks.get(place(account.rulebook))?.rules;
     let first_order = account.first_order_at();
     let begun = account.ledgers.as_ref().map(|ledgers| ledgers.portfolio().initialized_at());
-    let least = rules.challenge.position_min.value;
-    let books = account.book.pairs().iter();
-    let mut closed: Vec<(UtcMs, &Position)> = books
-        .flat_map(|book| book.closed().iter())
-        .filter_map(|position| Some((position.closed_at()?, &**position)))
-        .filter(|(closed, position)| closed.since(position.opened_at()) >= least)
-        .collect();
-    closed.sort_by(|(at, a), (other, b)| at.cmp(other).then_with(|| a.id().cmp(b.id())));
     Some(Entry {
         trader: &account.trader,
         registered,
@@ -409,7 +418,7 @@ fn entry<'a>(
         first_order: account.challenge_from(),
         ledgers: account.ledgers.as_ref().map(Ledgers::from).unwrap_or_default(),
         foreign_ledgers: begun.is_some_and(|begun| first_order.is_none_or(|first| begun < first)),
-        closed: closed.iter().map(|(_, position)| ScoredPosition::of(scoring, position)).collect(),
+        closed: Closed::Book(&account.book, rules.challenge.position_min.value),
         account_size: Some(account.terms.size(rules, at)),
         class: account.terms.asset_class,
         rules,
