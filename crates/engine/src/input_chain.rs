@@ -98,14 +98,12 @@ impl Placed {
     /// Returns the subject of an input as it stands in a leaf; `None` for a batch of several quotes.
     #[must_use]
     pub fn subject(&self) -> Option<Subject<'_>> {
-        match &self.input {
-            Input::Prices(quotes) => match quotes.as_slice() {
-                [] => Some(Subject::Everyone),
-                [quote] => Some(Subject::Pair(quote.pair)),
-                _ => None,
-            },
-            other => Some(Subject::of(other)),
+        if let Input::Prices(quotes) = &self.input
+            && quotes.len() > 1
+        {
+            return None;
         }
+        Some(Subject::of(&self.input))
     }
 }
 
@@ -194,25 +192,24 @@ impl Leaves {
     }
 
     fn take(&mut self, ordinal: u32, input: &Input) {
-        let subject = match input {
-            Input::Prices(quotes) if !quotes.is_empty() => {
-                for quote in quotes {
-                    let start = self.begin(ordinal);
-                    // As a batch of this one quote; written by hand, because that is no copy.
-                    self.bytes.push(PRICES);
-                    self.bytes.extend_from_slice(&count(1));
-                    quote
-                        .serialize(&mut self.bytes)
-                        .expect("prices are finite and memory does not fail");
-                    self.end(Subject::Pair(quote.pair), start);
-                }
-                return;
+        if let Input::Prices(quotes) = input
+            && !quotes.is_empty()
+        {
+            for quote in quotes {
+                let start = self.begin(ordinal);
+                // As a batch of this one quote; written by hand, because that is no copy.
+                self.bytes.push(PRICES);
+                self.bytes.extend_from_slice(&count(1));
+                quote
+                    .serialize(&mut self.bytes)
+                    .expect("prices are finite and memory does not fail");
+                self.end(Subject::Pair(quote.pair), start);
             }
-            other => Subject::of(other),
-        };
+            return;
+        }
         let start = self.begin(ordinal);
         input.serialize(&mut self.bytes).expect("amounts are finite and memory does not fail");
-        self.end(subject, start);
+        self.end(Subject::of(input), start);
     }
 
     fn begin(&mut self, ordinal: u32) -> usize {

@@ -102,8 +102,8 @@ pub(super) fn parsed(line: &str) -> (i64, Input) {
 
 /// The quote, and the same of a second source: a price that two tell is believed at once.
 fn confirmed(quote: Quote) -> Vec<Quote> {
-    let other = Quote { source: source(&format!("{}2", quote.source)), ..quote.clone() };
-    vec![quote, other]
+    let second = source(&format!("{}2", quote.source));
+    vec![quote.clone(), Quote { source: second, ..quote }]
 }
 
 /// A quote with `bid=`, `ask=`, the time `at=` in ms after [`T0`], and its source `from=`.
