@@ -290,7 +290,7 @@ impl Engine {
         let makes_bracket = recorded.is_none()
             && request.execution != ExecutionType::Bracket
             && (request.stop_loss.is_some() || request.take_profit.is_some());
-        if let Some(bracket) = request.id.bracket().filter(|_| makes_bracket) {
+        if makes_bracket && let Some(bracket) = request.id.bracket() {
             seen.insert(Key::of(&bracket), remembered);
         }
         Ok(())

@@ -207,19 +207,11 @@ impl ScoredPosition {
     /// Returns what scoring looks at of `position`.
     #[must_use]
     pub fn of(rules: &ScoringRules, position: &Position) -> Self {
-        let fills: Vec<Fill> = position
-            .orders()
-            .iter()
-            .map(|order| Fill { at: order.at, leverage: order.leverage, price: order.price })
-            .collect();
-        let side = position.orders().first().map_or(Side::Flat, |order| order.side);
-        let rules = &rules.risk_profile;
-        let profile = RiskProfile::of(rules, position.pair(), side, position.is_closed(), &fills);
         Self {
             opened_at: position.opened_at(),
             is_closed: position.is_closed(),
             return_at_close: position.return_at_close(),
-            is_flagged: profile.flags(rules).all_kinds(),
+            is_flagged: is_flagged(&rules.risk_profile, position),
         }
     }
 
@@ -233,6 +225,25 @@ impl ScoredPosition {
             self.return_at_close < 1.0
         }
     }
+}
+
+/// Returns whether the way `position` was built up is a risk (S-32).
+fn is_flagged(rules: &RiskProfileRules, position: &Position) -> bool {
+    let orders = position.orders();
+    // An order is a step only when another one came before it, and the close is none: most
+    // positions have too few orders to be flagged, whatever these were.
+    let steps_most = orders.len().saturating_sub(1 + usize::from(position.is_closed()));
+    let steps_least = rules.steps.value.min(rules.monotonic_steps.value);
+    if u32::try_from(steps_most).is_ok_and(|most| most < steps_least) {
+        return false;
+    }
+    let fills: Vec<Fill> = orders
+        .iter()
+        .map(|order| Fill { at: order.at, leverage: order.leverage, price: order.price })
+        .collect();
+    let side = orders.first().map_or(Side::Flat, |order| order.side);
+    let profile = RiskProfile::of(rules, position.pair(), side, position.is_closed(), &fills);
+    profile.flags(rules).all_kinds()
 }
 
 /// Returns how much of what the positions earned came from flagged ones, 0 to 1 (S-31).

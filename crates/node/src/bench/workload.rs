@@ -26,6 +26,7 @@ pub(super) struct Workload {
     pair: TradePair,
     pair_name: PairName,
     source: SourceName,
+    rulebook: String,
 }
 
 impl Workload {
@@ -37,7 +38,17 @@ impl Workload {
             pair: TradePair::from_id(PAIR).expect("in the table"),
             pair_name: PairName::new(PAIR).expect("a valid name"),
             source: SourceName::new("bench").expect("a valid name"),
+            rulebook: VANTA.into(),
         }
+    }
+
+    /// Has no challenge of it ever end: its traders are never ranked so long that they could rise.
+    pub(super) fn without_time_limit(mut self) -> Self {
+        let (limit, endless) =
+            ("challenge_max = { value = 7_776", "challenge_max = { value = 7_776_000");
+        assert!(self.rulebook.contains(limit), "the built-in rulebook no longer says {limit}");
+        self.rulebook = self.rulebook.replace(limit, endless);
+        self
     }
 
     /// Returns how many traders there are.
@@ -65,7 +76,7 @@ impl Workload {
             ]
         });
         let roster = Roster::new(1, self.traders.clone());
-        let mut inputs = vec![Input::Rulebook(VANTA.into()), Input::Roster(roster)];
+        let mut inputs = vec![Input::Rulebook(self.rulebook.clone()), Input::Roster(roster)];
         inputs.extend(terms);
         Commit { index: 1, at: UtcMs(START.0 - DAY_MS / 2), inputs }
     }
