@@ -2,7 +2,7 @@
 //!
 //! A registered trader whose account has not ended is in exactly one stage (I1); who has ended or
 //! left is in none (I2). Both change in the commit that decides, so no view shows anything between.
-//! [`plan`] says what a refresh does as a pure function of one picture of the state; the engine
+//! [`plan()`] says what a refresh does as a pure function of one picture of the state; the engine
 //! carries it out in the same commit. Source: services 2.
 
 pub mod plagiarism;
