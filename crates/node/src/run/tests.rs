@@ -84,6 +84,6 @@ fn the_digest_of_a_small_run_is_the_same_on_every_machine() {
     let finished = whole(dir.path(), SMALL).expect("runs");
     assert_eq!(
         finished.view.digest.to_string(),
-        "81dac08e3d6e20878ab2efa7f9dffc5c7a51d1f6a23fb4f87e7a9173a59e71bd"
+        "94d2badf12dd8fb1a3ca8b5cc0b6672f1a3b617e1b2893ca9e2347b19220121e"
     );
 }
