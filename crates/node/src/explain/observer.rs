@@ -1,6 +1,8 @@
 //! Watches a fold and keeps what concerns one trader.
 
+mod requests;
 mod resting;
+mod wording;
 
 use std::collections::BTreeMap;
 
@@ -9,19 +11,20 @@ use proctor_engine::eliminations::{LiftedBy, Reentry};
 use proctor_engine::event::{PositionFacts, PricedBy};
 use proctor_engine::input::Extract;
 use proctor_engine::limit_orders::RestingOrder;
-use proctor_engine::positions::position::{Order, OrderSource, Position};
-use proctor_engine::{Engine, Event, Input, Outcome, View};
-use proctor_types::{
-    Digest, OrderId, OrderRequest, PositionId, Side, Stamp, TradePair, TraderId, UtcMs,
-};
+use proctor_engine::positions::position::{Order, Position};
+use proctor_engine::{Engine, Event, Outcome, View};
+use proctor_types::{Digest, OrderId, PositionId, Stamp, TradePair, TraderId, UtcMs};
 
 use super::samples::Samples;
 use super::stages::{self, StageMove};
 use super::story::{
-    AccountStory, After, AsOf, Asked, Counts, Fill, Note, OrderOutcome, OrderStory, PositionStory,
-    PriceSource, RulebookStory, Size, Story, UndoneVerdict, Verdict,
+    AccountStory, AsOf, Counts, Fill, Note, OrderOutcome, OrderStory, PositionStory, RulebookStory,
+    Size, Story, UndoneVerdict, Verdict,
 };
 use super::{scoring, standing, verdict, words};
+use requests::{accepted_input, request_at};
+pub(super) use wording::opening_side;
+use wording::{after_story, asked_size, cause, position_story, price_origin, price_source};
 
 /// What the log has said about one trader so far.
 #[derive(Debug)]
@@ -577,136 +580,9 @@ impl Observer {
     }
 }
 
-/// Returns the request at place `input` of `commit` and where it came from.
-fn request_at(commit: &Extract, input: u32) -> Option<(&OrderRequest, &'static str)> {
-    let at = commit.inputs.binary_search_by_key(&input, |placed| placed.ordinal).ok()?;
-    request_of(&commit.inputs.get(at)?.input)
-}
-
-fn request_of(input: &Input) -> Option<(&OrderRequest, &'static str)> {
-    match input {
-        Input::Order(request) => Some((request, "trader")),
-        Input::RecordedOrder(request, _) => Some((request, "recorded")),
-        Input::Prices(_)
-        | Input::Roster(_)
-        | Input::AccountSize(..)
-        | Input::AssetClass(..)
-        | Input::Rulebook(_)
-        | Input::Tick
-        | Input::Plagiarism(_)
-        | Input::Stages(_)
-        | Input::Reasons(_)
-        | Input::Reinstate(_)
-        | Input::SlashSettled(..)
-        | Input::Eliminations(_)
-        | Input::SyncEliminations(_)
-        | Input::CorrectPrice(_) => None,
-    }
-}
-
-/// Returns the place of the input that was the accepted order `id`.
-fn accepted_input(
-    commit: &Extract,
-    outcome: &Outcome,
-    trader: &TraderId,
-    id: &OrderId,
-) -> Option<u32> {
-    commit.inputs.iter().zip(&outcome.replies).find_map(|(placed, reply)| {
-        let (request, _) = request_of(&placed.input)?;
-        let is_it = reply.is_ok() && request.trader == *trader && request.id == *id;
-        is_it.then_some(placed.ordinal)
-    })
-}
-
-fn asked_size(request: &OrderRequest) -> Asked {
-    Asked {
-        leverage: request.size.leverage.map(Into::into),
-        value_usd: request.size.value.map(Into::into),
-        quantity: request.size.quantity.map(Into::into),
-    }
-}
-
 /// Returns the account's position `id` of `pair`.
 fn find<'a>(account: &'a Account, pair: TradePair, id: &PositionId) -> Option<&'a Position> {
     let book = account.book.pair(pair)?;
     let closed = book.closed().iter().rev().map(|position| &**position);
     book.open.as_ref().into_iter().chain(closed).find(|position| position.id() == id)
-}
-
-fn price_source(priced_by: &PricedBy) -> Option<PriceSource> {
-    match priced_by {
-        PricedBy::Record { source, at, span, lag, bid, ask } => Some(PriceSource {
-            source: source.to_string(),
-            at: (*at).into(),
-            span_ms: span.0,
-            age_ms: lag.0,
-            bid: bid.map(Into::into),
-            ask: ask.map(Into::into),
-        }),
-        PricedBy::Recorded | PricedBy::LastMark => None,
-    }
-}
-
-fn price_origin(priced_by: &PricedBy) -> &'static str {
-    match priced_by {
-        PricedBy::Record { .. } => "record",
-        PricedBy::Recorded => "recorded",
-        PricedBy::LastMark => "last_mark",
-    }
-}
-
-fn cause(source: OrderSource) -> &'static str {
-    match source {
-        OrderSource::Organic => "organic",
-        OrderSource::EliminationFlat => "elimination_flat_without_price",
-        OrderSource::PriceFilledEliminationFlat => "elimination_flat",
-        OrderSource::DeprecationFlat => "deprecation_flat",
-        OrderSource::MaxOrdersClose => "max_orders_close",
-        OrderSource::LimitUnfilled => "limit_unfilled",
-        OrderSource::LimitFilled => "limit_filled",
-        OrderSource::LimitCancelled => "limit_cancelled",
-        OrderSource::BracketUnfilled => "bracket_unfilled",
-        OrderSource::BracketFilled => "bracket_filled",
-        OrderSource::BracketCancelled => "bracket_cancelled",
-    }
-}
-
-fn after_story(facts: &PositionFacts) -> After {
-    After {
-        orders: facts.orders,
-        net_leverage: facts.net_leverage,
-        net_quantity: facts.net_quantity,
-        average_entry_price: facts.average_entry_price,
-        realized_pnl_usd: facts.realized_pnl,
-        return_before_fees: facts.return_before_fees,
-        return_after_fees: facts.return_after_fees,
-    }
-}
-
-fn position_story(position: &Position, opened: super::story::Place) -> PositionStory {
-    PositionStory {
-        id: position.id().to_string(),
-        pair: position.pair().to_string(),
-        side: opening_side(position).to_string(),
-        opened,
-        closed: None,
-        closed_by: None,
-        account_size_usd: position.account_size(),
-        orders: position.orders().len(),
-        net_leverage: position.net_leverage(),
-        max_leverage: position.max_leverage_seen(),
-        average_entry_price: position.average_entry_price(),
-        realized_pnl_usd: position.realized_pnl(),
-        unrealized_pnl_usd: position.unrealized_pnl(),
-        return_before_fees: position.current_return(),
-        spread_fee: position.spread_fee(),
-        carry_fee: position.carry_fee(),
-        return_after_fees: position.return_at_close(),
-        liquidated: position.is_liquidated(),
-    }
-}
-
-/// Returns the side of the order that opened `position`.
-pub(super) fn opening_side(position: &Position) -> Side {
-    position.orders().first().map_or(Side::Flat, |order| order.side)
 }

@@ -6,7 +6,8 @@ use proctor_engine::{Event, Outcome};
 use proctor_types::{OrderId, Price, Side, Stamp, TraderId};
 
 use super::super::story::{OrderOutcome, ReachedLevel, Waiting};
-use super::{Entry, Observer, accepted_input};
+use super::requests::accepted_input;
+use super::{Entry, Observer};
 
 impl Observer {
     /// Takes in an order that waits from now on: one that the trader sent, or a fill's bracket.
