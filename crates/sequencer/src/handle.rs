@@ -31,7 +31,7 @@ pub enum SubmitError {
 }
 
 enum Message {
-    Submit { at: Option<UtcMs>, inputs: Vec<Input>, answer: SyncSender<Answer> },
+    Submit { at: Option<UtcMs>, inputs: Vec<Input>, answer: oneshot::Sender<Answer> },
     Close,
 }
 
@@ -52,9 +52,9 @@ pub struct Sequencer {
     thread: JoinHandle<Writer>,
 }
 
-/// An answer that is on its way.
+/// An answer that is on its way: a thread waits for it, a task awaits it.
 #[derive(Debug)]
-pub struct Pending(Receiver<Answer>);
+pub struct Pending(oneshot::Receiver<Answer>);
 
 impl Sequencer {
     /// Starts the writer's thread with a queue of at most `queue_max` submissions.
@@ -108,7 +108,7 @@ impl Handle {
     }
 
     fn send(&self, at: Option<UtcMs>, inputs: Vec<Input>) -> Result<Pending, SubmitError> {
-        let (answer, pending) = sync_channel(1);
+        let (answer, pending) = oneshot::channel();
         match self.queue.try_send(Message::Submit { at, inputs, answer }) {
             Ok(()) => Ok(Pending(pending)),
             Err(TrySendError::Full(_)) => Err(SubmitError::Busy(self.queue_max)),
@@ -121,15 +121,35 @@ impl Handle {
     pub fn view(&self) -> Arc<View> {
         self.views.latest()
     }
+
+    /// Returns where views and the last commits are published.
+    #[must_use]
+    pub fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// Returns how many submissions may wait.
+    #[must_use]
+    pub fn queue_max(&self) -> usize {
+        self.queue_max
+    }
 }
 
 impl Pending {
-    /// Waits for the answer.
+    /// Blocks until the answer is there.
     ///
     /// # Errors
     /// [`SubmitError::Refused`] or [`SubmitError::Stopped`].
     pub fn wait(self) -> Result<Receipt, SubmitError> {
         Ok(self.0.recv().map_err(|_| SubmitError::Stopped)??)
+    }
+
+    /// Waits for the answer in a task. Who drops the wait drops the answer, not the submission.
+    ///
+    /// # Errors
+    /// As [`Pending::wait`].
+    pub async fn answered(self) -> Result<Receipt, SubmitError> {
+        Ok(self.0.await.map_err(|_| SubmitError::Stopped)??)
     }
 }
 
@@ -149,7 +169,7 @@ fn run(mut writer: Writer, clock: &impl Clock, messages: &Receiver<Message>) -> 
 struct Submission {
     at: Option<UtcMs>,
     inputs: Vec<Input>,
-    answer: SyncSender<Answer>,
+    answer: oneshot::Sender<Answer>,
 }
 
 /// Returns the submissions that wait, and whether the loop goes on after them.
@@ -178,11 +198,19 @@ fn serve(writer: &mut Writer, clock: &impl Clock, group: Vec<Submission>) {
         plan.add(clock, submission);
     }
     for (result, answers) in writer.commit(plan.batches).into_iter().zip(plan.waiting) {
-        let mut replies = result.as_ref().map_or(&[][..], |receipt| &receipt.replies);
+        let mut first = 0;
         for (answer, count) in answers {
-            let (own, rest) = replies.split_at(count.min(replies.len()));
-            replies = rest;
-            let own = result.clone().map(|receipt| Receipt { replies: own.to_vec(), ..receipt });
+            let own = match &result {
+                Ok(receipt) => {
+                    let end = (first + count).min(receipt.replies.len());
+                    let replies = receipt.replies.get(first..end).unwrap_or_default().to_vec();
+                    let Receipt { stamp, digest, ref events, .. } = *receipt;
+                    let own = Receipt { stamp, digest, first, replies, events: Arc::clone(events) };
+                    first = end;
+                    Ok(own)
+                }
+                Err(error) => Err(error.clone()),
+            };
             // Whoever no longer waits does not mind.
             drop(answer.send(own));
         }
@@ -193,7 +221,7 @@ fn serve(writer: &mut Writer, clock: &impl Clock, group: Vec<Submission>) {
 struct GroupPlan {
     batches: Vec<Batch>,
     /// Who waits for each batch, and how many of its inputs are theirs.
-    waiting: Vec<Vec<(SyncSender<Answer>, usize)>>,
+    waiting: Vec<Vec<(oneshot::Sender<Answer>, usize)>>,
     /// Whether the last batch takes more undated submissions, and how many bytes it has so far.
     open: Option<usize>,
     /// The time of the last batch that will be committed.

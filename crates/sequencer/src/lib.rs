@@ -8,13 +8,15 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod follower;
 pub mod handle;
 pub mod publisher;
 pub mod replay;
 pub mod writer;
 
 pub use clock::{Clock, SystemClock};
+pub use follower::{FollowError, Follower};
 pub use handle::{Handle, Pending, Sequencer, SubmitError};
-pub use publisher::Views;
+pub use publisher::{Applied, Since, Views};
 pub use replay::{Replay, ReplayError};
 pub use writer::{Batch, CommitError, OpenError, Opened, Receipt, Writer, WriterConfig};

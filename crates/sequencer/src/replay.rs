@@ -88,6 +88,14 @@ impl Replay {
         Ok(Some((commit, outcome)))
     }
 
+    /// Goes on to commit `index`, if the fold was at its end: sees what was written since.
+    ///
+    /// # Errors
+    /// [`ReplayError::Log`] when the log cannot be listed.
+    pub fn extend(&mut self, index: u64) -> Result<(), ReplayError> {
+        Ok(self.reader.extend(index)?)
+    }
+
     /// Returns the engine as it stands.
     #[must_use]
     pub fn engine(&self) -> &Engine {

@@ -17,7 +17,7 @@ use proctor_types::{Digest, Stamp, UtcMs};
 use proctor_wire::checkpoint;
 use proctor_wire::log_entry::LogEntry;
 
-use crate::publisher::Views;
+use crate::publisher::{Applied, Views};
 use crate::replay::{self, Replay, ReplayError};
 
 /// How the writer keeps its log.
@@ -53,6 +53,8 @@ pub struct Receipt {
     pub stamp: Stamp,
     /// The state digest after it.
     pub digest: Digest,
+    /// The place of the first of these inputs in the commit.
+    pub first: usize,
     /// One answer per input.
     pub replies: Vec<Result<(), Rejection>>,
     /// Everything the commit changed.
@@ -137,6 +139,8 @@ pub struct Writer {
     config: WriterConfig,
     snapshot_at: u64,
     stopped: Option<String>,
+    /// Applied since the last publication.
+    unpublished: Vec<Applied>,
 }
 
 impl Writer {
@@ -169,7 +173,16 @@ impl Writer {
         let engine = fold.into_engine();
         let views = Views::new(engine.view());
         let snapshot_at = snapshot.unwrap_or(0);
-        let writer = Self { log, snapshots, engine, views, config, snapshot_at, stopped: None };
+        let writer = Self {
+            log,
+            snapshots,
+            engine,
+            views,
+            config,
+            snapshot_at,
+            stopped: None,
+            unpublished: Vec::new(),
+        };
         Ok(Opened { writer, recovery, snapshot, skipped, replayed })
     }
 
@@ -213,7 +226,7 @@ impl Writer {
             answers[place] = Ok(self.apply(commit));
         }
         if appended {
-            self.views.publish(self.engine.view());
+            self.views.publish(self.engine.view(), std::mem::take(&mut self.unpublished));
             self.snapshot_if_due();
         }
         answers
@@ -261,11 +274,14 @@ impl Writer {
             .engine
             .apply(&commit)
             .expect("the log numbers commits without gaps and append() checked the time");
+        let applied = Applied::from(outcome);
+        self.unpublished.push(applied.clone());
         Receipt {
-            stamp: outcome.stamp,
-            digest: outcome.digest,
-            replies: outcome.replies,
-            events: outcome.events.into(),
+            stamp: applied.stamp,
+            digest: applied.digest,
+            first: 0,
+            replies: applied.replies.to_vec(),
+            events: applied.events,
         }
     }
 
