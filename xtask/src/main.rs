@@ -3,6 +3,7 @@
 
 mod cargo;
 mod ci;
+mod codegen;
 mod golden;
 mod tally;
 
@@ -27,6 +28,8 @@ enum Task {
     /// Rewrite what is generated: the code map of ARCHITECTURE.md and the parity rulebook. The diff
     /// is the review.
     Update,
+    /// Rewrite the gRPC code from `proto/`.
+    Codegen,
     /// Explore every reachable state of the ratchet: all orders of what two ends and the pipes
     /// between them can do.
     Model {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Check => ci::check(),
         Task::Ci => ci::run(),
         Task::Update => ci::update(),
+        Task::Codegen => cargo::root().and_then(|root| codegen::run(&root)),
         Task::Model { large } => ci::model(large),
         Task::Golden { kind, files } => golden::run(kind, &files),
     };

@@ -1,0 +1,6 @@
+//! The long-lived node: configuration, start and stop, services as tasks or processes, feeds.
+//!
+//! Wiring only: what runs, in which order, in which process, and how it stops. Rules are the
+//! engine's, answers the services'.
+
+#![forbid(unsafe_code)]

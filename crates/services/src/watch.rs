@@ -1,0 +1,316 @@
+//! Streams of changes: without gap or repeat, bounded, and honest to whoever is too slow.
+//!
+//! A watcher names the last commit it knows. As long as the commits after it are kept, it gets what
+//! they changed, one message for each commit that changed anything; else it gets the whole state
+//! and a note of the gap. A watcher that takes nothing for too long is told so and let go; what
+//! waits for it meanwhile is one bounded queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proctor_engine::View;
+use proctor_rpc::v1::Gap;
+use proctor_rpc::{Problem, Reason};
+use proctor_sequencer::{Applied, Since};
+use proctor_types::Stamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use crate::backend::Backend;
+
+/// A stream of messages to one watcher.
+pub type Stream<M> = ReceiverStream<Result<M, Status>>;
+
+/// How many messages wait for a slow watcher.
+const QUEUE: usize = 64;
+/// How many commits are looked at before the watcher's queue is asked again.
+const COMMITS_AT_ONCE: usize = 256;
+/// How long a watcher may take nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a watcher hears something, even when nothing changes.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// What one kind of watcher is told.
+pub trait Changes: Send + 'static {
+    /// What is sent.
+    type Message: Send + 'static;
+
+    /// Returns the whole state as of `view`; `gap` says why the watcher could not go on.
+    fn reset(&mut self, view: &View, gap: Option<Gap>) -> Self::Message;
+
+    /// Returns what `applied` changed for this watcher; `None` when nothing. `view` is of that
+    /// commit or a later one.
+    fn change(&mut self, applied: &Applied, view: &View) -> Option<Self::Message>;
+
+    /// Returns the message without changes that says that everything up to `stamp` was told.
+    fn heartbeat(&mut self, stamp: Stamp) -> Self::Message;
+}
+
+/// Lets in a bounded number of watchers.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    /// Returns a gate for `max` watchers at a time.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(max)))
+    }
+
+    fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
+            Problem::new(Reason::Busy, "as many watchers as may be are here already; close one")
+                .with_code("watchers")
+                .retry_after(PATIENCE)
+        })
+    }
+}
+
+/// Starts a stream for a watcher that knows everything up to `from_commit`; 0 stands for nothing.
+///
+/// # Errors
+/// [`Reason::Busy`] when there are too many watchers; as [`Backend::read`].
+pub fn stream<C: Changes>(
+    backend: &Backend,
+    gate: &Gate,
+    from_commit: u64,
+    changes: C,
+) -> Result<Stream<C::Message>, Problem> {
+    let permit = gate.enter()?;
+    backend.read()?;
+    let (sender, messages) = mpsc::channel(QUEUE);
+    let watcher = Watcher { backend: backend.clone(), sender, changes, known: from_commit };
+    tokio::spawn(async move {
+        watcher.run().await;
+        drop(permit);
+    });
+    Ok(ReceiverStream::new(messages))
+}
+
+struct Watcher<C: Changes> {
+    backend: Backend,
+    sender: mpsc::Sender<Result<C::Message, Status>>,
+    changes: C,
+    /// The last commit that the watcher was told of.
+    known: u64,
+}
+
+/// Waits until the process is about to end.
+pub(crate) async fn closed(closing: &mut tokio::sync::watch::Receiver<bool>) {
+    // An error says that the sender is gone, and the process with it.
+    drop(closing.wait_for(|closing| *closing).await.map(drop));
+}
+
+/// The watcher is gone, or was let go.
+struct Ended;
+
+impl<C: Changes> Watcher<C> {
+    async fn run(mut self) {
+        let outcome = self.tell().await;
+        drop(outcome);
+    }
+
+    /// Tells everything, until the watcher or the process ends.
+    async fn tell(&mut self) -> Result<(), Ended> {
+        let mut closing = self.backend.closing();
+        if self.known == 0 {
+            self.reset(None).await?;
+        }
+        loop {
+            // Taken before the look, so that nothing published after it is missed.
+            let changed = self.backend.views().changed();
+            if let Err(problem) = self.backend.read() {
+                return self.end(problem).await;
+            }
+            if self.catch_up().await? {
+                continue;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(HEARTBEAT) => self.heartbeat().await?,
+                () = self.sender.closed() => return Err(Ended),
+                () = closed(&mut closing) => {
+                    self.catch_up().await?;
+                    let problem = Problem::new(Reason::Unavailable, "the node is stopping");
+                    return self.end(problem.with_code("stopping")).await;
+                }
+            }
+        }
+    }
+
+    /// Tells some of what is new; returns whether there may be more.
+    async fn catch_up(&mut self) -> Result<bool, Ended> {
+        match self.backend.views().since(self.known, COMMITS_AT_ONCE) {
+            Since::Gap { oldest } => {
+                let gap = Gap { wanted_after: self.known, oldest };
+                self.reset(Some(gap)).await?;
+                Ok(true)
+            }
+            Since::Commits(commits) => {
+                for applied in &commits {
+                    let view = self.backend.views().latest();
+                    let message = self.changes.change(applied, &view);
+                    self.known = applied.stamp.commit;
+                    if let Some(message) = message {
+                        self.send(Ok(message)).await?;
+                    }
+                }
+                Ok(commits.len() == COMMITS_AT_ONCE)
+            }
+        }
+    }
+
+    async fn reset(&mut self, gap: Option<Gap>) -> Result<(), Ended> {
+        let view = self.backend.views().latest();
+        let message = self.changes.reset(&view, gap);
+        self.known = view.stamp.commit;
+        self.send(Ok(message)).await
+    }
+
+    async fn heartbeat(&mut self) -> Result<(), Ended> {
+        // Everything up to the view was told, or the view was replaced since and the next round
+        // tells the rest.
+        let view = self.backend.views().latest();
+        if view.stamp.commit != self.known {
+            return Ok(());
+        }
+        let message = self.changes.heartbeat(view.stamp);
+        self.send(Ok(message)).await
+    }
+
+    async fn end(&mut self, problem: Problem) -> Result<(), Ended> {
+        self.send(Err(problem.into())).await?;
+        Err(Ended)
+    }
+
+    async fn send(&mut self, message: Result<C::Message, Status>) -> Result<(), Ended> {
+        match tokio::time::timeout(PATIENCE, self.sender.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ended),
+            // The queue is full, so this can be told only if the watcher takes something after all:
+            // else the stream just ends when the task does.
+            Err(_) => {
+                let seconds = PATIENCE.as_secs();
+                let text =
+                    format!("nothing was taken for {seconds} s; resume from the last commit");
+                let problem = Problem::new(Reason::TooSlow, text);
+                let told = self.sender.try_send(Err(problem.into()));
+                drop(told);
+                Err(Ended)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proctor_engine::Input;
+    use tokio_stream::StreamExt as _;
+
+    use super::*;
+    use crate::testing::World;
+
+    /// Tells the index of every commit: the simplest watcher there is.
+    struct Commits;
+
+    #[derive(Debug, PartialEq)]
+    enum Told {
+        Reset(u64, Option<u64>),
+        Commit(u64),
+        Heartbeat(u64),
+    }
+
+    impl Changes for Commits {
+        type Message = Told;
+
+        fn reset(&mut self, view: &View, gap: Option<Gap>) -> Told {
+            Told::Reset(view.stamp.commit, gap.map(|gap| gap.oldest))
+        }
+
+        fn change(&mut self, applied: &Applied, _: &View) -> Option<Told> {
+            Some(Told::Commit(applied.stamp.commit))
+        }
+
+        fn heartbeat(&mut self, stamp: Stamp) -> Told {
+            Told::Heartbeat(stamp.commit)
+        }
+    }
+
+    /// Returns the next message that is no heartbeat.
+    async fn next(stream: &mut Stream<Told>) -> Result<Told, Problem> {
+        loop {
+            let message = stream.next().await.expect("the stream goes on");
+            if !matches!(message, Ok(Told::Heartbeat(_))) {
+                return message.map_err(|status| Problem::of(&status).expect("a problem"));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watcher_gets_every_commit_once_from_where_it_was() {
+        let world = World::empty().await;
+        let gate = Gate::new(9);
+        let mut from_nothing = stream(&world.backend, &gate, 0, Commits).expect("let in");
+        assert_eq!(next(&mut from_nothing).await, Ok(Told::Reset(1, None)));
+        let mut resumed = stream(&world.backend, &gate, 1, Commits).expect("let in");
+        for commit in 2..5 {
+            world.put(vec![Input::Tick]).await;
+            assert_eq!(next(&mut from_nothing).await, Ok(Told::Commit(commit)));
+        }
+        for commit in 2..5 {
+            assert_eq!(next(&mut resumed).await, Ok(Told::Commit(commit)));
+        }
+        tokio::time::pause();
+        let quiet = resumed.next().await.expect("the stream goes on").expect("no error");
+        assert_eq!(quiet, Told::Heartbeat(4));
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_commits_that_are_gone_gets_the_state_and_is_told_of_the_gap() {
+        let world = World::empty().await;
+        let mut last = 1;
+        while matches!(world.backend.views().since(1, 1), Since::Commits(_)) {
+            world.put(vec![Input::Tick]).await;
+            last += 1;
+        }
+        let mut late = stream(&world.backend, &Gate::new(1), 1, Commits).expect("let in");
+        assert_eq!(next(&mut late).await, Ok(Told::Reset(last, Some(3))));
+        world.put(vec![Input::Tick]).await;
+        assert_eq!(next(&mut late).await, Ok(Told::Commit(last + 1)));
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_takes_nothing_is_let_go_and_its_place_is_free_again() {
+        let world = World::empty().await;
+        let gate = Gate::new(1);
+        tokio::time::pause();
+        let mut stuck = stream(&world.backend, &gate, 1, Commits).expect("let in");
+        let busy = stream(&world.backend, &gate, 1, Commits).expect_err("one place only");
+        assert_eq!(busy.reason, Reason::Busy);
+        // Heartbeats alone fill the queue in virtual time.
+        tokio::time::sleep(HEARTBEAT * 80 + PATIENCE * 2).await;
+        let mut told = 0;
+        while let Some(message) = stuck.next().await {
+            assert!(message.is_ok(), "the queue was full: there was no room for the reason");
+            told += 1;
+        }
+        assert_eq!(told, QUEUE);
+        stream(&world.backend, &gate, 1, Commits).expect("the place is free");
+    }
+
+    #[tokio::test]
+    async fn streams_end_when_the_node_stops_after_the_last_commit() {
+        let world = World::empty().await;
+        let mut watcher = stream(&world.backend, &Gate::new(1), 1, Commits).expect("let in");
+        world.put(vec![Input::Tick]).await;
+        world.close();
+        assert_eq!(next(&mut watcher).await, Ok(Told::Commit(2)));
+        let end = next(&mut watcher).await.expect_err("the node is stopping");
+        assert_eq!((end.reason, end.code.as_deref()), (Reason::Unavailable, Some("stopping")));
+        assert!(watcher.next().await.is_none());
+        let refused = world.backend.submit(vec![Input::Tick]).await.expect_err("stopping");
+        assert_eq!(refused.reason, Reason::Unavailable);
+        assert_eq!(world.stop().stamp().commit, 2, "nothing was taken");
+    }
+}
