@@ -269,7 +269,7 @@ mod tests {
             let prefix = Prefix::new(number).unwrap_or(Prefix::GENERIC);
             let text = Address { prefix, account }.to_string();
             prop_assert_eq!(text.parse::<Address>().map(|parsed| parsed.to_string()), Ok(text.clone()));
-            let mut bytes = text.clone().into_bytes();
+            let mut bytes = text.into_bytes();
             let place = place % bytes.len();
             bytes[place] = byte;
             if let Ok(changed) = String::from_utf8(bytes)

@@ -3,6 +3,8 @@
 //! The data is not part of the repository. It is looked for beside it, or where `PROCTOR_SHARED` says;
 //! without it the tests say that they skip.
 
+#![allow(clippy::print_stdout, reason = "a test that skips says so")]
+
 use std::path::{Path, PathBuf};
 
 use proctor_keys::ss58::{Address, InvalidAddress};
