@@ -85,12 +85,15 @@ fn create(path: &Path) -> Result<File> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => anyhow::anyhow!(
-            "{} exists, and a key that is overwritten is lost: choose another name",
-            path.display()
-        ),
-        _ => anyhow::Error::new(error).context(format!("cannot create {}", path.display())),
+    options.open(path).map_err(|error| {
+        if error.kind() == ErrorKind::AlreadyExists {
+            anyhow::anyhow!(
+                "{} exists, and a key that is overwritten is lost: choose another name",
+                path.display()
+            )
+        } else {
+            anyhow::Error::new(error).context(format!("cannot create {}", path.display()))
+        }
     })
 }
 
