@@ -102,12 +102,9 @@ mod tests {
             ("0.30000000000000004", 0.1 + 0.2),
             ("1.7976931348623157e308", f64::MAX),
             ("5e-324", 5e-324),
-            ("9007199254740993e0", f64::NAN),
         ] {
-            match read(FIELD, text) {
-                Ok(read) => assert_eq!(read.to_bits(), number.to_bits(), "{text}"),
-                Err(refusal) => assert!(number.is_nan(), "{text}: {refusal}"),
-            }
+            let read = read(FIELD, text).map(f64::to_bits);
+            assert_eq!(read, Ok(number.to_bits()), "{text}");
         }
     }
 
