@@ -1,12 +1,15 @@
 //! One file per subcommand.
 
 pub(crate) mod bench;
+pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod key;
 pub(crate) mod replay;
 pub(crate) mod rulebook;
+pub(crate) mod run;
+pub(crate) mod status;
 pub(crate) mod verify;
 pub(crate) mod verify_evidence;
 pub(crate) mod whatif;

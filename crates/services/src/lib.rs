@@ -8,6 +8,7 @@
 
 pub mod auth;
 pub mod backend;
+pub mod node;
 pub mod parse;
 #[cfg(test)]
 mod testing;
