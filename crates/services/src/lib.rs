@@ -8,7 +8,11 @@
 
 pub mod auth;
 pub mod backend;
+pub mod health;
+pub mod paging;
 pub mod parse;
+pub mod positions;
+pub mod prices;
 #[cfg(test)]
 mod testing;
 pub mod watch;
