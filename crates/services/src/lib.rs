@@ -9,6 +9,7 @@
 pub mod auth;
 pub mod backend;
 pub mod health;
+pub mod orders;
 pub mod paging;
 pub mod parse;
 pub mod positions;

@@ -62,7 +62,12 @@ impl PositionsService {
             view::positions(std::iter::once(account), wanted, after.as_ref(), size)
         } else {
             let first = after.as_ref().map(|place| &place.trader);
-            view::positions(view::accounts_from(&view, first), wanted, after.as_ref(), size)
+            view::positions(
+                view::accounts_from(&view, first, |_| true),
+                wanted,
+                after.as_ref(),
+                size,
+            )
         };
         Ok(v1::ListPositionsResponse {
             as_of: Some(self.backend.as_of(&view)),
@@ -134,9 +139,8 @@ impl PositionsService {
         let size = paging::size(request.page_size, ROWS)?;
         let after = place(List::Accounts, &request.page_token, None)?.map(|place| place.trader);
         let view = self.backend.read()?;
-        let mut rest = view::accounts_from(&view, after.as_ref())
-            .filter(|account| after.as_ref().is_none_or(|after| account.trader > *after))
-            .peekable();
+        let behind = |account: &Account| after.as_ref().is_none_or(|after| account.trader > *after);
+        let mut rest = view::accounts_from(&view, after.as_ref(), behind).peekable();
         let mut accounts = Vec::new();
         let mut next_page_token = String::new();
         while let Some(account) = rest.next() {

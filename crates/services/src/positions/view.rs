@@ -24,12 +24,14 @@ pub struct Wanted {
     pub pair: Option<TradePair>,
 }
 
-/// Returns the accounts from `first` on, by trader. What is not taken costs no sorting.
+/// Returns the accounts from `first` on that are to be kept, by trader. What is not taken costs no
+/// sorting.
 pub fn accounts_from<'a>(
     view: &'a View,
     first: Option<&TraderId>,
+    keep: impl Fn(&Account) -> bool,
 ) -> impl Iterator<Item = &'a Account> {
-    let places = view.accounts.iter().enumerate();
+    let places = view.accounts.iter().enumerate().filter(|(_, account)| keep(account));
     let named = places.map(|(place, account)| Reverse((&account.trader, place)));
     let wanted = named.filter(|Reverse((trader, _))| first.is_none_or(|first| *trader >= first));
     let mut heap: BinaryHeap<_> = wanted.collect();
