@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use proctor_commit_log::LogError;
 use proctor_engine::Input;
+use proctor_keys::{ChainId, Rules};
 use proctor_node::data_dir::{DataDir, DataDirError};
 use proctor_node::rulebooks::Document;
 use proctor_rpc::v1;
@@ -21,17 +22,21 @@ use proctor_sequencer::{
 use proctor_services::auth::Authenticate;
 use proctor_services::backend::direct::{AlwaysFresh, Direct};
 use proctor_services::node::{Facts, NodeService, Process};
+use proctor_services::orders::RateLimit;
 use proctor_services::{Backend, Tokens};
+use proctor_types::DurationMs;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
-use tonic::service::interceptor::InterceptedService;
 
 use crate::config::{Config, Mode};
 use crate::feed::{self, FeedError, Source};
 use crate::listener::{self, BindError, Bound, Serving};
 use crate::service::{self, Service, Terms, WATCHERS_MAX};
 use crate::tokens::{self, TokenError};
+
+/// How many traders and addresses the limit of orders remembers.
+const TRADERS_REMEMBERED: usize = 16_384;
 
 /// Why a node did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +150,8 @@ impl Running {
         let interval = Duration::from_millis(config.feed.interval_ms);
         let play = feed::play(source, interval, handle, closed.clone());
         tasks.spawn(watched("the feed", play, failed.clone()));
-        let servers = serve(ports, &backend, &tokens, &process, &closed, &failed);
+        let terms = terms(&config, tokens)?;
+        let servers = serve(ports, &backend, &terms, &process, &closed, &failed);
         Ok(Self {
             config,
             backend,
@@ -278,24 +284,36 @@ async fn adopt(handle: &Handle, document: String) -> Result<(), NodeError> {
     }
 }
 
+/// Returns what the services are told besides a backend.
+fn terms(config: &Config, tokens: Arc<Tokens>) -> Result<Terms, NodeError> {
+    let chain_id = ChainId::new(&config.node.chain_id)
+        .map_err(|error| NodeError::Ended(format!("node.chain_id: {error}")))?;
+    let rules = Rules { chain_id, window_max: DurationMs(config.orders.window_max_ms) };
+    let limit = (config.orders.rate_max > 0).then_some(RateLimit {
+        orders: config.orders.rate_max,
+        window: DurationMs(config.orders.rate_window_ms),
+        remembered: TRADERS_REMEMBERED,
+    });
+    Ok(Terms { tokens, rules, limit })
+}
+
 /// Lets every port answer.
 fn serve(
     ports: Ports,
     backend: &Backend,
-    tokens: &Arc<Tokens>,
+    terms: &Terms,
     process: &Arc<NodeProcess>,
     closed: &watch::Receiver<bool>,
     failed: &mpsc::Sender<String>,
 ) -> Vec<Serving> {
-    let terms = Terms { tokens: Arc::clone(tokens) };
     let mut servers = Vec::new();
     for (service, port) in ports.services {
-        let routes = service::routes(service, backend, &terms);
+        let routes = service::routes(service, backend, terms);
         process.serves(service, port.address());
         servers.push(port.serve(routes, service.contract_names(), closed.clone(), failed.clone()));
     }
     let node = NodeService::new(backend.clone(), Arc::clone(process) as _, WATCHERS_MAX);
-    let node = InterceptedService::new(NodeServer::new(node), Authenticate(Arc::clone(tokens)));
+    let node = NodeServer::with_interceptor(node, Authenticate(Arc::clone(&terms.tokens)));
     let routes = Routes::new(node);
     servers.push(ports.node.serve(routes, &["proctor.v1.Node"], closed.clone(), failed.clone()));
     servers

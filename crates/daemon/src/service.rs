@@ -1,8 +1,22 @@
 //! The five services by name: the same routes in the node's process and in a child.
 
 use std::fmt;
+use std::sync::Arc;
 
-use proctor_services::Backend;
+use proctor_keys::Rules;
+use proctor_rpc::v1::challenge_period_server::ChallengePeriodServer;
+use proctor_rpc::v1::eliminations_server::EliminationsServer;
+use proctor_rpc::v1::orders_server::OrdersServer;
+use proctor_rpc::v1::positions_server::PositionsServer;
+use proctor_rpc::v1::prices_server::PricesServer;
+use proctor_services::auth::Authenticate;
+use proctor_services::challenge_period::ChallengePeriodService;
+use proctor_services::eliminations::EliminationsService;
+use proctor_services::orders::{OrdersService, RateLimit};
+use proctor_services::positions::PositionsService;
+use proctor_services::prices::PricesService;
+use proctor_services::watch::Gate;
+use proctor_services::{Backend, Tokens};
 use tonic::service::Routes;
 
 use crate::config::Listen;
@@ -83,12 +97,37 @@ impl fmt::Display for Service {
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// Who may do what.
-    pub tokens: std::sync::Arc<proctor_services::Tokens>,
+    pub tokens: Arc<Tokens>,
+    /// For which network orders are signed, and for how long they may be valid.
+    pub rules: Rules,
+    /// How many orders a trader may send.
+    pub limit: Option<RateLimit>,
 }
 
 /// Returns the routes of `service` on `backend`.
 #[must_use]
 pub fn routes(service: Service, backend: &Backend, terms: &Terms) -> Routes {
-    let _ = (service, backend, terms);
-    Routes::default()
+    let (backend, gate) = (backend.clone(), Gate::new(WATCHERS_MAX));
+    let who = Authenticate(Arc::clone(&terms.tokens));
+    match service {
+        Service::Prices => {
+            Routes::new(PricesServer::with_interceptor(PricesService::new(backend, gate), who))
+        }
+        Service::Positions => {
+            let positions = PositionsService::new(backend, gate);
+            Routes::new(PositionsServer::with_interceptor(positions, who))
+        }
+        Service::Orders => {
+            let orders = OrdersService::new(backend, gate, terms.rules.clone(), terms.limit);
+            Routes::new(OrdersServer::with_interceptor(orders, who))
+        }
+        Service::Eliminations => {
+            let eliminations = EliminationsService::new(backend, gate);
+            Routes::new(EliminationsServer::with_interceptor(eliminations, who))
+        }
+        Service::ChallengePeriod => {
+            let challenge = ChallengePeriodService::new(backend, gate);
+            Routes::new(ChallengePeriodServer::with_interceptor(challenge, who))
+        }
+    }
 }
