@@ -69,8 +69,9 @@ impl Source {
         }
     }
 
-    /// Returns what makes the first traders known, when nobody is.
-    fn opening(&self) -> Vec<Input> {
+    /// Returns what makes the first traders known, on a log that is empty.
+    #[must_use]
+    pub fn opening(&self) -> Vec<Input> {
         let Self::Simulated(market) = self else { return Vec::new() };
         let traders: Vec<_> = market.traders().collect();
         if traders.is_empty() {
@@ -112,12 +113,6 @@ pub async fn play(
     handle: Handle,
     mut closing: watch::Receiver<bool>,
 ) -> Result<(), FeedError> {
-    if handle.view().roster.traders().is_none() {
-        let opening = source.opening();
-        if !opening.is_empty() {
-            handle.submit(opening)?.answered().await?;
-        }
-    }
     if let Source::Simulated(market) = &mut source {
         market.resume(&handle.view(), SystemClock.now());
     }

@@ -24,7 +24,8 @@ use proctor_services::backend::direct::{AlwaysFresh, Direct};
 use proctor_services::node::{Facts, NodeService, Process};
 use proctor_services::orders::RateLimit;
 use proctor_services::{Backend, Tokens};
-use proctor_types::DurationMs;
+use proctor_types::time::DAY_MS;
+use proctor_types::{DurationMs, UtcMs};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
@@ -131,7 +132,7 @@ impl Running {
         let ports = ports(&config).await?;
         let sequencer = sequencer(&config, &dir).await?;
         let handle = sequencer.handle();
-        adopt(&handle, document.text).await?;
+        adopt(&handle, document.text, source.opening()).await?;
         let (closing, closed) = watch::channel(false);
         let backend = Backend::new(
             handle.views().clone(),
@@ -272,13 +273,23 @@ async fn sequencer(config: &Config, dir: &DataDir) -> Result<Sequencer, NodeErro
     Ok(Sequencer::start(opened.writer, SystemClock, config.node.queue_max))
 }
 
-/// Submits the rulebook when it is not the one in force.
-async fn adopt(handle: &Handle, document: String) -> Result<(), NodeError> {
-    if handle.view().rulebooks.last().is_some_and(|adopted| adopted.text == document) {
+/// Submits the rulebook when it is not the one in force; on an empty log with `opening` behind it.
+///
+/// An account's size counts from the midnight after it was told, so the first traders of a made-up
+/// world were told of a day ago: else nobody would trade before the next day.
+async fn adopt(handle: &Handle, document: String, opening: Vec<Input>) -> Result<(), NodeError> {
+    let view = handle.view();
+    if view.rulebooks.last().is_some_and(|adopted| adopted.text == document) {
         return Ok(());
     }
-    let receipt = handle.submit(vec![Input::Rulebook(document)])?.answered().await?;
-    match receipt.replies.first() {
+    let mut inputs = vec![Input::Rulebook(document)];
+    let pending = if view.stamp.commit == 0 && !opening.is_empty() {
+        inputs.extend(opening);
+        handle.submit_at(UtcMs(SystemClock.now().0 - DAY_MS), inputs)?
+    } else {
+        handle.submit(inputs)?
+    };
+    match pending.answered().await?.replies.first() {
         Some(Err(rejection)) => Err(NodeError::Rulebook(rejection.to_string())),
         _ => Ok(()),
     }

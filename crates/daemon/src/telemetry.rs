@@ -1,5 +1,6 @@
 //! Log lines: what is written, in which form.
 
+use std::io::IsTerminal as _;
 use std::str::FromStr as _;
 
 use tracing_subscriber::Layer as _;
@@ -32,7 +33,9 @@ pub enum TelemetryError {
 pub fn start(telemetry: &Telemetry) -> Result<(), TelemetryError> {
     let filter = Targets::from_str(&telemetry.log)
         .map_err(|error| TelemetryError::Filter { text: telemetry.log.clone(), error })?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let lines = match telemetry.format {
         Format::Text => lines.with_target(false).boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
