@@ -3,6 +3,7 @@
 pub(crate) mod grpc;
 pub(crate) mod history;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -10,11 +11,17 @@ use proctor_commit_log::storage::memory::MemoryStorage;
 use proctor_engine::Input;
 use proctor_engine::input::Roster;
 use proctor_engine::rulebook::VANTA;
+use proctor_rpc::Problem;
 use proctor_sequencer::{Clock, Sequencer, Writer, WriterConfig};
 use proctor_types::{
-    AssetClass, OperatorId, Price, Quote, SourceName, TradePair, TraderId, Usd, UtcMs,
+    AssetClass, Leverage, OperatorId, OrderId, OrderRequest, PairName, Price, Quote, Side,
+    SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
 };
 use tokio::sync::watch;
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Response, Status};
 
 use crate::auth::{Caller, Role};
 use crate::backend::Backend;
@@ -43,6 +50,7 @@ impl Clock for ManualClock {
 pub(crate) struct World {
     pub(crate) backend: Backend,
     pub(crate) clock: ManualClock,
+    storage: Arc<MemoryStorage>,
     sequencer: Sequencer,
     closing: watch::Sender<bool>,
 }
@@ -51,9 +59,15 @@ impl World {
     /// Returns a node with the standard rulebook, where nobody is known yet.
     pub(crate) async fn empty() -> Self {
         let clock = ManualClock(Arc::new(AtomicI64::new(START.0)));
-        let opened = Writer::open(Arc::new(MemoryStorage::new()), WriterConfig::default());
-        let writer = opened.expect("an empty log").writer;
-        let sequencer = Sequencer::start(writer, clock.clone(), 64);
+        let world = Self::over(Arc::new(MemoryStorage::new()), clock);
+        world.put(vec![Input::Rulebook(VANTA.into())]).await;
+        world
+    }
+
+    /// Returns the node whose log is in `storage`.
+    fn over(storage: Arc<MemoryStorage>, clock: ManualClock) -> Self {
+        let opened = Writer::open(storage.clone(), WriterConfig::default());
+        let sequencer = Sequencer::start(opened.expect("a log").writer, clock.clone(), 64);
         let handle = sequencer.handle();
         let (closing, closed) = watch::channel(false);
         let backend = Backend::new(
@@ -64,9 +78,14 @@ impl World {
             7,
             closed,
         );
-        let world = Self { backend, clock, sequencer, closing };
-        world.put(vec![Input::Rulebook(VANTA.into())]).await;
-        world
+        Self { backend, clock, storage, sequencer, closing }
+    }
+
+    /// Ends the node and starts it again from its log.
+    pub(crate) fn restarted(self) -> Self {
+        let (storage, clock) = (Arc::clone(&self.storage), self.clock.clone());
+        drop(self.stop());
+        Self::over(storage, clock)
     }
 
     /// Returns a node with `traders`, each with 100,000 USD in crypto since yesterday, and a price of
@@ -113,6 +132,35 @@ impl World {
     pub(crate) fn stop(self) -> Writer {
         self.sequencer.stop()
     }
+}
+
+/// Serves `routes` on a free port of this machine; returns a channel to them.
+pub(crate) async fn serve(routes: Routes) -> Channel {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let incoming = TcpIncoming::bind(any).expect("a free port");
+    let address = incoming.local_addr().expect("an address");
+    let server = Server::builder().add_routes(routes).serve_with_incoming(incoming);
+    tokio::spawn(async move { server.await.expect("it serves") });
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+    endpoint.connect().await.expect("a connection")
+}
+
+/// Returns the problem that a call ended with.
+pub(crate) fn refused<M: std::fmt::Debug>(answer: Result<Response<M>, Status>) -> Problem {
+    Problem::of(&answer.expect_err("refused")).expect("of this contract")
+}
+
+/// Returns a market order for `leverage` account sizes of `pair`; zero closes.
+pub(crate) fn market(name: &str, id: &str, pair: &str, leverage: f64) -> OrderRequest {
+    let side = match leverage {
+        size if size > 0.0 => Side::Long,
+        size if size < 0.0 => Side::Short,
+        _ => Side::Flat,
+    };
+    let stated = (side != Side::Flat).then(|| Leverage::new(leverage).expect("finite"));
+    let size = SizeFields { leverage: stated, ..SizeFields::default() };
+    let (id, pair) = (OrderId::new(id).expect("an id"), PairName::new(pair).expect("a name"));
+    OrderRequest::market(trader(name), id, pair, side, size)
 }
 
 pub(crate) fn trader(name: &str) -> TraderId {
