@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod key;
 pub(crate) mod replay;
 pub(crate) mod rulebook;
 pub(crate) mod verify;

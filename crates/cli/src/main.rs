@@ -34,6 +34,9 @@ enum Command {
     Export(commands::export::Args),
     /// Check an evidence file: recompute its verdict from the file alone, and say what differs.
     VerifyEvidence(commands::verify_evidence::Args),
+    /// Make a trader's key, show whose it is, or check who signed a message.
+    #[command(subcommand)]
+    Key(commands::key::Args),
     /// Measure the speed of the node on this machine; prints JSON lines.
     Bench(commands::bench::Args),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
+        Command::Key(args) => commands::key::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Explain(args) => commands::explain::run(&args),

@@ -22,6 +22,9 @@ pub use answer::Answer;
 /// The longest message that is taken from a server, in bytes.
 pub(crate) const MESSAGE_LEN_MAX: usize = 64 * 1024 * 1024;
 
+/// Why a call has no answer when its time is over.
+const NOT_IN_TIME: &str = "no answer in time";
+
 /// How a connection behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -243,9 +246,11 @@ impl Connection {
                     return Ok(answer);
                 }
                 Ok(Err(status)) => status,
-                Err(_) => return Err(self.unanswered(call, attempts, "no answer in time".into())),
+                Err(_) => return Err(self.unanswered(call, attempts, NOT_IN_TIME.into())),
             };
-            last = words(&status);
+            // The transport and the server count the time as well, and word it each in its own way.
+            let in_time = Instant::now() < deadline;
+            last = if in_time { words(&status) } else { NOT_IN_TIME.into() };
             let fate = fate(&status);
             let again = match (&call.care, &fate) {
                 (Care::Read, _) => read_again(&status),

@@ -4,3 +4,4 @@
 //! engine's, answers the services'.
 
 #![forbid(unsafe_code)]
+pub mod config;

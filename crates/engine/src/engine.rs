@@ -305,7 +305,7 @@ impl Engine {
             roster,
         )?;
         for trader in change.joined {
-            if let Some(&place) = self.index.by_trader.get(&trader) {
+            if let Some(place) = self.state.accounts.place(&trader) {
                 self.admit(step, place);
                 continue;
             }
@@ -315,16 +315,17 @@ impl Engine {
             };
             let bar = bar.unwrap_or_default();
             let account = Account::new(trader.clone(), step.stamp.at, newest, bar);
-            let place = self.state.accounts.len();
-            self.index.by_trader.insert(trader.clone(), place);
-            self.state.accounts.push(Arc::new(account));
+            let place = self.state.accounts.push(account).expect("the trader has no account yet");
             self.state.seen.push(SeenIds::default());
             step.events.push(Event::TraderEnrolled { trader, rulebook: adopted.hash });
             self.admit(step, place);
         }
+        if self.index.by_name.len() < self.state.accounts.len() {
+            self.index.by_name = self.state.accounts.by_name();
+        }
         self.index.registered = state::registered(&self.state);
         for trader in change.departed {
-            let place = self.index.by_trader.get(&trader).copied();
+            let place = self.state.accounts.place(&trader);
             step.events.push(Event::TraderDeparted { trader });
             if let Some(place) = place {
                 self.cancel_all(step, place, &Cancellation::Departed);
@@ -344,7 +345,7 @@ impl Engine {
         if size.get() <= 0.0 {
             return Err(Rejection::AccountSize);
         }
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         let valid_from = account.terms.record_size(step.stamp.at, size);
         step.events.push(Event::AccountSizeRecorded { trader: trader.clone(), size, valid_from });
         Ok(())
@@ -360,7 +361,7 @@ impl Engine {
         if let Some(chosen) = self.state.accounts[place].terms.asset_class {
             return Err(Rejection::AssetClassChosen(chosen));
         }
-        Arc::make_mut(&mut self.state.accounts[place]).terms.asset_class = Some(class);
+        self.state.accounts.change(place).terms.asset_class = Some(class);
         step.events.push(Event::AssetClassChosen { trader: trader.clone(), class });
         Ok(())
     }
@@ -384,7 +385,7 @@ impl Engine {
     }
 
     fn account_place(&self, trader: &TraderId) -> Result<usize, Rejection> {
-        self.index.by_trader.get(trader).copied().ok_or(Rejection::NotRegistered)
+        self.state.accounts.place(trader).ok_or(Rejection::NotRegistered)
     }
 
     fn rulebook_of(&self, account: &Account) -> &Arc<Adopted> {
@@ -419,8 +420,7 @@ impl Engine {
     /// Returns the account of `trader` as it stands, if there is one.
     #[must_use]
     pub fn account(&self, trader: &TraderId) -> Option<&Account> {
-        let place = *self.index.by_trader.get(trader)?;
-        self.state.accounts.get(place).map(Arc::as_ref)
+        self.state.accounts.of(trader).map(Arc::as_ref)
     }
 
     /// Returns an immutable picture of the state for readers.

@@ -79,7 +79,7 @@ impl Engine {
         step.marks = scratch.marks;
         let pairs = changed.book.pairs().iter().map(|book| (book.pair, book.open.is_some()));
         let pairs: Vec<(TradePair, bool)> = pairs.collect();
-        self.state.accounts[number] = Arc::new(changed);
+        self.state.accounts.replace(number, changed);
         for (pair, holds) in pairs {
             self.index.set_holding(pair, number, holds);
             self.cancel_orphans(step, number, pair);

@@ -60,7 +60,7 @@ impl Engine {
         let slash = record.slash.ok_or_else(|| Rejection::NotSlashed(trader.clone()))?;
         let mut settled = slash;
         if settled.settle(step.stamp) {
-            let account = Arc::make_mut(&mut self.state.accounts[place]);
+            let account = self.state.accounts.change(place);
             let current = account.elimination.iter_mut();
             let past = account.past.iter_mut().map(|lifted| &mut lifted.record);
             for record in current.chain(past).filter(|record| record.stamp == decided) {
@@ -221,7 +221,7 @@ impl Engine {
         removed: &[TraderId],
     ) -> Result<(), Rejection> {
         let living = self.state.accounts.iter().filter(|account| account.elimination.is_none());
-        let ends = added.iter().filter(|row| self.index.by_trader.contains_key(&row.trader));
+        let ends = added.iter().filter(|row| self.state.accounts.place(&row.trader).is_some());
         let from_source = self.records_from(source).count();
         for (changed, known) in [(ends.count(), living.count()), (removed.len(), from_source)] {
             if roster::is_anomalous(&rules.roster, changed, known) {
@@ -241,7 +241,7 @@ impl Engine {
     ) -> Result<(), Rejection> {
         let rules = &self.rules_in_force(step.stamp.at)?.1.rules.elimination;
         let stranger = |trader: &&TraderId| {
-            !self.index.by_trader.contains_key(*trader) && !self.state.barred.contains_key(*trader)
+            self.state.accounts.place(trader).is_none() && !self.state.barred.contains_key(*trader)
         };
         let all = self.state.barred.len() + traders.filter(stranger).count();
         room("records without an account", all, rules.records_without_account_max.value)
@@ -315,7 +315,7 @@ impl Engine {
         let account_place = self.account_place(trader).ok();
         let mut restored = None;
         let (decided, epoch) = if let Some(place) = account_place {
-            let account = Arc::make_mut(&mut self.state.accounts[place]);
+            let account = self.state.accounts.change(place);
             let Some(record) = account.elimination.take() else { return };
             let decided = record.stamp;
             restored = record.standing.filter(|_| by.restores());
@@ -374,7 +374,7 @@ impl Engine {
         }
         self.report(step, plan.alerts);
         for place in self.places(&plan.purge) {
-            let account = Arc::make_mut(&mut self.state.accounts[place]);
+            let account = self.state.accounts.change(place);
             account.purge(step.stamp);
             self.state.seen[place] = Default::default();
             step.events.push(Event::Purged { trader: account.trader.clone() });

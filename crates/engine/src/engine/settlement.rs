@@ -33,7 +33,7 @@ impl Engine {
     ) -> Result<(), Rejection> {
         let at = step.stamp.at;
         let pair = fill.pair;
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         let mark = Mark::at_order(&fill.order);
         let priced_by = fill.priced_by.clone();
         let is_first_order = account.ledgers.is_none();
@@ -137,7 +137,7 @@ impl Engine {
         self.sample(step, place);
         record.standing = self.state.accounts[place].standing;
         self.leave_programme(step, place, &record);
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         let trader = account.trader.clone();
         // What is decided elsewhere is slashed for elsewhere (E-65).
         let decided_here = matches!(record.origin, Origin::Rule | Origin::Published);
@@ -165,7 +165,7 @@ impl Engine {
         rules: &Rulebook,
         place: usize,
     ) -> Vec<OrderId> {
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         let mut flats = Vec::new();
         for book in account.book.pairs_mut() {
             let Some(open) = book.open.as_mut() else { continue };

@@ -42,7 +42,7 @@ impl Engine {
         // The picture is of this moment and stays so while the state changes under it.
         let accounts = self.state.accounts.clone();
         let rulebooks = self.state.rulebooks.clone();
-        let order: Vec<usize> = self.index.by_trader.values().copied().collect();
+        let order = self.index.by_name.clone();
         let entries = order.into_iter().filter_map(|place| {
             let registered = self.index.registered[place];
             entry(&accounts[place], &rulebooks, registered, step.stamp.at)
@@ -78,7 +78,7 @@ impl Engine {
 
     fn findings(&self, rulebook: &Adopted, at: UtcMs) -> Findings {
         let Some(report) = &self.state.challenge.plagiarism else { return Findings::default() };
-        let accounts = self.index.by_trader.values().map(|place| &self.state.accounts[*place]);
+        let accounts = self.index.by_name.iter().map(|place| &self.state.accounts[*place]);
         let is_reviewed = |account: &&Arc<Account>| {
             account.standing.is_some_and(|standing| standing.stage == Stage::UnderReview)
         };
@@ -141,7 +141,7 @@ impl Engine {
         cause: Cause,
         to: impl FnOnce(Option<Standing>) -> Option<Standing>,
     ) {
-        if let Some(&place) = self.index.by_trader.get(trader) {
+        if let Some(place) = self.state.accounts.place(trader) {
             let to = to(self.state.accounts[place].standing);
             self.move_to(step, place, cause, to);
         }
@@ -157,7 +157,7 @@ impl Engine {
             challenge_period::is_legal(cause, from, to),
             "{cause:?} cannot lead from {from:?} to {to:?}: the plan is of this very state"
         );
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         account.standing = to;
         let trader = account.trader.clone();
         step.events.push(Event::StageChanged { trader, cause, from, to });
@@ -309,7 +309,7 @@ impl Engine {
     }
 
     fn known(&self, trader: &TraderId) -> Result<usize, Rejection> {
-        let place = self.index.by_trader.get(trader).copied();
+        let place = self.state.accounts.place(trader);
         place.ok_or_else(|| refused(Refusal::Unknown(trader.clone())))
     }
 
