@@ -19,7 +19,7 @@ pub mod replica;
 mod testing;
 
 pub use backoff::{Backoff, Random};
-pub use client::{Addresses, Client};
+pub use client::{Addresses, Client, SignedBytes, Submitted};
 pub use connection::{Connection, Link, Settings};
 pub use error::{Ask, CallError, OutcomeUnknown};
 pub use proctor_rpc::{Problem, Reason, v1};

@@ -106,7 +106,7 @@ pub struct Progress {
 
 /// The copy as it is now.
 #[derive(Clone, Debug)]
-pub struct Copy<S> {
+pub struct LocalCopy<S> {
     /// What it holds.
     pub state: Arc<S>,
     /// As of what.
@@ -115,7 +115,7 @@ pub struct Copy<S> {
     complete_at: Instant,
 }
 
-impl<S> Copy<S> {
+impl<S> LocalCopy<S> {
     /// Returns how old the copy is: what changed before that is in it.
     #[must_use]
     pub fn age(&self) -> Duration {
@@ -124,7 +124,7 @@ impl<S> Copy<S> {
 }
 
 struct Shared<S> {
-    copy: ArcSwap<Option<Copy<S>>>,
+    copy: ArcSwap<Option<LocalCopy<S>>>,
     why: ArcSwap<String>,
     progress: watch::Sender<Progress>,
     limits: Limits,
@@ -193,7 +193,7 @@ impl<S: ReplicaState> Replica<S> {
     ///
     /// # Errors
     /// [`Stale`] as long as there is none.
-    pub fn copy(&self) -> Result<Copy<S>, Stale> {
+    pub fn copy(&self) -> Result<LocalCopy<S>, Stale> {
         Option::clone(&self.shared.copy.load()).ok_or_else(|| self.stale(None))
     }
 

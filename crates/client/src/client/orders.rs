@@ -3,7 +3,10 @@
 //! An order's id is taken once, so the same signed bytes can be sent again after a broken connection:
 //! either the first copy was lost, or the second is refused as a duplicate.
 
+use proctor_keys::signed_order::Unsignable;
+use proctor_keys::{Keypair, SignedOrder, Terms};
 use proctor_rpc::v1;
+use proctor_types::OrderRequest;
 use tokio::time::Instant;
 
 use super::{Client, orders};
@@ -24,6 +27,27 @@ pub struct SignedBytes {
     pub payload: Vec<u8>,
     /// The signature over them.
     pub signature: Vec<u8>,
+}
+
+impl SignedBytes {
+    /// Returns `request`, signed with its trader's key. `entropy` is explained at [`Keypair::sign`].
+    ///
+    /// # Errors
+    /// [`Unsignable`] when nobody would accept it.
+    pub fn sign(
+        keypair: &Keypair,
+        terms: &Terms,
+        request: &OrderRequest,
+        entropy: &[u8; 32],
+    ) -> Result<Self, Unsignable> {
+        let signed = SignedOrder::sign(keypair, terms, request, entropy)?;
+        Ok(Self {
+            trader: request.trader.as_str().to_owned(),
+            order_id: request.id.as_str().to_owned(),
+            payload: signed.payload,
+            signature: signed.signature.0.to_vec(),
+        })
+    }
 }
 
 /// What became of an order that was sent.

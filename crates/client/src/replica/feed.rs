@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use tonic::Streaming;
 
 use super::freshness::Freshness;
-use super::{Copy, Progress, ReplicaState, Shared};
+use super::{LocalCopy, Progress, ReplicaState, Shared};
 use crate::connection::{Connection, words};
 use crate::fate::{Fate, fate};
 
@@ -147,7 +147,7 @@ impl<S: ReplicaState> Feeder<S> {
     fn publish(&mut self) {
         let Some((state, as_of)) = &self.copy else { return };
         let Some(complete_at) = self.freshness.complete_at() else { return };
-        let copy = Copy { state: Arc::clone(state), as_of: *as_of, complete_at };
+        let copy = LocalCopy { state: Arc::clone(state), as_of: *as_of, complete_at };
         self.shared.copy.store(Arc::new(Some(copy)));
         self.progress.as_of = Some(*as_of);
         self.shared.progress.send_replace(self.progress);
