@@ -51,6 +51,9 @@ pub struct Outcome {
     pub replies: Vec<Result<(), Rejection>>,
     /// Everything that changed, in the order in which it did.
     pub events: Vec<Event>,
+    /// How many of the events there were before the first input and after each of them: the events
+    /// of input `n` are `ends[n]..ends[n + 1]`. Those before the first came with the time.
+    pub ends: Vec<usize>,
 }
 
 /// The commit is not the next one: the log is not the one this state was made from.
@@ -158,8 +161,11 @@ impl Engine {
     pub fn apply(&mut self, commit: &Commit) -> Result<Outcome, OutOfOrder> {
         let mut step = self.begin(commit.index, commit.at, commit.inputs.len())?;
         let mut replies = Vec::with_capacity(commit.inputs.len());
+        let mut ends = Vec::with_capacity(commit.inputs.len() + 1);
+        ends.push(step.events.len());
         for (ordinal, input) in (0_u32..).zip(&commit.inputs) {
             replies.push(self.answer(&mut step, ordinal, input));
+            ends.push(step.events.len());
         }
         let link = self.leaves.read(&commit.inputs);
         let state = &mut self.state;
@@ -167,7 +173,8 @@ impl Engine {
         state.input_chain = link.after(state.input_chain, step.stamp);
         state.effects = Effects::of(step.marks, &step.events, &mut self.bytes);
         state.digest = state.effects.digest(state.digest, state.input_chain);
-        Ok(Outcome { stamp: step.stamp, digest: state.digest, replies, events: step.events })
+        let Step { stamp, events, .. } = step;
+        Ok(Outcome { stamp, digest: state.digest, replies, events, ends })
     }
 
     /// Applies what is left of the next commit in an extract of a log: the inputs of everybody,
@@ -186,12 +193,16 @@ impl Engine {
     pub fn apply_extract(&mut self, extract: &Extract) -> Result<Outcome, OutOfOrder> {
         let mut step = self.begin(extract.index, extract.at, extract.inputs.len())?;
         let mut replies = Vec::with_capacity(extract.inputs.len());
+        let mut ends = Vec::with_capacity(extract.inputs.len() + 1);
+        ends.push(step.events.len());
         for Placed { ordinal, input } in &extract.inputs {
             replies.push(self.answer(&mut step, *ordinal, input));
+            ends.push(step.events.len());
         }
         self.state.stamp = step.stamp;
         self.state.digest = Digest::default();
-        Ok(Outcome { stamp: step.stamp, digest: Digest::default(), replies, events: step.events })
+        let Step { stamp, events, .. } = step;
+        Ok(Outcome { stamp, digest: Digest::default(), replies, events, ends })
     }
 
     /// Begins the commit `index` at `at`: cells that have ended are closed first.

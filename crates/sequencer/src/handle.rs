@@ -204,8 +204,9 @@ fn serve(writer: &mut Writer, clock: &impl Clock, group: Vec<Submission>) {
                 Ok(receipt) => {
                     let end = (first + count).min(receipt.replies.len());
                     let replies = receipt.replies.get(first..end).unwrap_or_default().to_vec();
-                    let Receipt { stamp, digest, ref events, .. } = *receipt;
-                    let own = Receipt { stamp, digest, first, replies, events: Arc::clone(events) };
+                    let Receipt { stamp, digest, ref events, ref ends, .. } = *receipt;
+                    let (events, ends) = (Arc::clone(events), Arc::clone(ends));
+                    let own = Receipt { stamp, digest, first, replies, events, ends };
                     first = end;
                     Ok(own)
                 }

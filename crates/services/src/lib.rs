@@ -8,7 +8,11 @@
 
 pub mod auth;
 pub mod backend;
+pub mod challenge_period;
+pub mod eliminations;
+pub mod health;
 pub mod parse;
+pub mod refusal;
 #[cfg(test)]
 mod testing;
 pub mod watch;

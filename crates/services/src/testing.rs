@@ -1,5 +1,8 @@
 //! A node in memory for the tests of the services: a real sequencer on a log in memory.
 
+pub(crate) mod grpc;
+pub(crate) mod history;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -8,9 +11,10 @@ use proctor_engine::Input;
 use proctor_engine::input::Roster;
 use proctor_engine::rulebook::VANTA;
 use proctor_sequencer::{Clock, Sequencer, Writer, WriterConfig};
-use proctor_types::{AssetClass, Price, Quote, SourceName, TradePair, TraderId, Usd, UtcMs};
+use proctor_types::{AssetClass, OperatorId, Price, Quote, SourceName, TradePair, TraderId, Usd, UtcMs};
 use tokio::sync::watch;
 
+use crate::auth::{Caller, Role};
 use crate::backend::Backend;
 use crate::backend::direct::{AlwaysFresh, Direct};
 
@@ -111,4 +115,12 @@ impl World {
 
 pub(crate) fn trader(name: &str) -> TraderId {
     TraderId::new(name).expect("a name")
+}
+
+/// Returns a call by the operator "ops", as the interceptor hands it on.
+pub(crate) fn by_operator<T>(message: T) -> tonic::Request<T> {
+    let name = OperatorId::new("ops").expect("a name");
+    let mut request = tonic::Request::new(message);
+    request.extensions_mut().insert(Caller { name, role: Role::Operator });
+    request
 }
