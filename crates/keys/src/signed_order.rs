@@ -139,7 +139,7 @@ pub struct SignedOrder {
 
 /// An order that its trader has signed, for this chain and for now.
 ///
-/// Only [`SignedOrder::verify`] makes one.
+/// Only [`SignedOrder::verify`] and [`Claim::prove`] make one.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Verified {
@@ -193,6 +193,18 @@ impl SignedOrder {
     /// `now` must not go back, or a window that was over opens again: after a restart it is the
     /// later of the clock and the newest commit.
     pub fn verify(&self, rules: &Rules, now: UtcMs) -> Result<Verified, Refusal> {
+        self.claim(rules, now)?.prove()
+    }
+
+    /// Returns what the order claims to be, with everything tested but the signature: that test is
+    /// by far the dearest, and who receives many orders may want to know first whose it is to be.
+    ///
+    /// # Errors
+    /// As [`SignedOrder::verify`].
+    ///
+    /// # Correctness
+    /// As [`SignedOrder::verify`].
+    pub fn claim(&self, rules: &Rules, now: UtcMs) -> Result<Claim, Refusal> {
         let fields = payload::read(&self.payload)?;
         let (domain, chain) = (fields.text(Field::Domain)?, fields.text(Field::Chain)?);
         let (request, window) = (fields.request()?, fields.window()?);
@@ -215,10 +227,35 @@ impl SignedOrder {
         if now >= window.until {
             return Err(Refusal::WindowOver { until: window.until, now });
         }
-        let address: Address = request.trader.as_str().parse().map_err(Refusal::NotAnAddress)?;
-        // Last, since it is by far the dearest.
+        let address = request.trader.as_str().parse().map_err(Refusal::NotAnAddress)?;
+        Ok(Claim { order: self.clone(), address, request, window })
+    }
+}
+
+/// An order that says whose it is; whether he has signed it was not looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    order: SignedOrder,
+    address: Address,
+    request: OrderRequest,
+    window: Window,
+}
+
+impl Claim {
+    /// Returns whose order it claims to be.
+    #[must_use]
+    pub fn trader(&self) -> &TraderId {
+        &self.request.trader
+    }
+
+    /// Returns the order when its trader has signed it.
+    ///
+    /// # Errors
+    /// [`Refusal::UnusableKey`] and [`Refusal::Signature`].
+    pub fn prove(self) -> Result<Verified, Refusal> {
+        let Self { order, address, request, window } = self;
         let key = PublicKey::new(&address.account).map_err(Refusal::UnusableKey)?;
-        let wrapping = key.verify(&self.payload, &self.signature).map_err(Refusal::Signature)?;
+        let wrapping = key.verify(&order.payload, &order.signature).map_err(Refusal::Signature)?;
         Ok(Verified { request, window, wrapping })
     }
 }

@@ -13,6 +13,10 @@ pub mod eliminations;
 pub mod health;
 pub mod parse;
 pub mod refusal;
+pub mod orders;
+pub mod paging;
+pub mod positions;
+pub mod prices;
 #[cfg(test)]
 mod testing;
 pub mod watch;
