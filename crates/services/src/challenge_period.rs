@@ -174,9 +174,7 @@ impl ChallengePeriodService {
         let traders: Vec<TraderId> = settings.iter().map(|(trader, _)| trader.clone()).collect();
         let input = Input::Stages(StagesCommand::Set(settings));
         let receipt = self
-            .command(input, |r| {
-                refusal::of_row(r, "miners", &traders.iter().collect::<Vec<_>>())
-            })
+            .command(input, |r| refusal::of_row(r, "miners", &traders.iter().collect::<Vec<_>>()))
             .await?;
         Ok(v1::UpdateMinersResponse { as_of: Some(self.backend.at(receipt.stamp)), updated })
     }

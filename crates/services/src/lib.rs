@@ -11,12 +11,12 @@ pub mod backend;
 pub mod challenge_period;
 pub mod eliminations;
 pub mod health;
-pub mod parse;
-pub mod refusal;
 pub mod orders;
 pub mod paging;
+pub mod parse;
 pub mod positions;
 pub mod prices;
+pub mod refusal;
 #[cfg(test)]
 mod testing;
 pub mod watch;

@@ -9,9 +9,7 @@ use proctor_client::{Client, SignedBytes, Submitted};
 use proctor_commit_log::probe::{Probe, batch_bytes};
 use proctor_keys::{Terms, Window};
 use proctor_sequencer::Clock as _;
-use proctor_types::{
-    Leverage, OrderId, OrderRequest, PairName, Side, SizeFields, TraderId, UtcMs,
-};
+use proctor_types::{Leverage, OrderId, OrderRequest, PairName, Side, SizeFields, TraderId, UtcMs};
 use serde_json::json;
 
 use super::server::BenchNode;

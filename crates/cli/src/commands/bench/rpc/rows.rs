@@ -10,7 +10,7 @@ use proctor_client::v1::{
 };
 use proctor_client::{Client, EliminationReplica};
 use proctor_engine::Input;
-use proctor_engine::eliminations::{EliminationsCommand, SyncedEliminations};
+use proctor_engine::eliminations::SyncedEliminations;
 use proctor_services::Backend;
 use proctor_services::eliminations::view;
 use proctor_types::{TraderId, UtcMs, ValidatorId};
@@ -207,8 +207,7 @@ impl<'a> Rows<'a> {
             let rows = view::rows("rows", &rows)?;
             let source = ValidatorId::new("other")?;
             let list = SyncedEliminations { source, as_of, rows };
-            let command = EliminationsCommand::Sync(list);
-            let receipt = self.backend.submit(vec![Input::Eliminations(command)]).await?;
+            let receipt = self.backend.submit(vec![Input::SyncEliminations(list)]).await?;
             ensure!(receipt.replies.iter().all(Result::is_ok), "the workload is broken");
         }
         self.sample(ROWS[2], Way::Direct, begun, times);

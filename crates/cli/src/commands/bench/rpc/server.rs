@@ -16,12 +16,12 @@ use proctor_engine::rulebook::VANTA;
 use proctor_keys::signed_order::Rules;
 use proctor_keys::{ChainId, KeyFile, Prefix, Seed};
 use proctor_sequencer::{Clock, Sequencer, Writer, WriterConfig};
+use proctor_services::Backend;
 use proctor_services::auth::{Authenticate, Caller, Role, Tokens};
 use proctor_services::backend::direct::{AlwaysFresh, Direct};
 use proctor_services::eliminations::EliminationsService;
 use proctor_services::orders::OrdersService;
 use proctor_services::watch::Gate;
-use proctor_services::Backend;
 use proctor_types::{
     AssetClass, DurationMs, OperatorId, Price, Quote, SourceName, TradePair, TraderId, Usd, UtcMs,
 };
