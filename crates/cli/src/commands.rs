@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod bench;
+pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod eliminations;
 pub(crate) mod explain;
@@ -11,6 +12,8 @@ pub(crate) mod order;
 pub(crate) mod positions;
 pub(crate) mod replay;
 pub(crate) mod rulebook;
+pub(crate) mod run;
+pub(crate) mod status;
 pub(crate) mod verify;
 pub(crate) mod verify_evidence;
 pub(crate) mod whatif;

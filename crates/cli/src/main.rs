@@ -18,6 +18,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the node: sequencer, log, engine, services, a feed; until it is told to stop.
+    Run(commands::run::Args),
+    /// How is the node that runs here?
+    Status(commands::status::Args),
+    /// Check a configuration, or show every field with value, origin, unit and meaning.
+    Config(commands::config::Args),
     /// Run a simulated market and its traders through the whole node.
     Demo(commands::demo::Args),
     /// Run recorded orders and price bars through the whole node.
@@ -65,6 +71,9 @@ fn main() -> ExitCode {
         Command::Order(args) => commands::order::run(&args),
         Command::Positions(args) => commands::positions::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Status(args) => commands::status::run(&args),
+        Command::Config(args) => commands::config::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Key(args) => commands::key::run(&args),
         Command::Replay(args) => commands::replay::run(&args),

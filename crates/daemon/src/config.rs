@@ -8,6 +8,7 @@ mod layers;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use proctor_keys::ChainId;
 use serde::Deserialize;
 
 pub use layers::{Layers, Origin, Setting};
@@ -259,8 +260,8 @@ impl Config {
         let refuse = |path: &'static str, what: String| {
             Err(ConfigError::Value { path, what, origin: layers.origin(path) })
         };
-        if self.node.chain_id.is_empty() || self.node.chain_id.len() > 64 {
-            return refuse("node.chain_id", "is to have 1 to 64 characters".into());
+        if let Err(error) = ChainId::new(&self.node.chain_id) {
+            return refuse("node.chain_id", error.to_string());
         }
         for (path, value) in [
             ("node.tick_ms", self.node.tick_ms),

@@ -5,3 +5,12 @@
 
 #![forbid(unsafe_code)]
 pub mod config;
+pub mod feed;
+pub mod listener;
+pub mod node;
+pub mod service;
+pub mod telemetry;
+pub mod tokens;
+
+pub use config::{Config, Layers};
+pub use node::{NodeError, Running, Stop};

@@ -11,6 +11,7 @@ pub mod backend;
 pub mod challenge_period;
 pub mod eliminations;
 pub mod health;
+pub mod node;
 pub mod orders;
 pub mod paging;
 pub mod parse;

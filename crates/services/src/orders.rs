@@ -17,7 +17,7 @@ use proctor_types::{ExecutionType, OrderId, OrderRequest, Stamp, TraderId, UtcMs
 use tonic::{Request, Response, Status};
 
 use self::intake::{Intake, Sent, path};
-use self::limiter::RateLimit;
+pub use self::limiter::RateLimit;
 use self::view::Known;
 use crate::backend::Backend;
 use crate::paging::{self, List};
