@@ -43,6 +43,15 @@ enum Command {
     /// Make a trader's key, show whose it is, or check who signed a message.
     #[command(subcommand)]
     Key(commands::key::Args),
+    /// Sign an order, bracket or cancellation, send it to a node, and print what became of it.
+    #[command(subcommand)]
+    Order(commands::order::Args),
+    /// One account of a running node: stage, value, drawdown, distance to the limits.
+    Account(commands::account::Args),
+    /// Positions of a running node.
+    Positions(commands::positions::Args),
+    /// Who is eliminated, by a running node; with --watch, from now on.
+    Eliminations(commands::eliminations::Args),
     /// Measure the speed of the node on this machine; prints JSON lines.
     Bench(commands::bench::Args),
 }
@@ -57,6 +66,10 @@ enum Verdict {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Account(args) => commands::account::run(&args),
+        Command::Eliminations(args) => commands::eliminations::run(&args),
+        Command::Order(args) => commands::order::run(&args),
+        Command::Positions(args) => commands::positions::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Run(args) => commands::run::run(&args),
         Command::Status(args) => commands::status::run(&args),
