@@ -299,6 +299,12 @@ impl Control {
         self.shared.close(code);
     }
 
+    /// Returns whether the other one belongs to the same stream.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Waits until the stream is over and returns why.
     pub async fn ended(&self) -> Ended {
         let mut published = self.published.clone();

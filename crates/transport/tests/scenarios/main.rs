@@ -11,6 +11,10 @@ mod ending;
 #[cfg(test)]
 mod fixes;
 #[cfg(test)]
+mod peers;
+#[cfg(test)]
 mod reading_and_writing;
+#[cfg(test)]
+mod real_threads;
 #[cfg(test)]
 mod rounds;
