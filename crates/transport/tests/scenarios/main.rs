@@ -18,3 +18,5 @@ mod reading_and_writing;
 mod real_threads;
 #[cfg(test)]
 mod rounds;
+#[cfg(test)]
+mod simulated_tcp;
