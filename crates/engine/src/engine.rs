@@ -38,7 +38,8 @@ use crate::rejection::Rejection;
 use crate::state::{self, Adopted, Index, State, View, place};
 
 use crate::state_digest::{Checksum, Effects};
-pub use extract::Undecided;
+use extract::Focus;
+pub use extract::{Attested, Fact, Undecided, attested_by};
 
 /// What one commit did.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +95,8 @@ pub struct Engine {
     bytes: Vec<u8>,
     leaves: Leaves,
     samples: Vec<PairSample>,
+    /// Whose account this is about, when it folds an extract.
+    focus: Option<Focus>,
 }
 
 /// One commit being applied: where it stands and what it has changed so far.
@@ -187,7 +190,10 @@ impl Engine {
         let mut step = self.begin(extract.index, extract.at, extract.inputs.len())?;
         let mut replies = Vec::with_capacity(extract.inputs.len());
         for Placed { ordinal, input } in &extract.inputs {
-            replies.push(self.answer(&mut step, *ordinal, input));
+            replies.push(match self.answer_given(&mut step, *ordinal, input) {
+                true => Ok(()),
+                false => self.answer(&mut step, *ordinal, input),
+            });
         }
         self.state.stamp = step.stamp;
         self.state.digest = Digest::default();
@@ -421,6 +427,13 @@ impl Engine {
     pub fn account(&self, trader: &TraderId) -> Option<&Account> {
         let place = *self.index.by_trader.get(trader)?;
         self.state.accounts.get(place).map(Arc::as_ref)
+    }
+
+    /// Returns the account of `trader` as it stands now, to be kept while the engine goes on.
+    #[must_use]
+    pub fn account_kept(&self, trader: &TraderId) -> Option<Arc<Account>> {
+        let place = *self.index.by_trader.get(trader)?;
+        self.state.accounts.get(place).map(Arc::clone)
     }
 
     /// Returns an immutable picture of the state for readers.
