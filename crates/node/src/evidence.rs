@@ -16,8 +16,8 @@ mod retell;
 mod tests;
 mod verify;
 
-use std::{fmt, io};
 use std::path::Path;
+use std::{fmt, io};
 
 use proctor_engine::input_chain::BadTree;
 use proctor_sequencer::ReplayError;
@@ -155,9 +155,9 @@ pub fn evidence(path: &Path, trader: &TraderId, which: Which) -> Result<Evidence
         }
         extracted => extracted?,
     };
-    let extract::Extracted { path, anchors, told } = extracted;
-    let given = verify::given(&path, &told).map_err(EvidenceError::Attested)?;
+    let extract::Extracted { path, encoded, anchors, told } = extracted;
+    let given = verify::given(&path, &anchors, &told).map_err(EvidenceError::Attested)?;
     verify::stands_in_digest(&path, told.verdict).map_err(EvidenceError::Verdict)?;
-    let text = file::write(&path, &anchors, &told)?;
+    let text = file::write(&path, &encoded, &anchors, &told)?;
     Ok(Evidence { text, verdict: file::in_words(&told), given, anchors })
 }

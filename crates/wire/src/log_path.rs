@@ -109,36 +109,14 @@ impl LogPath {
     /// Never: amounts are finite by type, and writing to memory does not fail.
     #[must_use]
     pub fn encode(&self) -> Encoded {
-        let mut out = Encoded::default();
-        out.hashes.reserve(64 * self.commits.len());
-        out.rest.push(VERSION);
-        self.write(&mut out).expect("amounts are finite and memory does not fail");
-        out
-    }
-
-    fn write(&self, out: &mut Encoded) -> io::Result<()> {
-        self.trader.serialize(&mut out.rest)?;
-        self.attested.serialize(&mut out.rest)?;
-        put_number(&mut out.rest, u64::try_from(self.commits.len()).unwrap_or(u64::MAX));
-        let mut last = UtcMs(0);
+        let (mut writer, mut scratch) = (PathWriter::default(), Encoded::default());
         for commit in &self.commits {
-            // Times are not before 1970 and do not go back: the engine took them.
-            let passed = u64::try_from(commit.at.since(last).0).unwrap_or(0);
-            last = commit.at;
-            match &commit.inputs {
-                PathInputs::Hidden(link) => {
-                    put_number(&mut out.rest, passed << 1);
-                    link.touches.serialize(&mut out.rest)?;
-                    out.hashes.extend_from_slice(&link.root.0);
-                }
-                PathInputs::Shown { touches, tree } => {
-                    put_number(&mut out.rest, passed << 1 | 1);
-                    touches.serialize(&mut out.rest)?;
-                    put_tree(out, tree)?;
-                }
-            }
+            scratch.hashes.clear();
+            scratch.rest.clear();
+            let is_shown = commit.inputs.write(&mut scratch);
+            writer.push(commit.at, is_shown, &scratch.hashes, &scratch.rest);
         }
-        self.stated.serialize(&mut out.rest)
+        writer.finish(self)
     }
 
     /// Returns the path that `hashes` and `rest` encode.
@@ -174,6 +152,63 @@ impl LogPath {
             return Err(malformed("the list of hashes").into());
         }
         Ok(Self { trader, attested, commits, stated })
+    }
+}
+
+impl PathInputs {
+    /// Appends what is shown to `out`; returns whether that is more than the link.
+    ///
+    /// # Panics
+    /// Never: amounts are finite by type, and writing to memory does not fail.
+    pub fn write(&self, out: &mut Encoded) -> bool {
+        match self {
+            Self::Hidden(link) => {
+                out.rest.extend_from_slice(&link.touches.to_le_bytes());
+                out.hashes.extend_from_slice(&link.root.0);
+                false
+            }
+            Self::Shown { touches, tree } => {
+                out.rest.extend_from_slice(&touches.to_le_bytes());
+                put_tree(out, tree).expect("amounts are finite and memory does not fail");
+                true
+            }
+        }
+    }
+}
+
+/// The canonical bytes of a path in the making: commits are added as they come.
+#[derive(Debug, Default)]
+pub struct PathWriter {
+    commits: Encoded,
+    count: u64,
+    last: UtcMs,
+}
+
+impl PathWriter {
+    /// Adds the next commit; `hashes` and `rest` are what [`PathInputs::write`] gave.
+    pub fn push(&mut self, at: UtcMs, is_shown: bool, hashes: &[u8], rest: &[u8]) {
+        // Times are not before 1970 and do not go back: the engine took them.
+        let passed = u64::try_from(at.since(self.last).0).unwrap_or(0);
+        (self.count, self.last) = (self.count + 1, at);
+        put_number(&mut self.commits.rest, passed << 1 | u64::from(is_shown));
+        self.commits.rest.extend_from_slice(rest);
+        self.commits.hashes.extend_from_slice(hashes);
+    }
+
+    /// Returns the bytes of `path`, whose commits are those that were added.
+    ///
+    /// # Panics
+    /// Never: scores are finite, and writing to memory does not fail.
+    #[must_use]
+    pub fn finish(self, path: &LogPath) -> Encoded {
+        let Encoded { hashes, rest: commits } = self.commits;
+        let mut rest = Vec::with_capacity(commits.len() + 1_024);
+        rest.push(VERSION);
+        borsh::to_writer(&mut rest, &(&path.trader, &path.attested)).expect("memory does not fail");
+        put_number(&mut rest, self.count);
+        rest.extend_from_slice(&commits);
+        borsh::to_writer(&mut rest, &path.stated).expect("memory does not fail");
+        Encoded { hashes, rest }
     }
 }
 

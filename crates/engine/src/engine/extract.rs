@@ -14,9 +14,7 @@ use super::{Engine, Outcome, Step};
 use crate::account::Account;
 use crate::challenge_period::{self, Cause, RefreshPlan, Stage, Standing};
 use crate::eliminations::plan::PassPlan;
-use crate::eliminations::{
-    EliminationRow, EliminationsCommand, Origin, Reason,
-};
+use crate::eliminations::{EliminationRow, EliminationsCommand, Origin, Reason};
 use crate::event::Event;
 use crate::input::{Commit, Extract, Input, StagesCommand};
 use crate::rulebook::Unscored;
@@ -90,9 +88,10 @@ impl Facts {
 /// Returns what others decided about `trader` in a commit of the whole log, given what came of it.
 #[must_use]
 pub fn attested_by(trader: &TraderId, commit: &Commit, outcome: &Outcome) -> Vec<Attested> {
-    let carried_out = (0_u32..).zip(&commit.inputs).zip(&outcome.replies).filter(|((_, input), reply)| {
-        reply.is_ok() && judged_by_several(input, trader)
-    });
+    let carried_out = (0_u32..)
+        .zip(&commit.inputs)
+        .zip(&outcome.replies)
+        .filter(|((_, input), reply)| reply.is_ok() && judged_by_several(input, trader));
     let carried_out = carried_out.map(|((ordinal, _), _)| Fact::CarriedOut(ordinal));
     let decided = outcome.events.iter().filter_map(|event| decided_by_others(trader, event));
     let facts = carried_out.chain(decided);
@@ -251,9 +250,10 @@ impl Engine {
             return Some(Undecided::Missing);
         }
         // With no more traders than places nobody can be displaced.
-        let places = usize::try_from(rules.challenge.funded_per_class.value).unwrap_or(usize::MAX);
+        let places = in_force.challenge.funded_per_class.value;
+        let places = usize::try_from(places).unwrap_or(usize::MAX);
         let crowded = self.state.roster.traders().is_some_and(|all| all.len() > places)
-            || rules.switches.unscored == Unscored::Demoted;
+            || in_force.switches.unscored == Unscored::Demoted;
         let funded = account.standing.is_some_and(|standing| standing.stage == Stage::Funded);
         (funded && crowded).then_some(Undecided::Ranked)
     }
@@ -269,7 +269,9 @@ impl Engine {
             return None;
         }
         let rules = &self.rulebook_of(account).rules;
-        let days = scoring::complete_days(rules, account.ledgers.as_ref()?.portfolio());
+        let in_force =
+            self.rules_in_force(self.state.stamp.at).map_or(rules, |(_, book)| &book.rules);
+        let days = scoring::complete_days(in_force, account.ledgers.as_ref()?.portfolio());
         (days >= rules.challenge.complete_days_min.value).then_some(Undecided::Ranked)
     }
 }

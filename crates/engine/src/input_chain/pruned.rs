@@ -129,6 +129,14 @@ impl Pruned {
     /// # Errors
     /// [`BadTree::SamePlace`] when two inputs claim one place.
     pub fn inputs(&self) -> Result<Vec<Placed>, BadTree> {
+        self.clone().into_inputs()
+    }
+
+    /// Returns what [`Pruned::inputs`] does.
+    ///
+    /// # Errors
+    /// As [`Pruned::inputs`].
+    pub fn into_inputs(self) -> Result<Vec<Placed>, BadTree> {
         let mut all = Vec::new();
         self.collect(&mut all);
         // Stable: quotes of one pair stay in their order, and pairs do not mind each other.
@@ -146,9 +154,9 @@ impl Pruned {
         Ok(inputs)
     }
 
-    fn collect(&self, all: &mut Vec<Placed>) {
+    fn collect(self, all: &mut Vec<Placed>) {
         match self {
-            Self::Shown(entries) => all.extend_from_slice(entries),
+            Self::Shown(entries) => all.extend(entries),
             Self::Branch(left, right) => {
                 left.collect(all);
                 right.collect(all);

@@ -8,11 +8,11 @@
 use std::sync::Arc;
 
 use proctor_commit_log::{Reader, Storage};
+use proctor_engine::Engine;
 use proctor_engine::account::Account;
 use proctor_engine::challenge_period::Stage;
 use proctor_engine::engine::{Attested, Fact, attested_by};
 use proctor_engine::rulebook::{Rulebook, Slots};
-use proctor_engine::Engine;
 use proctor_sequencer::{Replay, ReplayError};
 use proctor_types::TraderId;
 use proctor_wire::log_path::{Placing, Ranking, Testimony};

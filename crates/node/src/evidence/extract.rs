@@ -2,23 +2,22 @@
 //!
 //! The log is read twice. The first time only commits that hold the trader's name are decoded: they say
 //! which pairs the trader's orders name, and so which prices have to be shown. The second time one
-//! thread reads, hashes and prunes, and another one folds what is shown.
+//! thread reads, two hash and prune, and another one folds what is shown.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use proctor_commit_log::{Reader, Storage};
+use proctor_commit_log::{Reader, Record, Storage};
 use proctor_engine::View;
 use proctor_engine::eliminations::EliminationsCommand;
-use proctor_engine::engine::Attested;
 use proctor_engine::input::{Extract, Input};
-use proctor_engine::input_chain::Leaves;
+use proctor_engine::input_chain::{Leaves, Link};
 use proctor_engine::state_digest::Effects;
 use proctor_sequencer::ReplayError;
 use proctor_types::{Digest, Stamp, TradePair, TraderId};
 use proctor_wire::log_entry::LogEntry;
-use proctor_wire::log_path::{LogPath, PathCommit, PathInputs, Stated, Testimony};
+use proctor_wire::log_path::{Encoded, LogPath, PathInputs, PathWriter, Stated, Testimony};
 
 use super::proof::{Anchors, Wanted, pair_of_order};
 use super::retell::{Retelling, Told};
@@ -27,10 +26,14 @@ use super::{EvidenceError, Which};
 /// Commits that one thread hands over to the other at once, and how often it may be ahead.
 const BATCH: usize = 256;
 const AHEAD: usize = 8;
+/// Threads that decode, hash and prune; reading and folding have one each.
+const WORKERS: usize = 2;
 
 /// A path and what it tells.
 pub(super) struct Extracted {
+    /// Without the commits, which are written already.
     pub(super) path: LogPath,
+    pub(super) encoded: Encoded,
     pub(super) anchors: Anchors,
     pub(super) told: Told,
 }
@@ -47,22 +50,19 @@ pub(super) struct Survey {
 
 /// A commit as the path shows it.
 struct Shown {
-    index: u64,
     digest_before: Digest,
     effects_before: Effects,
-    chain: Digest,
-    commit: PathCommit,
+    link: Link,
     extract: Extract,
+    is_shown: bool,
+    encoded: Encoded,
 }
 
 /// Looks through the log in `storage` for what is of `trader`.
 ///
 /// # Errors
 /// [`ReplayError`] when the log cannot be read.
-pub(super) fn survey(
-    storage: &Arc<dyn Storage>,
-    trader: &TraderId,
-) -> Result<Survey, ReplayError> {
+pub(super) fn survey(storage: &Arc<dyn Storage>, trader: &TraderId) -> Result<Survey, ReplayError> {
     let mut survey = Survey { pairs: BTreeSet::new(), last: 0, last_lift: 0 };
     // Beside the trader's name those of validators that have named him: their lists also speak by
     // whom they do not name any more.
@@ -145,71 +145,86 @@ fn walk(
     attested: Option<&[Testimony]>,
     which: Which,
 ) -> Result<Walked, EvidenceError> {
-    let wanted = Wanted::of(trader, &survey.pairs);
-    let storage = Arc::clone(storage);
+    let wanted = &Wanted::of(trader, &survey.pairs);
     std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(AHEAD);
-        let reader = scope.spawn(move || read(storage, &wanted, &sender));
-        let facts = attested.map(|all| all.iter().map(|testimony| testimony.attested).collect());
-        let walk = Walk::new(trader, facts);
-        // The receiver goes with the walk, and with it the reason to read on.
-        let walked = walk.run(Shows { receiver, batch: Vec::new().into_iter() }, survey, which);
+        let (mut to_workers, mut from_workers) = (Vec::new(), Vec::new());
+        for _ in 0..WORKERS {
+            let (raw, records) = sync_channel(AHEAD);
+            let (shows, shown) = sync_channel(AHEAD);
+            scope.spawn(move || show(wanted, &records, &shows));
+            to_workers.push(raw);
+            from_workers.push(shown);
+        }
+        let reader = scope.spawn(move || read(storage, &to_workers));
+        // The receivers go with the walk, and with them the reason to read on.
+        let shows = Shows { from_workers, turn: 0, batch: Vec::new().into_iter(), failed: None };
+        let walked = Walk::new(trader, attested).run(shows, survey, which);
         match reader.join() {
             Ok(Ok(())) => walked,
-            Ok(Err(error)) => Err(error),
+            Ok(Err(error)) => Err(error.into()),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
-    .map(|walked| match walked {
-        Walked::Done(mut done) => {
-            let upto = done.anchors.head.commit;
-            let is_in = |testimony: &&Testimony| testimony.attested.commit <= upto;
-            done.path.attested = attested.map(|all| all.iter().filter(is_in).cloned().collect());
-            Walked::Done(done)
-        }
-        ended @ Walked::EndedAt(_) => ended,
-    })
 }
 
-/// Reads the log, hashes every commit and sends what is shown of it, until nobody listens any more.
+/// Reads the log and hands its records to the workers in turn, until nobody listens any more.
 fn read(
-    storage: Arc<dyn Storage>,
-    wanted: &Wanted,
-    sender: &SyncSender<Vec<Shown>>,
-) -> Result<(), EvidenceError> {
-    let (mut leaves, mut chain) = (Leaves::default(), Digest::default());
-    let mut batch = Vec::with_capacity(BATCH);
-    for record in Reader::open(storage).map_err(ReplayError::from)? {
-        let record = record.map_err(ReplayError::from)?;
-        let index = record.index;
-        let entry = decode(index, &record.payload)?;
-        let link = leaves.read(&entry.inputs);
-        chain = link.after(chain, Stamp { commit: index, at: entry.at });
-        let mut extract = Extract { index, at: entry.at, inputs: Vec::new() };
-        let inputs = if wanted.may_be_in(link.touches) {
-            let tree = leaves.prune(wanted.keys()).map_err(EvidenceError::Bytes)?;
-            extract.inputs =
-                tree.inputs().map_err(|error| EvidenceError::Tree { commit: index, error })?;
-            PathInputs::Shown { touches: link.touches, tree }
-        } else {
-            PathInputs::Hidden(link)
-        };
-        let commit = PathCommit { at: entry.at, inputs };
-        let LogEntry { digest_before, effects_before, .. } = entry;
-        batch.push(Shown { index, digest_before, effects_before, chain, commit, extract });
-        if batch.len() == BATCH && sender.send(std::mem::take(&mut batch)).is_err() {
-            return Ok(());
+    storage: &Arc<dyn Storage>,
+    to_workers: &[SyncSender<Vec<Record>>],
+) -> Result<(), ReplayError> {
+    let mut records = Reader::open(Arc::clone(storage))?;
+    for worker in to_workers.iter().cycle() {
+        let batch = records.by_ref().take(BATCH).collect::<Result<Vec<Record>, _>>()?;
+        if batch.is_empty() || worker.send(batch).is_err() {
+            break;
         }
     }
-    // Whether somebody still listens makes no difference at the end.
-    drop(sender.send(batch));
     Ok(())
 }
 
-/// What the reading thread sends, one by one.
+/// Decodes, hashes and prunes what comes from `records`.
+fn show(
+    wanted: &Wanted,
+    records: &Receiver<Vec<Record>>,
+    shows: &SyncSender<Result<Vec<Shown>, EvidenceError>>,
+) {
+    let mut leaves = Leaves::default();
+    for batch in records {
+        let batch = batch.iter().map(|record| show_one(wanted, &mut leaves, record)).collect();
+        if shows.send(batch).is_err() {
+            break;
+        }
+    }
+}
+
+fn show_one(wanted: &Wanted, leaves: &mut Leaves, record: &Record) -> Result<Shown, EvidenceError> {
+    let index = record.index;
+    let entry = decode(index, &record.payload)?;
+    let link = leaves.read(&entry.inputs);
+    let mut extract = Extract { index, at: entry.at, inputs: Vec::new() };
+    let mut encoded = Encoded::default();
+    let inputs = if wanted.may_be_in(link.touches) {
+        let tree = leaves.prune(wanted.keys()).map_err(EvidenceError::Bytes)?;
+        PathInputs::Shown { touches: link.touches, tree }
+    } else {
+        PathInputs::Hidden(link)
+    };
+    let is_shown = inputs.write(&mut encoded);
+    if let PathInputs::Shown { tree, .. } = inputs {
+        extract.inputs =
+            tree.into_inputs().map_err(|error| EvidenceError::Tree { commit: index, error })?;
+    }
+    let LogEntry { digest_before, effects_before, .. } = entry;
+    Ok(Shown { digest_before, effects_before, link, extract, is_shown, encoded })
+}
+
+/// What the workers send, one by one, in the order of the log.
 struct Shows {
-    receiver: Receiver<Vec<Shown>>,
+    from_workers: Vec<Receiver<Result<Vec<Shown>, EvidenceError>>>,
+    turn: usize,
     batch: std::vec::IntoIter<Shown>,
+    /// What went wrong; nothing comes after it.
+    failed: Option<EvidenceError>,
 }
 
 impl Iterator for Shows {
@@ -220,14 +235,24 @@ impl Iterator for Shows {
             if let Some(shown) = self.batch.next() {
                 return Some(shown);
             }
-            self.batch = self.receiver.recv().ok()?.into_iter();
+            if self.failed.is_some() {
+                return None;
+            }
+            // Batches were handed out in turn, and come back in turn.
+            match self.from_workers[self.turn].recv().ok()? {
+                Ok(batch) => self.batch = batch.into_iter(),
+                Err(error) => self.failed = Some(error),
+            }
+            self.turn = (self.turn + 1) % self.from_workers.len();
         }
     }
 }
 
 /// A path in the making.
-struct Walk {
+struct Walk<'a> {
+    attested: Option<&'a [Testimony]>,
     path: LogPath,
+    writer: PathWriter,
     retelling: Retelling,
     /// Chain after the first commit, and the last commit with what its digest is made of.
     first: Option<Digest>,
@@ -236,13 +261,16 @@ struct Walk {
     chain: Digest,
 }
 
-impl Walk {
-    fn new(trader: &TraderId, attested: Option<Vec<Attested>>) -> Self {
+impl<'a> Walk<'a> {
+    fn new(trader: &TraderId, attested: Option<&'a [Testimony]>) -> Self {
+        let facts = attested.map(|all| all.iter().map(|testimony| testimony.attested).collect());
         let path =
             LogPath { trader: trader.clone(), attested: None, commits: Vec::new(), stated: None };
         Self {
+            attested,
             path,
-            retelling: Retelling::new(trader, attested),
+            writer: PathWriter::default(),
+            retelling: Retelling::new(trader, facts),
             first: None,
             head: Stamp::default(),
             digest_before: Digest::default(),
@@ -257,7 +285,7 @@ impl Walk {
         which: Which,
     ) -> Result<Walked, EvidenceError> {
         while let Some(shown) = shows.next() {
-            let at_end = shown.index == survey.last;
+            let at_end = shown.extract.index == survey.last;
             if at_end && self.retelling.has_account() && self.retelling.ended().is_none() {
                 return self.at_the_last(shown, which);
             }
@@ -270,6 +298,9 @@ impl Walk {
                 let next = if at_end { None } else { shows.next() };
                 return self.finish(next.as_ref());
             }
+        }
+        if let Some(error) = shows.failed {
+            return Err(error);
         }
         self.without_verdict(which)?;
         match self.retelling.ended() {
@@ -284,7 +315,7 @@ impl Walk {
         let (view, tale) = (self.retelling.view(), self.retelling.tale());
         self.retelling.take(&shown.extract)?;
         if self.retelling.ended().is_some() {
-            if !which.is_met(shown.index, self.retelling.verdicts().len(), 0) {
+            if !which.is_met(shown.extract.index, self.retelling.verdicts().len(), 0) {
                 self.without_verdict(which)?;
             }
             self.push(shown);
@@ -302,10 +333,13 @@ impl Walk {
     }
 
     fn push(&mut self, shown: Shown) {
-        self.first.get_or_insert(shown.chain);
-        self.head = Stamp { commit: shown.index, at: shown.commit.at };
-        (self.digest_before, self.chain) = (shown.digest_before, shown.chain);
-        self.path.commits.push(shown.commit);
+        let Extract { index, at, .. } = shown.extract;
+        self.head = Stamp { commit: index, at };
+        self.digest_before = shown.digest_before;
+        self.chain = shown.link.after(self.chain, self.head);
+        self.first.get_or_insert(self.chain);
+        let Encoded { hashes, rest } = &shown.encoded;
+        self.writer.push(at, shown.is_shown, hashes, rest);
     }
 
     /// Refuses when a verdict was asked for and the log has none like it.
@@ -348,6 +382,11 @@ impl Walk {
             digest,
         };
         let told = self.retelling.finish(view)?;
-        Ok(Walked::Done(Box::new(Extracted { path: self.path, anchors, told })))
+        let upto = self.head.commit;
+        self.path.attested = self.attested.map(|all| {
+            all.iter().filter(|testimony| testimony.attested.commit <= upto).cloned().collect()
+        });
+        let encoded = self.writer.finish(&self.path);
+        Ok(Walked::Done(Box::new(Extracted { path: self.path, encoded, anchors, told })))
     }
 }

@@ -34,15 +34,16 @@ pub(super) struct Parts<'a> {
     pub(super) is_whole: bool,
 }
 
-/// Returns the file of `path`, which tells `told` and has these anchors.
+/// Returns the file of `path`, which has these bytes, tells `told` and has these anchors.
 pub(super) fn write(
     path: &LogPath,
+    encoded: &Encoded,
     anchors: &Anchors,
     told: &Told,
 ) -> Result<String, EvidenceError> {
     let mut text = readable(path, anchors, told)?;
     text.push_str(PROOF);
-    let encoded = to_base64(&packed(path).map_err(EvidenceError::Bytes)?);
+    let encoded = to_base64(&packed(encoded).map_err(EvidenceError::Bytes)?);
     let lines = encoded.len().div_ceil(PROOF_LINE);
     text.reserve(encoded.len() + 4 * lines + 100);
     for (number, line) in (1..).zip(encoded.as_bytes().chunks(PROOF_LINE)) {
@@ -58,12 +59,11 @@ pub(super) fn write(
 
 /// Returns the bytes of the proof: the length of the hashes (`u64`, least byte first), the hashes, and
 /// everything else compressed.
-fn packed(path: &LogPath) -> io::Result<Vec<u8>> {
-    let Encoded { hashes, rest } = path.encode();
-    let rest = packed::pack(&rest)?;
+fn packed(Encoded { hashes, rest }: &Encoded) -> io::Result<Vec<u8>> {
+    let rest = packed::pack(rest)?;
     let mut bytes = Vec::with_capacity(8 + hashes.len() + rest.len());
     bytes.extend_from_slice(&u64::try_from(hashes.len()).map_err(io::Error::other)?.to_le_bytes());
-    bytes.extend_from_slice(&hashes);
+    bytes.extend_from_slice(hashes);
     bytes.extend_from_slice(&rest);
     Ok(bytes)
 }

@@ -115,11 +115,7 @@ pub(super) fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, NotPacked> {
     Ok(text)
 }
 
-fn read_at_most(
-    reader: &mut impl Read,
-    most: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), NotPacked> {
+fn read_at_most(reader: &mut impl Read, most: usize, out: &mut Vec<u8>) -> Result<(), NotPacked> {
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let read = reader.take(limit).read_to_end(out).map_err(|_| NotPacked::Damaged)?;
     if read > most { Err(NotPacked::Bomb) } else { Ok(()) }
@@ -133,10 +129,11 @@ mod tests {
 
     fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
         // Long runs compress beyond the limit; noise does not compress.
-        let part = (any::<u8>(), 0..400_000_usize, any::<bool>()).prop_map(|(byte, many, noise)| {
-            let mixed = |n: usize| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0];
-            (0..many).map(|n| if noise { mixed(n) ^ byte } else { byte }).collect::<Vec<u8>>()
-        });
+        let part =
+            (any::<u8>(), 0..400_000_usize, any::<bool>()).prop_map(|(byte, many, noise)| {
+                let mixed = |n: usize| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0];
+                (0..many).map(|n| if noise { mixed(n) ^ byte } else { byte }).collect::<Vec<u8>>()
+            });
         prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
     }
 
@@ -149,14 +146,14 @@ mod tests {
             at: prop::sample::Index,
         ) {
             let packed = pack(&bytes).expect("memory");
-            prop_assert_eq!(unpack(&packed).as_ref(), Ok(&bytes));
-            prop_assert_eq!(gunzip(&gzip(&bytes).expect("memory")).as_ref(), Ok(&bytes));
+            prop_assert_eq!(unpack(&packed), Ok(bytes.clone()));
+            prop_assert_eq!(gunzip(&gzip(&bytes).expect("memory")), Ok(bytes.clone()));
             let mut longer = packed.clone();
             longer.push(0);
             prop_assert_eq!(unpack(&longer), Err(NotPacked::Damaged));
             if !packed.is_empty() {
                 let cut = &packed[..at.index(packed.len())];
-                prop_assert_ne!(unpack(cut).as_ref(), Ok(&bytes));
+                prop_assert_ne!(unpack(cut), Ok(bytes));
             }
         }
 

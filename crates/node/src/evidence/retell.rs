@@ -52,7 +52,9 @@ pub enum CannotTell {
     #[error("the rulebook of the account is not shown")]
     NoRulebook,
     /// Something is attested that cannot have happened to this account.
-    #[error("it attests what cannot have been: a rank, a command or an absence that changes nothing")]
+    #[error(
+        "it attests what cannot have been: a rank, a command or an absence that changes nothing"
+    )]
     CannotBe,
     /// The account ended before the last commit.
     #[error("the account ended at commit {0}, and the path goes on")]

@@ -144,7 +144,7 @@ pub fn verify(bytes: &[u8], expected: &Expected<'_>) -> Result<Confirmed, Refusa
     // Before anything else is said of it: a file from elsewhere is not a file with a mistake.
     let held_against = hold_against(&anchors, expected)?;
     let told = retell(&path, &extracts).map_err(|error| damaged(error.to_string()))?;
-    let given = given(&path, &told).map_err(damaged)?;
+    let given = given(&path, &anchors, &told).map_err(damaged)?;
     let readable = file::readable(&path, &anchors, &told)
         .map_err(|error| damaged(format!("what was recomputed cannot be written: {error}")))?;
     if let Some(what) = difference::first(parts.readable, &readable) {
@@ -171,9 +171,9 @@ pub fn verify(bytes: &[u8], expected: &Expected<'_>) -> Result<Confirmed, Refusa
 ///
 /// # Errors
 /// What of it cannot be, in words.
-pub(super) fn given(path: &LogPath, told: &Told) -> Result<Vec<String>, String> {
+pub(super) fn given(path: &LogPath, anchors: &Anchors, told: &Told) -> Result<Vec<String>, String> {
     let Some(testimonies) = &path.attested else { return Ok(Vec::new()) };
-    let last = u64::try_from(path.commits.len()).unwrap_or(u64::MAX);
+    let last = anchors.head.commit;
     for testimony in testimonies {
         if testimony.attested.commit > last {
             return Err(format!("it attests something of a commit after {last}, its last"));
