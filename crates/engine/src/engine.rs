@@ -38,7 +38,8 @@ use crate::rejection::Rejection;
 use crate::state::{self, Adopted, Index, State, View, place};
 
 use crate::state_digest::{Checksum, Effects};
-pub use extract::Undecided;
+use extract::Focus;
+pub use extract::{Attested, Fact, Undecided, attested_by};
 
 /// What one commit did.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +98,8 @@ pub struct Engine {
     bytes: Vec<u8>,
     leaves: Leaves,
     samples: Vec<PairSample>,
+    /// Whose account this is about, when it folds an extract.
+    focus: Option<Focus>,
 }
 
 /// One commit being applied: where it stands and what it has changed so far.
@@ -196,7 +199,10 @@ impl Engine {
         let mut ends = Vec::with_capacity(extract.inputs.len() + 1);
         ends.push(step.events.len());
         for Placed { ordinal, input } in &extract.inputs {
-            replies.push(self.answer(&mut step, *ordinal, input));
+            replies.push(match self.answer_given(&mut step, *ordinal, input) {
+                true => Ok(()),
+                false => self.answer(&mut step, *ordinal, input),
+            });
             ends.push(step.events.len());
         }
         self.state.stamp = step.stamp;
@@ -432,6 +438,12 @@ impl Engine {
     #[must_use]
     pub fn account(&self, trader: &TraderId) -> Option<&Account> {
         self.state.accounts.of(trader).map(Arc::as_ref)
+    }
+
+    /// Returns the account of `trader` as it stands now, to be kept while the engine goes on.
+    #[must_use]
+    pub fn account_kept(&self, trader: &TraderId) -> Option<Arc<Account>> {
+        self.state.accounts.of(trader).map(Arc::clone)
     }
 
     /// Returns an immutable picture of the state for readers.

@@ -160,6 +160,32 @@ impl Engine {
         Ok(())
     }
 
+    /// Does what a list that is attested to have been taken says of `trader`; returns whether that can be.
+    pub(super) fn sync_given(
+        &mut self,
+        step: &mut Step,
+        list: &SyncedEliminations,
+        trader: &TraderId,
+    ) -> bool {
+        let (source, as_of) = (&list.source, list.as_of);
+        let Ok(kept_max) = self.lifted_records_max(step) else { return false };
+        let rows = by_trader(&list.rows);
+        let named = rows.get_key_value(trader).map(|(name, row)| (*name, *row));
+        let own: BTreeMap<&TraderId, &EliminationRow> = named.into_iter().collect();
+        let added = self.sync_adds(&own);
+        let Ok(rules) = self.rules_in_force(step.stamp.at) else { return false };
+        let gone = self.sync_removes(&rules.1.rules.elimination, step.stamp, source, &rows);
+        for row in &added {
+            let (source, stated_at) = (source.clone(), row.decided_at);
+            self.record(step, row, Origin::Synced { source, as_of, stated_at });
+        }
+        if !rows.is_empty() && gone.contains(trader) {
+            let by = LiftedBy::Source { source: source.clone(), as_of };
+            self.lift(step, trader, by, kept_max);
+        }
+        true
+    }
+
     fn check_source(
         &self,
         rules: &EliminationRules,
@@ -354,8 +380,9 @@ impl Engine {
         is_first: bool,
         reasons: &BTreeMap<TraderId, (Reason, DrawdownNote)>,
     ) {
-        let traders =
-            self.state.accounts.iter().map(|account| self.subject(step.stamp.at, account));
+        let in_view = self.places_in_view();
+        let accounts = in_view.iter().map(|place| &self.state.accounts[*place]);
+        let traders = accounts.map(|account| self.subject(step.stamp.at, account));
         let input = PassInput {
             at: step.stamp.at,
             registered: self.state.roster.traders(),
@@ -363,7 +390,8 @@ impl Engine {
             traders: traders.collect(),
             reasons,
         };
-        let plan = plan::plan(&adopted.rules, &input);
+        let mut plan = plan::plan(&adopted.rules, &input);
+        self.absence_given(step.stamp.commit, &mut plan);
         for place in self.places(&plan.flatten) {
             let rules = Arc::clone(self.rulebook_of(&self.state.accounts[place]));
             self.flatten_open(step, &rules.rules, place);

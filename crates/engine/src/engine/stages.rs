@@ -42,7 +42,7 @@ impl Engine {
         // The picture is of this moment and stays so while the state changes under it.
         let accounts = self.state.accounts.clone();
         let rulebooks = self.state.rulebooks.clone();
-        let order = self.index.by_name.clone();
+        let order = self.places_in_view();
         let entries = order.into_iter().filter_map(|place| {
             let registered = self.index.registered[place];
             entry(&accounts[place], &rulebooks, registered, step.stamp.at)
@@ -55,6 +55,7 @@ impl Engine {
             scores_due: occasion == Occasion::Asked || self.scores_are_due(step, rulebook),
         };
         let mut plan = challenge_period::plan(&rulebook.rules, &input);
+        let ranked = self.rank_given(step.stamp.commit, &mut plan);
         let note = |verdict: Verdict| {
             let percent = verdict.drawdown.map(DrawdownNote::Percent);
             percent.unwrap_or_else(|| DrawdownNote::without_number(verdict.reason))
@@ -66,6 +67,7 @@ impl Engine {
                 .collect();
         let is_first = self.state.challenge.refreshed_at.is_none();
         self.carry_out(step, plan);
+        self.move_as_given(step, ranked);
         self.pass(step, rulebook, is_first, &reasons);
     }
 
@@ -134,7 +136,7 @@ impl Engine {
         }
     }
 
-    fn move_by(
+    pub(super) fn move_by(
         &mut self,
         step: &mut Step,
         trader: &TraderId,
