@@ -267,7 +267,8 @@ impl Engine {
             seen: &self.state.seen[place],
             at: step.stamp.at,
         };
-        match desk.judge(request, recorded)? {
+        let key = Key::of(&request.id);
+        match desk.judge(request, key, recorded)? {
             Plan::NothingToClose(pair) => step.events.push(Event::NothingToClose {
                 trader: request.trader.clone(),
                 order: request.id.clone(),
@@ -285,7 +286,7 @@ impl Engine {
         }
         let remembered = adopted.rules.orders.ids_remembered.value;
         let seen = &mut self.state.seen[place];
-        seen.insert(Key::of(&request.id), remembered);
+        seen.insert(key, remembered);
         // The fill of a recorded order's bracket is recorded under this very id.
         let makes_bracket = recorded.is_none()
             && request.execution != ExecutionType::Bracket
