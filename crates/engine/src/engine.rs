@@ -34,6 +34,7 @@ use crate::ledgers::PairSample;
 use crate::limit_orders::Cancellation;
 use crate::orders::seen::{Key, SeenIds};
 use crate::orders::{Desk, Plan};
+use crate::recent::Spare;
 use crate::rejection::Rejection;
 use crate::state::{self, Adopted, Index, State, View, place};
 
@@ -89,11 +90,12 @@ pub enum OutOfOrder {
 pub struct Engine {
     state: State,
     index: Index,
-    /// Kept for its capacity: the bytes of a commit's events, its inputs by subject, and the pairs of
-    /// a sample.
+    /// Kept for its capacity: the bytes of a commit's events, its inputs by subject, the pairs of a
+    /// sample, and the recent fill that was forgotten last.
     bytes: Vec<u8>,
     leaves: Leaves,
     samples: Vec<PairSample>,
+    spare: Spare,
 }
 
 /// One commit being applied: where it stands and what it has changed so far.
