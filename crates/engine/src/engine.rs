@@ -34,6 +34,7 @@ use crate::ledgers::PairSample;
 use crate::limit_orders::Cancellation;
 use crate::orders::seen::{Key, SeenIds};
 use crate::orders::{Desk, Plan};
+use crate::recent::Spare;
 use crate::rejection::Rejection;
 use crate::state::{self, Adopted, Index, State, View, place};
 
@@ -93,13 +94,14 @@ pub enum OutOfOrder {
 pub struct Engine {
     state: State,
     index: Index,
-    /// Kept for its capacity: the bytes of a commit's events, its inputs by subject, and the pairs of
-    /// a sample.
+    /// Kept for its capacity: the bytes of a commit's events, its inputs by subject, the pairs of a
+    /// sample, and the recent fill that was forgotten last.
     bytes: Vec<u8>,
     leaves: Leaves,
     samples: Vec<PairSample>,
     /// Whose account this is about, when it folds an extract.
     focus: Option<Focus>,
+    spare: Spare,
 }
 
 /// One commit being applied: where it stands and what it has changed so far.
@@ -284,7 +286,8 @@ impl Engine {
             seen: &self.state.seen[place],
             at: step.stamp.at,
         };
-        match desk.judge(request, recorded)? {
+        let key = Key::of(&request.id);
+        match desk.judge(request, key, recorded)? {
             Plan::NothingToClose(pair) => step.events.push(Event::NothingToClose {
                 trader: request.trader.clone(),
                 order: request.id.clone(),
@@ -302,7 +305,7 @@ impl Engine {
         }
         let remembered = adopted.rules.orders.ids_remembered.value;
         let seen = &mut self.state.seen[place];
-        seen.insert(Key::of(&request.id), remembered);
+        seen.insert(key, remembered);
         // The fill of a recorded order's bracket is recorded under this very id.
         let makes_bracket = recorded.is_none()
             && request.execution != ExecutionType::Bracket

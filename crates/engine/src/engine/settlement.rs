@@ -15,7 +15,7 @@ use crate::orders::{Fill, Target, conversion_rates};
 use crate::positions::book::{Mark, PairBook};
 use crate::positions::position::{ForcedFlatPrice, OrderSource, Position};
 use crate::prices::{Prices, fill_price};
-use crate::recent::{Before, Recent};
+use crate::recent::{Recent, RecentFill};
 use crate::rejection::Rejection;
 use crate::rulebook::Rulebook;
 
@@ -40,14 +40,25 @@ impl Engine {
         let waited = fill.order.source.is_resting_fill();
         let order = fill.order.id.clone();
         let full = matches!(fill.target, Target::NewAfterFull(_));
-        let before = Before::of(account);
-        let taken = take_order(step, rules, account, fill)?;
+        let held = account.book.pair(pair).is_some_and(|book| book.open.is_some());
+        let mut recent = RecentFill::ahead(&mut self.spare, pair, &order, account);
+        let taken = match take_order(step, rules, account, fill) {
+            Ok(taken) => taken,
+            Err(refusal) => {
+                self.spare = Some(recent);
+                return Err(refusal);
+            }
+        };
         // The close of a full position is filled together with the order that opens the next.
         let closing =
             account.book.pair(pair).filter(|_| full).and_then(|book| book.closed().last());
         let closing = closing.and_then(|position| position.orders().last()).map(|o| o.id.clone());
-        let orders = closing.into_iter().chain([order]);
-        account.recent.add(&rules.prices, pair, at, before, orders);
+        let mut second = None;
+        if let Some(closing) = closing {
+            Arc::make_mut(&mut recent).order = closing;
+            second = Some(order);
+        }
+        account.recent.add(&rules.prices, at, recent, second, &mut self.spare);
         let book = account.book.entry(pair, at);
         book.last_accepted_at = at;
         book.last_mark = Some(mark);
@@ -60,7 +71,9 @@ impl Engine {
         }
         book.retire();
         let holds = book.open.is_some();
-        self.index.set_holding(pair, place, holds);
+        if holds != held {
+            self.index.set_holding(pair, place, holds);
+        }
         account.ledgers.get_or_insert_with(|| Bundle::new(at));
         if is_first_order {
             self.restart_clock(step, place);
