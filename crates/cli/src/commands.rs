@@ -8,6 +8,7 @@ pub(crate) mod eliminations;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod key;
+pub(crate) mod operator;
 pub(crate) mod order;
 pub(crate) mod positions;
 pub(crate) mod replay;

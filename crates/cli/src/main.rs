@@ -43,6 +43,8 @@ enum Command {
     /// Make a trader's key, show whose it is, or check who signed a message.
     #[command(subcommand)]
     Key(commands::key::Args),
+    /// Commands of those who run the programme: enrol, eliminate, reinstate, correct, adopt, stop.
+    Operator(commands::operator::Args),
     /// Sign an order, bracket or cancellation, send it to a node, and print what became of it.
     #[command(subcommand)]
     Order(commands::order::Args),
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Account(args) => commands::account::run(&args),
         Command::Eliminations(args) => commands::eliminations::run(&args),
+        Command::Operator(args) => commands::operator::run(&args),
         Command::Order(args) => commands::order::run(&args),
         Command::Positions(args) => commands::positions::run(&args),
         Command::Bench(args) => commands::bench::run(&args),

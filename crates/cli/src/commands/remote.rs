@@ -1,13 +1,18 @@
 //! A running node: its arguments, how it is reached, and a runtime to wait for it in.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use proctor_client::v1::{AsOf, GetStatusResponse};
 use proctor_client::{Addresses, Client, Connection, Random, Settings};
+use proctor_daemon::tokens;
+use proctor_services::Role;
 use serde_json::{Value, json};
+
+/// Name of the token file in a data directory.
+const TOKENS: &str = "tokens.toml";
 
 /// Which node is asked, and how.
 #[derive(clap::Args)]
@@ -42,15 +47,43 @@ impl Remote {
         runtime.block_on(async { work(self.connect().await?).await })
     }
 
-    async fn connect(&self) -> Result<Node> {
-        let token = match &self.token_file {
-            None => None,
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the token in {}", path.display()))?;
-                Some(text.trim().to_owned())
+    /// Runs `work` with the node, as somebody who has `role`: by the token of --token-file, else by
+    /// one of the token file of the node whose data directory is `data`.
+    pub(crate) fn run_as<F, T>(
+        &self,
+        role: Role,
+        data: &Path,
+        work: impl FnOnce(Node) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let token = match self.token()? {
+            Some(token) => token,
+            None => {
+                let file = data.join(TOKENS);
+                let advice = "give the node's --data directory, or a token with --token-file";
+                let found = tokens::secret_for(&file, role).context(advice)?;
+                found.with_context(|| format!("{} has no token of role {role}", file.display()))?
             }
         };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async { work(self.connect_with(Some(token)).await?).await })
+    }
+
+    async fn connect(&self) -> Result<Node> {
+        self.connect_with(self.token()?).await
+    }
+
+    /// Returns the token of --token-file.
+    fn token(&self) -> Result<Option<String>> {
+        let Some(path) = &self.token_file else { return Ok(None) };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the token in {}", path.display()))?;
+        Ok(Some(text.trim().to_owned()))
+    }
+
+    async fn connect_with(&self, token: Option<String>) -> Result<Node> {
         let deadline = Duration::from_millis(self.timeout_ms);
         let settings = Settings { deadline, ..Settings::default() };
         let random = random()?;

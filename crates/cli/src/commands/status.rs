@@ -3,66 +3,43 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
+use proctor_client::v1::GetStatusResponse;
 use proctor_node::report::count;
-use proctor_rpc::v1::node_client::NodeClient;
-use proctor_rpc::v1::{GetStatusRequest, GetStatusResponse};
 
 use super::print;
+use super::remote::Remote;
 use crate::Verdict;
 
-/// How long a node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// A node that has committed nothing for this long is not well, in ms.
 const STALE_MS: i64 = 15_000;
 
 /// Arguments of `proctor status`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The node's own address.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50000")]
-    node: String,
     /// Asks again every so many seconds, until interrupted.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2")]
     watch: Option<u64>,
-    /// Prints JSON, one object per answer.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 /// Runs the command; the verdict is bad when the node answers but is not well.
 pub(crate) fn run(args: &Args) -> Result<Verdict> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ask = || args.remote.run(|node| async move { Ok(node.status) });
     let Some(seconds) = args.watch else {
-        let status = runtime.block_on(ask(&args.node))?;
-        print(&shown(&status, args.json))?;
+        let status = ask()?;
+        print(&shown(&status, args.remote.json))?;
         return Ok(if is_well(&status) { Verdict::Good } else { Verdict::Bad });
     };
     loop {
-        let page = match runtime.block_on(ask(&args.node)) {
-            Ok(status) => shown(&status, args.json),
+        let page = match ask() {
+            Ok(status) => shown(&status, args.remote.json),
             // Whoever watches wants to see it come back.
             Err(error) => format!("{}\n", crate::one_line(&error)),
         };
         print(&page)?;
         std::thread::sleep(Duration::from_secs(seconds.max(1)));
-    }
-}
-
-async fn ask(node: &str) -> Result<GetStatusResponse> {
-    let endpoint = tonic::transport::Endpoint::from_shared(node.to_owned())
-        .with_context(|| format!("--node {node} is not an address such as http://127.0.0.1:50000"))?
-        .connect_timeout(PATIENCE)
-        .timeout(PATIENCE);
-    let Ok(channel) = endpoint.connect().await else {
-        bail!(
-            "no node answers at {node}: start one with `proctor run`, or give its --node address"
-        );
-    };
-    let mut client = NodeClient::new(channel);
-    match client.get_status(GetStatusRequest {}).await {
-        Ok(status) => Ok(status.into_inner()),
-        Err(error) => bail!("the node at {node} answers with an error: {}", error.message()),
     }
 }
 

@@ -160,6 +160,58 @@ impl Client {
         self.challenge_period.call(&call, message, send).await
     }
 
+    /// Undoes one decision; role `operator`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn reinstate(
+        &self,
+        request: v1::ReinstateRequest,
+    ) -> Result<v1::WriteResponse, CallError> {
+        let call = Call::write("Reinstate", Ask::Elimination { trader: request.trader.clone() });
+        let send = |channel, request| async move { eliminations(channel).reinstate(request).await };
+        self.eliminations.call(&call, request, send).await
+    }
+
+    /// Corrects the price of a recent order; role `operator`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn correct_price(
+        &self,
+        request: v1::CorrectPriceRequest,
+    ) -> Result<v1::WriteResponse, CallError> {
+        let call = Call::write("CorrectPrice", account(&request.trader));
+        let send = |channel, request| async move { node(channel).correct_price(request).await };
+        self.node.call(&call, request, send).await
+    }
+
+    /// Puts a rulebook in force for accounts that enrol from now on; role `operator`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn adopt_rulebook(&self, toml: String) -> Result<v1::WriteResponse, CallError> {
+        let call = Call::write("AdoptRulebook", Ask::Status);
+        let send = |channel, request| async move { node(channel).adopt_rulebook(request).await };
+        self.node.call(&call, v1::AdoptRulebookRequest { toml }, send).await
+    }
+
+    /// Replaces the list of suspected plagiarists; role `operator`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn report_plagiarism(
+        &self,
+        suspects: Vec<v1::PlagiarismSuspect>,
+    ) -> Result<v1::WriteResponse, CallError> {
+        let call = Call::write("UpdatePlagiarismMiners", Ask::ChallengePeriod);
+        let send = |channel, request| async move {
+            challenge_period(channel).update_plagiarism_miners(request).await
+        };
+        let message = v1::UpdatePlagiarismMinersRequest { suspects };
+        self.challenge_period.call(&call, message, send).await
+    }
+
     /// Ends the node in phases; role `admin`.
     ///
     /// # Errors
