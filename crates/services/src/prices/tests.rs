@@ -1,3 +1,5 @@
+//! Prices as a feed, a reader and a slow reader see them.
+
 use proctor_rpc::v1::prices_client::PricesClient;
 use proctor_rpc::v1::prices_server::PricesServer;
 use proctor_types::OperatorId;
