@@ -447,7 +447,7 @@ async fn a_watcher_is_told_every_event_once_from_where_it_was() {
         "resting l1",
         "unknown_pair o2",
         "by_trader l1",
-        "nothing o3",
+        "no_price o3",
     ];
     assert_eq!(told, [&all[..], &bob[..], &all[7..]]);
     let nobody = v1::WatchOrdersRequest { from_commit: 0, trader: Some("a b".into()) };
