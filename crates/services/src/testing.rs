@@ -150,15 +150,15 @@ pub(crate) fn refused<M: std::fmt::Debug>(answer: Result<Response<M>, Status>) -
     Problem::of(&answer.expect_err("refused")).expect("of this contract")
 }
 
-/// Returns a market order for `leverage` account sizes of `pair`; zero closes.
+/// Returns a market order for `leverage` account sizes of `pair`; zero closes, whatever is held.
 pub(crate) fn market(name: &str, id: &str, pair: &str, leverage: f64) -> OrderRequest {
-    let side = match leverage {
-        size if size > 0.0 => Side::Long,
-        size if size < 0.0 => Side::Short,
-        _ => Side::Flat,
+    let (side, stated) = match leverage {
+        size if size > 0.0 => (Side::Long, size),
+        size if size < 0.0 => (Side::Short, size),
+        _ => (Side::Flat, 1.0),
     };
-    let stated = (side != Side::Flat).then(|| Leverage::new(leverage).expect("finite"));
-    let size = SizeFields { leverage: stated, ..SizeFields::default() };
+    let leverage = Some(Leverage::new(stated).expect("finite"));
+    let size = SizeFields { leverage, ..SizeFields::default() };
     let (id, pair) = (OrderId::new(id).expect("an id"), PairName::new(pair).expect("a name"));
     OrderRequest::market(trader(name), id, pair, side, size)
 }

@@ -50,11 +50,32 @@ pub fn told(ordinal: usize, event: &Event) -> Option<v1::OrderEvent> {
             let (order_id, pair) = (order.to_string(), pair.to_string());
             (trader, Told::NothingToClose(v1::NothingToClose { order_id, pair }))
         }
-        #[allow(
-            clippy::wildcard_enum_match_arm,
-            reason = "a new event is about orders or it is not"
-        )]
-        _ => return None,
+        Event::RulebookAdopted { .. }
+        | Event::TraderEnrolled { .. }
+        | Event::TraderDeparted { .. }
+        | Event::AccountSizeRecorded { .. }
+        | Event::AssetClassChosen { .. }
+        | Event::QuoteRefused { .. }
+        | Event::CellClosed { .. }
+        | Event::SampleRefused { .. }
+        | Event::Eliminated { .. }
+        | Event::StageChanged { .. }
+        | Event::DecisionRegistered { .. }
+        | Event::DecisionsAcknowledged { .. }
+        | Event::PlagiarismReported { .. }
+        | Event::ChallengeAlerts { .. }
+        | Event::SlashIntended { .. }
+        | Event::SlashSettled { .. }
+        | Event::Reinstated { .. }
+        | Event::EliminationsSynced { .. }
+        | Event::ZombiesHeld { .. }
+        | Event::ReasonDropped { .. }
+        | Event::Purged { .. }
+        | Event::OrderReached { .. }
+        | Event::VerdictFrozen { .. }
+        | Event::VerdictThawed { .. }
+        | Event::OrderCorrected { .. }
+        | Event::Rejected { .. } => return None,
     };
     let ordinal = u32::try_from(ordinal).unwrap_or(u32::MAX);
     Some(v1::OrderEvent { ordinal, trader: trader.to_string(), event: Some(told) })
@@ -112,11 +133,31 @@ fn is_of(request: &OrderRequest, input: usize, event: &Event) -> bool {
             Cancellation::Eliminated | Cancellation::Departed => false,
         },
         Event::BracketRefused { parent, .. } => parent == id,
-        #[allow(
-            clippy::wildcard_enum_match_arm,
-            reason = "a new event is about orders or it is not"
-        )]
-        _ => false,
+        Event::RulebookAdopted { .. }
+        | Event::TraderEnrolled { .. }
+        | Event::TraderDeparted { .. }
+        | Event::AccountSizeRecorded { .. }
+        | Event::AssetClassChosen { .. }
+        | Event::QuoteRefused { .. }
+        | Event::CellClosed { .. }
+        | Event::SampleRefused { .. }
+        | Event::Eliminated { .. }
+        | Event::StageChanged { .. }
+        | Event::DecisionRegistered { .. }
+        | Event::DecisionsAcknowledged { .. }
+        | Event::PlagiarismReported { .. }
+        | Event::ChallengeAlerts { .. }
+        | Event::SlashIntended { .. }
+        | Event::SlashSettled { .. }
+        | Event::Reinstated { .. }
+        | Event::EliminationsSynced { .. }
+        | Event::ZombiesHeld { .. }
+        | Event::ReasonDropped { .. }
+        | Event::Purged { .. }
+        | Event::OrderReached { .. }
+        | Event::VerdictFrozen { .. }
+        | Event::VerdictThawed { .. }
+        | Event::OrderCorrected { .. } => false,
     }
 }
 

@@ -1,3 +1,5 @@
+//! Positions, ledgers and accounts as a client sees them, over a connection of this machine.
+
 use proctor_rpc::v1::positions_client::PositionsClient;
 use proctor_rpc::v1::positions_server::PositionsServer;
 use tokio_stream::StreamExt as _;

@@ -1,3 +1,5 @@
+//! Prices as a feed, a reader and a slow reader see them.
+
 use proctor_rpc::v1::prices_client::PricesClient;
 use proctor_rpc::v1::prices_server::PricesServer;
 use proctor_types::OperatorId;
@@ -51,13 +53,13 @@ async fn each_record_is_judged_by_itself_and_the_good_ones_are_seen_at_once() {
     world.clock.advance(1_000);
     let now = world.backend.clock().now().0;
     let quotes = vec![
-        quote("BTCUSD", "a", now, 51_000.0),
+        quote("BTCUSD", "a", now, 50_001.0),
         quote("NOPAIR", "a", now, 1.0),
         quote("BTCUSD", "b b", now, 1.0),
         quote("ETHUSD", "a", now, f64::NAN),
         quote("ETHUSD", "b", now, -3.0),
         quote("BTCUSD", "first", now - 3_000, 50_000.0),
-        quote("BTCUSD", "z", now, 51_001.0),
+        quote("BTCUSD", "z", now, 50_000.5),
     ];
     let answer = feed.publish(v1::PublishRequest { quotes }).await.expect("taken").into_inner();
     let refused: Vec<(&str, &str, &str)> =
