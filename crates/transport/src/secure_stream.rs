@@ -46,7 +46,7 @@ pub struct Options {
     /// How long the handshake may take, in ms.
     pub handshake_ms: u64,
     /// How long data may wait without a byte of it being sealed, because the peer does not read or
-    /// the connection takes nothing, in ms.
+    /// the connection takes nothing, in ms; and two seconds more.
     pub stall_ms: u64,
     /// How long a stream whose halves are dropped may go on sending what was written, in ms.
     pub linger_ms: u64,

@@ -30,6 +30,9 @@ const TURNS: usize = 16;
 const OUT_BYTES: usize = 64 << 10;
 /// Bytes of messages in the session's queue beyond which none is added.
 const QUEUE_BYTES: usize = 128 << 10;
+/// How long a stream goes on after a deadline of its own has passed, in ms: a timer that rings late,
+/// or a clock that jumps, must not end one whose relief has arrived meanwhile.
+const GRACE_MS: u64 = 2_000;
 /// Bytes that are read at once, beside what is left of a record.
 const IN_BYTES: usize = 64 << 10;
 
@@ -75,6 +78,8 @@ pub struct Driver<T> {
     sealed: u64,
     sealed_at: Moment,
     abandoned_since: Option<Moment>,
+    /// When it was seen that a deadline of the stream has passed.
+    overdue_since: Option<Moment>,
     over_since: Option<Moment>,
 }
 
@@ -161,6 +166,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             sealed: 0,
             sealed_at: Moment(0),
             abandoned_since: None,
+            overdue_since: None,
             over_since: None,
         };
         Ok((driver, shared, watching))
@@ -269,7 +275,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             self.sealed = sealed;
             self.sealed_at = now;
         }
-        if self.stream_deadline(queued > 0).is_some_and(|due| due <= now) {
+        if self.stream_deadline(queued > 0).is_none_or(|due| due > now) {
+            self.overdue_since = None;
+        } else if self.overdue_since.get_or_insert(now).after(GRACE_MS) <= now {
             self.give_up(now, Ended::Stalled, CODE_STALLED);
         }
     }
@@ -422,10 +430,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn set_timer(&mut self, cx: &mut Context<'_>) -> bool {
         let has_queue = self.session.status().queued_bytes > 0;
         let over = self.over_since.map(|since| since.after(self.options.limits.linger_ms));
-        let due = self.session.poll_deadline().into_iter();
-        let Some(next) = due.chain(self.stream_deadline(has_queue)).chain(over).min() else {
-            return true;
+        let own = match self.overdue_since {
+            Some(since) => Some(since.after(GRACE_MS)),
+            None => self.stream_deadline(has_queue),
         };
+        let due = self.session.poll_deadline().into_iter();
+        let Some(next) = due.chain(own).chain(over).min() else { return true };
         // Deadlines move with every record; a timer that rings too early is set again.
         if next < self.armed || self.timer.is_elapsed() {
             self.armed = next;
