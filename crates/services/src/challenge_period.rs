@@ -4,8 +4,6 @@
 //! only shows decisions until they are acknowledged, so no order of its calls can lose one.
 
 #[cfg(test)]
-mod races;
-#[cfg(test)]
 mod tests;
 pub mod view;
 
@@ -174,9 +172,7 @@ impl ChallengePeriodService {
         let traders: Vec<TraderId> = settings.iter().map(|(trader, _)| trader.clone()).collect();
         let input = Input::Stages(StagesCommand::Set(settings));
         let receipt = self
-            .command(input, |r| {
-                refusal::of_row(r, "miners", &traders.iter().collect::<Vec<_>>())
-            })
+            .command(input, |r| refusal::of_row(r, "miners", &traders.iter().collect::<Vec<_>>()))
             .await?;
         Ok(v1::UpdateMinersResponse { as_of: Some(self.backend.at(receipt.stamp)), updated })
     }

@@ -4,8 +4,6 @@
 //! who ask for the same thing at once exactly one is told that it was he.
 
 #[cfg(test)]
-mod races;
-#[cfg(test)]
 mod tests;
 pub mod view;
 
@@ -175,8 +173,8 @@ impl EliminationsService {
         &self,
         request: &v1::SyncEliminationsRequest,
     ) -> Result<v1::SyncEliminationsResponse, Problem> {
-        let source = ValidatorId::new(&request.source)
-            .map_err(|error| Problem::invalid("source", error))?;
+        let source =
+            ValidatorId::new(&request.source).map_err(|error| Problem::invalid("source", error))?;
         let as_of = parse::moment("list_as_of_ms", request.list_as_of_ms)?;
         let rows = view::rows("rows", &request.rows)?;
         let traders: Vec<TraderId> = rows.iter().map(|row| row.trader.clone()).collect();
@@ -244,10 +242,7 @@ impl EliminationsService {
     }
 
     /// Reads something of the newest view.
-    fn all<T>(
-        &self,
-        found: impl FnOnce(&View) -> T,
-    ) -> Result<(Option<v1::AsOf>, T), Problem> {
+    fn all<T>(&self, found: impl FnOnce(&View) -> T) -> Result<(Option<v1::AsOf>, T), Problem> {
         let view = self.backend.read()?;
         Ok((Some(self.backend.as_of(&view)), found(&view)))
     }
@@ -262,10 +257,11 @@ impl EliminationsService {
 
 /// Returns the answer to the only input of a submission.
 fn reply(receipt: &Receipt) -> Result<Result<(), &Rejection>, Problem> {
-    let reply = receipt.replies.first().ok_or_else(|| {
-        Problem::new(Reason::Internal, "the commit holds no answer to its input")
-    })?;
-    Ok(reply.as_ref().map(|()| ()))
+    let reply = receipt
+        .replies
+        .first()
+        .ok_or_else(|| Problem::new(Reason::Internal, "the commit holds no answer to its input"))?;
+    Ok(reply.as_ref().copied())
 }
 
 /// Returns who writes, when he may.

@@ -11,7 +11,9 @@ use proctor_engine::Input;
 use proctor_engine::input::Roster;
 use proctor_engine::rulebook::VANTA;
 use proctor_sequencer::{Clock, Sequencer, Writer, WriterConfig};
-use proctor_types::{AssetClass, OperatorId, Price, Quote, SourceName, TradePair, TraderId, Usd, UtcMs};
+use proctor_types::{
+    AssetClass, OperatorId, Price, Quote, SourceName, TradePair, TraderId, Usd, UtcMs,
+};
 use tokio::sync::watch;
 
 use crate::auth::{Caller, Role};

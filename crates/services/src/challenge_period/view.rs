@@ -173,10 +173,7 @@ pub fn published(field: &str, update: &v1::ReasonUpdate) -> Result<Published, Pr
 ///
 /// # Errors
 /// As [`setting`].
-pub fn suspect(
-    field: &str,
-    suspect: &v1::PlagiarismSuspect,
-) -> Result<(TraderId, UtcMs), Problem> {
+pub fn suspect(field: &str, suspect: &v1::PlagiarismSuspect) -> Result<(TraderId, UtcMs), Problem> {
     let trader = parse::trader(&format!("{field}.trader"), &suspect.trader)?;
     Ok((trader, parse::moment(&format!("{field}.time_ms"), suspect.time_ms)?))
 }
