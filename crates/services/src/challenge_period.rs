@@ -4,8 +4,6 @@
 //! only shows decisions until they are acknowledged, so no order of its calls can lose one.
 
 #[cfg(test)]
-mod races;
-#[cfg(test)]
 mod tests;
 pub mod view;
 

@@ -4,8 +4,6 @@
 //! who ask for the same thing at once exactly one is told that it was he.
 
 #[cfg(test)]
-mod races;
-#[cfg(test)]
 mod tests;
 pub mod view;
 
@@ -263,7 +261,7 @@ fn reply(receipt: &Receipt) -> Result<Result<(), &Rejection>, Problem> {
         .replies
         .first()
         .ok_or_else(|| Problem::new(Reason::Internal, "the commit holds no answer to its input"))?;
-    Ok(reply.as_ref().map(|()| ()))
+    Ok(reply.as_ref().copied())
 }
 
 /// Returns who writes, when he may.

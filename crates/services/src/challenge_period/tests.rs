@@ -1,5 +1,7 @@
 //! The service as its callers meet it, over gRPC and in the process; and its watch.
 
+mod races;
+
 use std::collections::BTreeMap;
 
 use proctor_engine::View;

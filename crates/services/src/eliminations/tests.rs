@@ -1,5 +1,7 @@
 //! The service as its callers meet it, over gRPC and in the process; and its watch.
 
+mod races;
+
 use std::collections::BTreeMap;
 
 use proctor_engine::input::Roster;
@@ -234,6 +236,11 @@ async fn bulk_reads_of_10_000_accounts_look_at_each_account_once() {
     assert_eq!(of.await.expect("read").into_inner().traders, names);
 }
 
+/// Returns the commit that decided.
+pub(super) fn commit_of(record: &v1::Elimination) -> u64 {
+    record.decided.expect("every record has a stamp").commit
+}
+
 /// A copy that knows nothing but what a watcher is told.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Replica {
@@ -255,8 +262,8 @@ impl Replica {
     }
 
     /// Who has a record of which decision, and who has left.
-    fn outline(&self) -> (Vec<(&String, Option<v1::Stamp>)>, &BTreeMap<String, i64>) {
-        (self.records.iter().map(|(name, e)| (name, e.decided)).collect(), &self.departed)
+    fn outline(&self) -> (BTreeMap<&String, u64>, &BTreeMap<String, i64>) {
+        (self.records.iter().map(|(name, e)| (name, commit_of(e))).collect(), &self.departed)
     }
 
     fn of(view: &View) -> Self {

@@ -183,7 +183,7 @@ pub struct Watched {
 /// What a commit did to a trader's record.
 enum Change {
     /// This one stands now.
-    Made(Elimination),
+    Made(Box<Elimination>),
     /// None stands any more.
     Lifted,
     /// The one that stands was changed in its details.
@@ -244,7 +244,7 @@ fn changes(events: &[Event], stamp: Stamp) -> BTreeMap<&TraderId, Change> {
     let mut changes = BTreeMap::new();
     for event in events {
         if let Event::Eliminated { trader, record } = event {
-            changes.insert(trader, Change::Made(record.clone()));
+            changes.insert(trader, Change::Made(Box::new(record.clone())));
         } else if let Event::Reinstated { trader, .. } = event {
             changes.insert(trader, Change::Lifted);
         } else if let Event::SlashSettled { trader, decided } = event {

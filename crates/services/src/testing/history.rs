@@ -13,8 +13,8 @@ use proctor_engine::rulebook::VANTA;
 use proctor_engine::{Commit, Engine, Input, View};
 use proctor_sequencer::Applied;
 use proctor_types::{
-    Leverage, OperatorId, OrderId, OrderRequest, PairName, Price, Quote, Remark, Side, SizeFields,
-    SourceName, Stamp, TradePair, TraderId, Usd, UtcMs, ValidatorId,
+    AssetClass, Leverage, OperatorId, OrderId, OrderRequest, PairName, Price, Quote, Remark, Side,
+    SizeFields, SourceName, Stamp, TradePair, TraderId, Usd, UtcMs, ValidatorId,
 };
 use proptest::prelude::*;
 use proptest::strategy::Union;
@@ -90,7 +90,10 @@ pub(crate) fn run(history: &[Vec<Op>]) -> Vec<Told> {
     let size = Usd::new(100_000.0).expect("finite");
     let mut inputs =
         vec![Input::Rulebook(VANTA.into()), Input::Roster(Roster::new(1, accounts.clone()))];
-    inputs.extend(accounts.into_iter().map(|trader| Input::AccountSize(trader, size)));
+    for trader in accounts {
+        inputs.push(Input::AccountSize(trader.clone(), size));
+        inputs.push(Input::AssetClass(trader, AssetClass::Crypto));
+    }
     run.numbers = 1;
     run.commit(inputs);
     run.at = UtcMs(run.at.0 + 86_400_000);

@@ -16,15 +16,15 @@ use proctor_sequencer::Since;
 use proctor_types::{OperatorId, Remark, TraderId};
 use tokio::task::JoinSet;
 
-use super::tests::{add, named, row, service};
-use super::{EliminationsService, record_of, view};
+use super::{add, commit_of, named, row, service};
+use crate::eliminations::{EliminationsService, record_of, view};
 use crate::testing::{START, World, by_operator, trader};
 
 /// A decision: whose, and the commit that took it.
 type Decision = (String, u64);
 
 fn decision(record: &v1::Elimination) -> Decision {
-    (record.trader.clone(), record.decided.expect("every record has a stamp").commit)
+    (record.trader.clone(), commit_of(record))
 }
 
 /// Tells the reader's threads that it is over, also when the test fails.

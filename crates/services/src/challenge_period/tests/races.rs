@@ -1,5 +1,4 @@
-//! The race register's entries that concern stages and the register of reasons: many callers at
-//! once.
+//! The race register's entries that concern stages and the register of reasons.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,8 +9,8 @@ use proctor_rpc::v1::challenge_period_server::ChallengePeriod;
 use proctor_rpc::v1::eliminations_server::Eliminations;
 use tokio::task::JoinSet;
 
-use super::tests::{miner, named, reasons, service};
-use super::view;
+use super::{miner, named, reasons, service};
+use crate::challenge_period::view;
 use crate::eliminations::{EliminationsService, is_eliminated};
 use crate::testing::{START, World, by_operator};
 use crate::watch::Gate;
