@@ -4,3 +4,6 @@
 //! engine's, answers the services'.
 
 #![forbid(unsafe_code)]
+
+pub mod generation;
+pub mod supervisor;

@@ -1,0 +1,3 @@
+//! Supervisor of the services that run as child processes.
+
+pub mod plan;
