@@ -8,6 +8,8 @@
 
 pub mod auth;
 pub mod backend;
+pub mod backoff;
+pub mod link;
 pub mod parse;
 #[cfg(test)]
 mod testing;
