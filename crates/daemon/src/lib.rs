@@ -5,5 +5,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod child;
 pub mod generation;
 pub mod supervisor;
