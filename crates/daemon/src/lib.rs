@@ -4,11 +4,15 @@
 //! engine's, answers the services'.
 
 #![forbid(unsafe_code)]
+
+pub mod child;
 pub mod config;
 pub mod feed;
+pub mod generation;
 pub mod listener;
 pub mod node;
 pub mod service;
+pub mod supervisor;
 pub mod telemetry;
 pub mod tokens;
 

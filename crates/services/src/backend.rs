@@ -1,6 +1,7 @@
 //! `Backend`: what every service stands on, in the node's process or outside of it.
 
 pub mod direct;
+pub mod remote;
 
 use std::fmt;
 use std::future::Future;

@@ -8,9 +8,11 @@
 
 pub mod auth;
 pub mod backend;
+pub mod backoff;
 pub mod challenge_period;
 pub mod eliminations;
 pub mod health;
+pub mod link;
 pub mod node;
 pub mod orders;
 pub mod paging;

@@ -39,6 +39,25 @@ pub fn encoded_len(inputs: &[Input]) -> usize {
     size_of_val(&VERSION) + size_of::<UtcMs>() + size_of::<Digest>() + effects + inputs
 }
 
+/// Returns the canonical bytes of inputs that are not in the log yet: on their way to the writer.
+///
+/// # Panics
+/// Never: amounts are finite by type, and writing to memory does not fail.
+#[must_use]
+pub fn encode_inputs(inputs: &[Input]) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    inputs.serialize(&mut bytes).expect("amounts are finite and memory does not fail");
+    bytes
+}
+
+/// Returns the inputs that `bytes` encode.
+///
+/// # Errors
+/// [`DecodeError`] for an unknown version, trailing bytes or a malformed value.
+pub fn decode_inputs(bytes: &[u8]) -> Result<Vec<Input>, DecodeError> {
+    Ok(Vec::try_from_slice(versioned(bytes, VERSION)?)?)
+}
+
 impl LogEntry {
     /// Returns the canonical bytes.
     ///

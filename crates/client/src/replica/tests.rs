@@ -59,7 +59,9 @@ impl Model {
     fn state(&self, commit: u64) -> BTreeSet<String> {
         let mut state = BTreeSet::new();
         for commit in self.0.iter().take(usize::try_from(commit).expect("small")) {
-            commit.removed.iter().for_each(|name| drop(state.remove(*name)));
+            for name in &commit.removed {
+                state.remove(*name);
+            }
             state.extend(commit.added.iter().map(|name| (*name).to_owned()));
         }
         state

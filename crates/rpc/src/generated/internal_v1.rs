@@ -5,7 +5,7 @@
 pub struct SubmitRequest {
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    /// Borsh of the list of inputs, as in the log.
+    /// The version byte of the log's entries and the list of inputs as borsh, as in the log.
     #[prost(bytes = "vec", tag = "2")]
     pub inputs: ::prost::alloc::vec::Vec<u8>,
 }
@@ -38,7 +38,7 @@ pub struct Place {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refused {
-    /// "busy", "stopped", "too_large" or "malformed".
+    /// "busy", "stopping", "too_large" or "malformed": nothing was taken. "stopped": not known.
     #[prost(string, tag = "1")]
     pub code: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
