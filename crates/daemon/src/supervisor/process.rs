@@ -76,11 +76,11 @@ impl Process {
         let mut child = command.spawn().map_err(failed)?;
         let gone = || failed(io::Error::other("it has ended at once"));
         let pid = child.id().ok_or_else(gone)?;
-        let (input, output, errors) =
-            match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
-                (Some(input), Some(output), Some(errors)) => (input, output, errors),
-                _ => return Err(gone()),
-            };
+        let (Some(input), Some(output), Some(errors)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(gone());
+        };
         let (orders, written) = mpsc::channel(4);
         let (sender, seen) = mpsc::channel(SEEN);
         let (mut readers, mut others) = (JoinSet::new(), JoinSet::new());
