@@ -7,6 +7,7 @@
 pub mod config;
 pub mod feed;
 pub mod listener;
+pub mod metrics;
 pub mod node;
 pub mod service;
 pub mod telemetry;
