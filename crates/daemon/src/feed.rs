@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Feed, FeedKind};
+use crate::metrics::Metrics;
 use live::LiveMarket;
 
 /// Why a feed has ended by itself.
@@ -111,6 +112,7 @@ pub async fn play(
     mut source: Source,
     interval: Duration,
     handle: Handle,
+    metrics: Metrics,
     mut closing: watch::Receiver<bool>,
 ) -> Result<(), FeedError> {
     if let Source::Simulated(market) = &mut source {
@@ -130,6 +132,7 @@ pub async fn play(
         match handle.submit(inputs) {
             Ok(pending) => drop(pending.answered().await?),
             Err(SubmitError::Busy(waiting)) => {
+                metrics.feed_skipped();
                 tracing::warn!(waiting, "the queue is full: a price was skipped");
             }
             Err(error) => return Err(error.into()),

@@ -10,6 +10,7 @@ pub mod config;
 pub mod feed;
 pub mod generation;
 pub mod listener;
+pub mod metrics;
 pub mod node;
 pub mod service;
 pub mod supervisor;

@@ -1,5 +1,7 @@
 //! One port: bound before anything else starts, served last, drained at the end.
 
+pub mod connections;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -9,8 +11,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
+
+use crate::metrics::Calls;
+use connections::Limits;
 
 /// The longest that any unary call may take.
 const CALL_MAX: Duration = Duration::from_secs(60);
@@ -22,6 +26,10 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 /// The largest header list of a request, in bytes.
 const HEADERS_MAX: u32 = 16 * 1_024;
+/// How many bytes of requests a connection may have under way before the services take them.
+const WINDOW: u32 = 1_024 * 1_024;
+/// The bounds of each port.
+const LIMITS: Limits = Limits { connections: 1_024, preface: Duration::from_secs(10) };
 
 /// Why a port cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +51,7 @@ pub struct Bound {
     name: String,
     listener: TcpListener,
     address: SocketAddr,
+    limits: Limits,
 }
 
 /// Takes `port` of `host` for what is called `name`.
@@ -59,7 +68,7 @@ pub async fn bind(host: IpAddr, port: u16, name: &str) -> Result<Bound, BindErro
     };
     let listener = TcpListener::bind(wanted).await.map_err(failed)?;
     let address = listener.local_addr().unwrap_or(wanted);
-    Ok(Bound { name: name.into(), listener, address })
+    Ok(Bound { name: name.into(), listener, address, limits: LIMITS })
 }
 
 /// A port that answers.
@@ -79,18 +88,30 @@ impl Bound {
         self.address
     }
 
+    /// Returns the port with other bounds than usual.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Returns the name, the socket and its address, for those who serve in their own way.
+    pub(crate) fn into_parts(self) -> (String, TcpListener, SocketAddr) {
+        (self.name, self.listener, self.address)
+    }
+
     /// Answers with `routes`, with health and reflection beside them, until `closing`; then calls
-    /// under way may end. `services` are the contract's names of what is served; who fails says so
-    /// to `failures`.
+    /// under way may end. `services` are the contract's names of what is served; `calls` observes; who
+    /// fails says so to `failures`.
     #[must_use]
     pub fn serve(
         self,
         routes: Routes,
         services: &'static [&'static str],
+        calls: Calls,
         closing: watch::Receiver<bool>,
         failures: mpsc::Sender<String>,
     ) -> Serving {
-        let Self { name, listener, address } = self;
+        let Self { name, listener, address, limits } = self;
         let what = name.clone();
         let task = tokio::spawn(async move {
             let (health, health_service) = tonic_health::server::health_reporter();
@@ -105,10 +126,13 @@ impl Bound {
                 .http2_keepalive_interval(Some(KEEPALIVE))
                 .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
                 .http2_max_header_list_size(HEADERS_MAX)
-                .tcp_nodelay(true)
+                .initial_connection_window_size(WINDOW)
+                .initial_stream_window_size(WINDOW)
+                .layer(calls)
                 .add_routes(routes);
             let end = drained(closing.clone(), health, services);
-            let served = server.serve_with_incoming_shutdown(TcpIncoming::from(listener), end);
+            let connections = connections::accept(listener, what.clone(), limits);
+            let served = server.serve_with_incoming_shutdown(connections, end);
             let cause = served.await.map_or_else(|e| e.to_string(), |()| "it has ended".into());
             if !*closing.borrow() {
                 // Somebody has failed before when there is no room.
@@ -120,6 +144,11 @@ impl Bound {
 }
 
 impl Serving {
+    /// Returns what `task` serves at `address`.
+    pub(crate) fn new(name: String, address: SocketAddr, task: JoinHandle<()>) -> Self {
+        Self { name, address, task }
+    }
+
     /// Waits until calls under way have ended, for `grace` at most; cuts off the rest.
     pub async fn ended(mut self, grace: Duration) {
         if tokio::time::timeout(grace, &mut self.task).await.is_err() {

@@ -33,7 +33,9 @@ use tonic::service::Routes;
 use crate::config::{Config, Mode};
 use crate::feed::{self, FeedError, Source};
 use crate::listener::{self, BindError, Bound, Serving};
+use crate::metrics::{self, Metrics};
 use crate::service::{self, Service, Terms, WATCHERS_MAX};
+use crate::telemetry;
 use crate::tokens::{self, TokenError};
 
 /// How many traders and addresses the limit of orders remembers.
@@ -99,6 +101,7 @@ impl Stop {
 pub struct Running {
     config: Config,
     backend: Backend,
+    metrics: Metrics,
     sequencer: Sequencer,
     servers: Vec<Serving>,
     tasks: JoinSet<()>,
@@ -115,6 +118,7 @@ pub struct Running {
 struct Ports {
     node: Bound,
     services: Vec<(Service, Bound)>,
+    metrics: Option<Bound>,
 }
 
 impl Running {
@@ -127,9 +131,9 @@ impl Running {
         let document = Document::read(&config.node.rulebook)
             .map_err(|error| NodeError::Rulebook(error.to_string()))?;
         document.check().map_err(|error| NodeError::Rulebook(error.to_string()))?;
+        let ports = ports(&config).await?;
         let dir = DataDir::create(&config.node.data)?;
         let tokens = Arc::new(tokens::load(&config.token_file(), config.auth.open_reads, secret)?);
-        let ports = ports(&config).await?;
         let sequencer = sequencer(&config, &dir).await?;
         let handle = sequencer.handle();
         adopt(&handle, document.text, source.opening()).await?;
@@ -142,6 +146,7 @@ impl Running {
             generation(),
             closed.clone(),
         );
+        let metrics = Metrics::new(SystemClock.now(), Some(handle.clone()));
         let process = Arc::new(NodeProcess::new(&config, handle.clone(), stop.clone()));
         let (failed, failures) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
@@ -149,13 +154,17 @@ impl Running {
         let tick = feed::tick(tick, handle.clone(), closed.clone());
         tasks.spawn(watched("the clock", tick, failed.clone()));
         let interval = Duration::from_millis(config.feed.interval_ms);
-        let play = feed::play(source, interval, handle, closed.clone());
+        let play = feed::play(source, interval, handle.clone(), metrics.clone(), closed.clone());
         tasks.spawn(watched("the feed", play, failed.clone()));
-        let terms = terms(&config, tokens)?;
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            tasks.spawn(telemetry::tell_commits(backend.views().clone(), closed.clone()));
+        }
+        let terms = terms(&config, tokens, metrics.clone())?;
         let servers = serve(ports, &backend, &terms, &process, &closed, &failed);
         Ok(Self {
             config,
             backend,
+            metrics,
             sequencer,
             servers,
             tasks,
@@ -177,6 +186,12 @@ impl Running {
     #[must_use]
     pub fn backend(&self) -> &Backend {
         &self.backend
+    }
+
+    /// Returns the metrics of this process.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Runs until somebody asks for the end or a part fails; then ends in phases.
@@ -251,7 +266,11 @@ async fn ports(config: &Config) -> Result<Ports, BindError> {
             services.push((service, listener::bind(host, port, service.name()).await?));
         }
     }
-    Ok(Ports { node, services })
+    let metrics = match config.listen.metrics {
+        0 => None,
+        port => Some(listener::bind(host, port, "metrics").await?),
+    };
+    Ok(Ports { node, services, metrics })
 }
 
 /// Recovers the log and starts the sequencer.
@@ -296,7 +315,7 @@ async fn adopt(handle: &Handle, document: String, opening: Vec<Input>) -> Result
 }
 
 /// Returns what the services are told besides a backend.
-fn terms(config: &Config, tokens: Arc<Tokens>) -> Result<Terms, NodeError> {
+fn terms(config: &Config, tokens: Arc<Tokens>, metrics: Metrics) -> Result<Terms, NodeError> {
     let chain_id = ChainId::new(&config.node.chain_id)
         .map_err(|error| NodeError::Ended(format!("node.chain_id: {error}")))?;
     let rules = Rules { chain_id, window_max: DurationMs(config.orders.window_max_ms) };
@@ -305,7 +324,7 @@ fn terms(config: &Config, tokens: Arc<Tokens>) -> Result<Terms, NodeError> {
         window: DurationMs(config.orders.rate_window_ms),
         remembered: TRADERS_REMEMBERED,
     });
-    Ok(Terms { tokens, rules, limit })
+    Ok(Terms { tokens, rules, limit, metrics })
 }
 
 /// Lets every port answer.
@@ -318,15 +337,22 @@ fn serve(
     failed: &mpsc::Sender<String>,
 ) -> Vec<Serving> {
     let mut servers = Vec::new();
+    let calls = || terms.metrics.calls();
     for (service, port) in ports.services {
         let routes = service::routes(service, backend, terms);
         process.serves(service, port.address());
-        servers.push(port.serve(routes, service.contract_names(), closed.clone(), failed.clone()));
+        let (names, closed, failed) = (service.contract_names(), closed.clone(), failed.clone());
+        servers.push(port.serve(routes, names, calls(), closed, failed));
     }
-    let node = NodeService::new(backend.clone(), Arc::clone(process) as _, WATCHERS_MAX);
+    let gate = terms.metrics.gate("node", WATCHERS_MAX);
+    let node = NodeService::new(backend.clone(), Arc::clone(process) as _, gate);
     let node = NodeServer::with_interceptor(node, Authenticate(Arc::clone(&terms.tokens)));
     let routes = Routes::new(node);
-    servers.push(ports.node.serve(routes, &["proctor.v1.Node"], closed.clone(), failed.clone()));
+    let names = &["proctor.v1.Node"];
+    servers.push(ports.node.serve(routes, names, calls(), closed.clone(), failed.clone()));
+    if let Some(port) = ports.metrics {
+        servers.push(metrics::serve(port, terms.metrics.clone(), closed.clone()));
+    }
     servers
 }
 

@@ -15,11 +15,11 @@ use proctor_services::eliminations::EliminationsService;
 use proctor_services::orders::{OrdersService, RateLimit};
 use proctor_services::positions::PositionsService;
 use proctor_services::prices::PricesService;
-use proctor_services::watch::Gate;
 use proctor_services::{Backend, Tokens};
 use tonic::service::Routes;
 
 use crate::config::Listen;
+use crate::metrics::Metrics;
 
 /// How many watchers one service lets in.
 pub const WATCHERS_MAX: usize = 1_024;
@@ -102,12 +102,15 @@ pub struct Terms {
     pub rules: Rules,
     /// How many orders a trader may send.
     pub limit: Option<RateLimit>,
+    /// What counts watchers and calls.
+    pub metrics: Metrics,
 }
 
 /// Returns the routes of `service` on `backend`.
 #[must_use]
 pub fn routes(service: Service, backend: &Backend, terms: &Terms) -> Routes {
-    let (backend, gate) = (backend.clone(), Gate::new(WATCHERS_MAX));
+    let gate = terms.metrics.gate(service.name(), WATCHERS_MAX);
+    let backend = backend.clone();
     let who = Authenticate(Arc::clone(&terms.tokens));
     match service {
         Service::Prices => {

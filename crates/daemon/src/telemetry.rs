@@ -1,8 +1,10 @@
-//! Log lines: what is written, in which form.
+//! Log lines: what is written, in which form; and one line for each commit.
 
 use std::io::IsTerminal as _;
 use std::str::FromStr as _;
 
+use proctor_sequencer::{Since, Views};
+use tokio::sync::watch;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -41,4 +43,47 @@ pub fn start(telemetry: &Telemetry) -> Result<(), TelemetryError> {
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
     Ok(tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?)
+}
+
+/// How many commits are told before the next look.
+const COMMITS_AT_ONCE: usize = 256;
+
+/// Writes a line at debug level for each commit from now on, until `closing`: numbers and the digest
+/// only, nothing of what was submitted.
+pub async fn tell_commits(views: Views, mut closing: watch::Receiver<bool>) {
+    let mut known = views.peek().stamp.commit;
+    loop {
+        // Taken before the look, so that nothing published after it is missed.
+        let changed = views.changed();
+        match views.since(known, COMMITS_AT_ONCE) {
+            Since::Gap { oldest } => {
+                tracing::debug!(after = known, oldest, "commits were too many to be told");
+                known = oldest.saturating_sub(1);
+                continue;
+            }
+            Since::Commits(commits) => {
+                for applied in &commits {
+                    let (commit, at_ms) = (applied.stamp.commit, applied.stamp.at.0);
+                    let (inputs, events) = (applied.replies.len(), applied.events.len());
+                    let refused = applied.replies.iter().filter(|reply| reply.is_err()).count();
+                    let digest = applied.digest;
+                    tracing::debug!(commit, at_ms, inputs, refused, events, %digest, "commit");
+                    known = commit;
+                }
+                if commits.len() == COMMITS_AT_ONCE {
+                    continue;
+                }
+            }
+        }
+        tokio::select! {
+            () = changed => {}
+            () = closed(&mut closing) => return,
+        }
+    }
+}
+
+/// Waits until the node is about to stop.
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    // An error says that the sender is gone, and the process with it.
+    drop(closing.wait_for(|closing| *closing).await.map(drop));
 }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod methods;
 pub mod problem;
 
 #[allow(

@@ -12,6 +12,7 @@ use proctor_wire::log_entry;
 
 use crate::clock::Clock;
 use crate::publisher::Views;
+use crate::stats::Stats;
 use crate::writer::{Batch, CommitError, Receipt, Writer};
 
 /// How many submissions share one sync at most.
@@ -45,6 +46,7 @@ pub struct Handle {
     queue_max: usize,
     /// How many submissions wait: a figure to look at, nothing is decided by it.
     waiting: Arc<AtomicUsize>,
+    stats: Arc<Stats>,
     views: Views,
 }
 
@@ -68,8 +70,13 @@ impl Sequencer {
     pub fn start(writer: Writer, clock: impl Clock + 'static, queue_max: usize) -> Self {
         let (queue, messages) = sync_channel(queue_max);
         let waiting = Arc::new(AtomicUsize::new(0));
-        let handle =
-            Handle { queue, queue_max, waiting: Arc::clone(&waiting), views: writer.views() };
+        let handle = Handle {
+            queue,
+            queue_max,
+            waiting: Arc::clone(&waiting),
+            stats: writer.stats(),
+            views: writer.views(),
+        };
         let thread = std::thread::Builder::new()
             .name("sequencer".into())
             .spawn(move || run(writer, &clock, &messages, &waiting))
@@ -119,7 +126,10 @@ impl Handle {
                 self.waiting.fetch_add(1, Ordering::Relaxed);
                 Ok(Pending(pending))
             }
-            Err(TrySendError::Full(_)) => Err(SubmitError::Busy(self.queue_max)),
+            Err(TrySendError::Full(_)) => {
+                self.stats.found_full();
+                Err(SubmitError::Busy(self.queue_max))
+            }
             Err(TrySendError::Disconnected(_)) => Err(SubmitError::Stopped),
         }
     }
@@ -134,6 +144,12 @@ impl Handle {
     #[must_use]
     pub fn views(&self) -> &Views {
         &self.views
+    }
+
+    /// Returns what the writer has done so far.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
     }
 
     /// Returns about how many submissions wait now.
@@ -219,8 +235,12 @@ fn serve(writer: &mut Writer, clock: &impl Clock, group: Vec<Submission>) {
     for submission in group {
         plan.add(clock, submission);
     }
+    let stats = writer.stats();
     for (result, answers) in writer.commit(plan.batches).into_iter().zip(plan.waiting) {
         let mut first = 0;
+        if result.is_ok() {
+            stats.shared(answers.len());
+        }
         for (answer, count) in answers {
             let own = match &result {
                 Ok(receipt) => {

@@ -12,6 +12,7 @@ pub mod follower;
 pub mod handle;
 pub mod publisher;
 pub mod replay;
+pub mod stats;
 pub mod writer;
 
 pub use clock::{Clock, SystemClock};
@@ -19,4 +20,5 @@ pub use follower::{FollowError, Follower};
 pub use handle::{Handle, Pending, Sequencer, SubmitError};
 pub use publisher::{Applied, Since, Views};
 pub use replay::{Replay, ReplayError};
+pub use stats::Stats;
 pub use writer::{Batch, CommitError, OpenError, Opened, Receipt, Writer, WriterConfig};

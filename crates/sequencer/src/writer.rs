@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use proctor_commit_log::storage::Storage;
 use proctor_commit_log::{
@@ -19,6 +20,7 @@ use proctor_wire::log_entry::LogEntry;
 
 use crate::publisher::{Applied, Views};
 use crate::replay::{self, Replay, ReplayError};
+use crate::stats::Stats;
 
 /// How the writer keeps its log.
 #[derive(Clone, Debug)]
@@ -154,6 +156,7 @@ pub struct Writer {
     stopped: Option<String>,
     /// Applied since the last publication.
     unpublished: Vec<Applied>,
+    stats: Arc<Stats>,
 }
 
 impl Writer {
@@ -195,6 +198,7 @@ impl Writer {
             snapshot_at,
             stopped: None,
             unpublished: Vec::new(),
+            stats: Arc::default(),
         };
         Ok(Opened { writer, recovery, snapshot, skipped, replayed })
     }
@@ -209,25 +213,31 @@ impl Writer {
         // next one's header needs the state after it.
         let mut last: Option<(usize, Commit)> = None;
         let mut appended = false;
+        let mut logging = Duration::ZERO;
         for batch in batches {
             if let Some((place, commit)) = last.take() {
                 answers[place] = Ok(self.apply(commit));
             }
             let place = answers.len();
-            answers.push(self.append(batch).and_then(|commit| {
+            let began = Instant::now();
+            let written = self.append(batch);
+            logging += began.elapsed();
+            answers.push(written.and_then(|commit| {
                 appended = true;
                 last = Some((place, commit));
                 // Replaced when the batch is applied; stands only if the log fails before that.
                 Err(CommitError::Stopped("not synced".into()))
             }));
         }
-        if appended
-            && self.stopped.is_none()
-            && let Err(error) = self.log.sync()
-        {
-            self.stopped = Some(error.to_string());
+        if appended && self.stopped.is_none() {
+            let began = Instant::now();
+            if let Err(error) = self.log.sync() {
+                self.stopped = Some(error.to_string());
+            }
+            self.stats.logged(logging + began.elapsed());
         }
         if let Some(cause) = &self.stopped {
+            self.stats.has_stopped();
             // What was applied in this group is in memory only: it was never durable, so nobody is
             // told, and the writer does nothing more.
             for answer in answers.iter_mut().filter(|a| !is_refusal(a)) {
@@ -239,7 +249,7 @@ impl Writer {
             answers[place] = Ok(self.apply(commit));
         }
         if appended {
-            self.views.publish(self.engine.view(), std::mem::take(&mut self.unpublished));
+            self.publish();
             self.snapshot_if_due();
         }
         answers
@@ -283,10 +293,12 @@ impl Writer {
     }
 
     fn apply(&mut self, commit: Commit) -> Receipt {
+        let began = Instant::now();
         let outcome = self
             .engine
             .apply(&commit)
             .expect("the log numbers commits without gaps and append() checked the time");
+        self.stats.applied(began.elapsed());
         let applied = Applied::from(outcome);
         self.unpublished.push(applied.clone());
         Receipt {
@@ -299,13 +311,22 @@ impl Writer {
         }
     }
 
+    fn publish(&mut self) {
+        let began = Instant::now();
+        let commits = std::mem::take(&mut self.unpublished);
+        self.stats.publishing(&commits);
+        self.views.publish(self.engine.view(), commits);
+        self.stats.published(began.elapsed());
+    }
+
     fn snapshot_if_due(&mut self) {
         let every = self.config.snapshot_every;
         if every > 0 && self.engine.stamp().commit - self.snapshot_at >= every {
             // A snapshot only makes the next start quicker: its failure stops nothing, and the
             // next attempt comes as late as after a success.
             self.snapshot_at = self.engine.stamp().commit;
-            drop(self.snapshot());
+            let written = self.snapshot();
+            self.stats.snapshot(written.is_ok());
         }
     }
 
@@ -340,6 +361,12 @@ impl Writer {
     #[must_use]
     pub fn views(&self) -> Views {
         self.views.clone()
+    }
+
+    /// Returns what this has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.stats)
     }
 
     /// Returns the last commit and its time.

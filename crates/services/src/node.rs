@@ -56,10 +56,10 @@ pub struct NodeService {
 }
 
 impl NodeService {
-    /// Returns the service; at most `watchers_max` follow the watermark at a time.
+    /// Returns the service; `gate` bounds those who follow the watermark.
     #[must_use]
-    pub fn new(backend: Backend, process: Arc<dyn Process>, watchers_max: usize) -> Self {
-        Self { backend, process, gate: Gate::new(watchers_max) }
+    pub fn new(backend: Backend, process: Arc<dyn Process>, gate: Gate) -> Self {
+        Self { backend, process, gate }
     }
 
     async fn write(&self, input: Input) -> Result<Response<v1::WriteResponse>, Status> {

@@ -6,6 +6,7 @@
 //! waits for it meanwhile is one bounded queue.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proctor_engine::View;
@@ -47,19 +48,39 @@ pub trait Changes: Send + 'static {
     fn heartbeat(&mut self, stamp: Stamp) -> Self::Message;
 }
 
-/// Lets in a bounded number of watchers.
+/// Lets in a bounded number of watchers, and counts them.
 #[derive(Clone, Debug)]
-pub struct Gate(Arc<Semaphore>);
+pub struct Gate(Arc<Places>);
+
+#[derive(Debug)]
+struct Places {
+    max: usize,
+    free: Arc<Semaphore>,
+    too_slow: AtomicU64,
+}
 
 impl Gate {
     /// Returns a gate for `max` watchers at a time.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(max)))
+        let free = Arc::new(Semaphore::new(max));
+        Self(Arc::new(Places { max, free, too_slow: AtomicU64::new(0) }))
+    }
+
+    /// Returns how many watchers are here now.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.0.max.saturating_sub(self.0.free.available_permits())
+    }
+
+    /// Returns how many watchers were let go so far because they took nothing for too long.
+    #[must_use]
+    pub fn too_slow(&self) -> u64 {
+        self.0.too_slow.load(Ordering::Relaxed)
     }
 
     pub(crate) fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
+        Arc::clone(&self.0.free).try_acquire_owned().map_err(|_| {
             Problem::new(Reason::Busy, "as many watchers as may be are here already; close one")
                 .with_code("watchers")
                 .retry_after(PATIENCE)
@@ -80,7 +101,8 @@ pub fn stream<C: Changes>(
     let permit = gate.enter()?;
     backend.read()?;
     let (sender, messages) = mpsc::channel(QUEUE);
-    let watcher = Watcher { backend: backend.clone(), sender, changes, known: from_commit };
+    let gate = gate.clone();
+    let watcher = Watcher { backend: backend.clone(), gate, sender, changes, known: from_commit };
     tokio::spawn(async move {
         watcher.run().await;
         drop(permit);
@@ -90,6 +112,7 @@ pub fn stream<C: Changes>(
 
 struct Watcher<C: Changes> {
     backend: Backend,
+    gate: Gate,
     sender: mpsc::Sender<Result<C::Message, Status>>,
     changes: C,
     /// The last commit that the watcher was told of.
@@ -191,6 +214,7 @@ impl<C: Changes> Watcher<C> {
             // The queue is full, so this can be told only if the watcher takes something after all:
             // else the stream just ends when the task does.
             Err(_) => {
+                self.gate.0.too_slow.fetch_add(1, Ordering::Relaxed);
                 let seconds = PATIENCE.as_secs();
                 let text =
                     format!("nothing was taken for {seconds} s; resume from the last commit");
@@ -288,6 +312,7 @@ mod tests {
         let mut stuck = stream(&world.backend, &gate, 1, Commits).expect("let in");
         let busy = stream(&world.backend, &gate, 1, Commits).expect_err("one place only");
         assert_eq!(busy.reason, Reason::Busy);
+        assert_eq!((gate.watchers(), gate.too_slow()), (1, 0));
         // Heartbeats alone fill the queue in virtual time.
         tokio::time::sleep(HEARTBEAT * 80 + PATIENCE * 2).await;
         let mut told = 0;
@@ -296,6 +321,7 @@ mod tests {
             told += 1;
         }
         assert_eq!(told, QUEUE);
+        assert_eq!((gate.watchers(), gate.too_slow()), (0, 1));
         stream(&world.backend, &gate, 1, Commits).expect("the place is free");
     }
 

@@ -36,7 +36,7 @@ fn problem<T: fmt::Debug>(answer: Result<T, Status>) -> Problem {
 #[tokio::test]
 async fn a_roster_is_set_changed_and_guarded() {
     let world = World::empty().await;
-    let service = NodeService::new(world.backend.clone(), Arc::new(Fake::default()), 1);
+    let service = NodeService::new(world.backend.clone(), Arc::new(Fake::default()), Gate::new(1));
     let set = |traders: &[&str]| v1::SetRosterRequest {
         traders: traders.iter().map(|name| (*name).to_owned()).collect(),
     };
@@ -63,7 +63,7 @@ async fn a_roster_is_set_changed_and_guarded() {
 async fn commands_need_their_role_and_name_what_is_wrong() {
     let world = World::with_traders(&["alice"]).await;
     let process = Arc::new(Fake::default());
-    let service = NodeService::new(world.backend.clone(), Arc::clone(&process) as _, 1);
+    let service = NodeService::new(world.backend.clone(), Arc::clone(&process) as _, Gate::new(1));
     let size = |usd: f64| v1::SetAccountSizeRequest { trader: "alice".into(), size_usd: usd };
     service.set_account_size(by(Role::Operator, size(50_000.0))).await.expect("taken");
     let nan = problem(service.set_account_size(by(Role::Operator, size(f64::NAN))).await);
@@ -92,7 +92,7 @@ async fn commands_need_their_role_and_name_what_is_wrong() {
 #[tokio::test]
 async fn the_status_tells_the_state_and_what_to_look_at() {
     let world = World::with_traders(&["alice", "bob"]).await;
-    let service = NodeService::new(world.backend.clone(), Arc::new(Fake::default()), 1);
+    let service = NodeService::new(world.backend.clone(), Arc::new(Fake::default()), Gate::new(1));
     world.clock.advance(2_500);
     let status = service.get_status(Request::new(v1::GetStatusRequest {})).await.expect("told");
     let status = status.into_inner();
