@@ -14,6 +14,7 @@ pub(crate) mod positions;
 pub(crate) mod replay;
 pub(crate) mod rulebook;
 pub(crate) mod run;
+pub(crate) mod service;
 pub(crate) mod status;
 pub(crate) mod verify;
 pub(crate) mod verify_evidence;

@@ -22,6 +22,9 @@ enum Command {
     Run(commands::run::Args),
     /// How is the node that runs here?
     Status(commands::status::Args),
+    /// One service as a child of a node; started by `proctor run --isolated`, not by hand.
+    #[command(hide = true)]
+    Service(commands::service::Args),
     /// Check a configuration, or show every field with value, origin, unit and meaning.
     Config(commands::config::Args),
     /// Run a simulated market and its traders through the whole node.
@@ -68,6 +71,7 @@ enum Verdict {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Service(args) => return ExitCode::from(commands::service::run(&args)),
         Command::Account(args) => commands::account::run(&args),
         Command::Eliminations(args) => commands::eliminations::run(&args),
         Command::Operator(args) => commands::operator::run(&args),

@@ -20,8 +20,9 @@ use proctor_services::Backend;
 use proctor_services::backend::remote::{self, Remote, RemoteError, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::Router;
 
+use crate::listener::{LIMITS, connections};
 use pipe::{LINE_BYTES_MAX, Order, Report, Start};
 
 /// It ended because it was told to, or because its supervisor is gone.
@@ -241,7 +242,7 @@ async fn serve(
     let address = listener.local_addr().map_err(listen)?;
     let mut until = closed;
     let stop = async move { drop(until.wait_for(|closing| *closing).await.map(drop)) };
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = connections::accept(listener, service(), LIMITS);
     let mut server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stop));
     health::call(address, SELF_CALL).await.map_err(|message| ChildError::SelfCall {
         service: service(),

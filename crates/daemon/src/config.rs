@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use proctor_keys::ChainId;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use layers::{Layers, Origin, Setting};
 
@@ -73,7 +73,7 @@ pub enum ConfigError {
 }
 
 /// The configuration of a node; the fields are described in [`DEFAULTS`].
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The node itself.
@@ -97,7 +97,7 @@ pub struct Config {
 }
 
 /// Section `node`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
     /// Name of the network.
@@ -113,7 +113,7 @@ pub struct NodeConfig {
 }
 
 /// Section `log`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSection {
     /// Commits between snapshots.
@@ -123,7 +123,7 @@ pub struct LogSection {
 }
 
 /// Section `listen`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
     /// Address of all ports.
@@ -145,7 +145,7 @@ pub struct Listen {
 }
 
 /// Section `auth`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
     /// Whether reads need no token.
@@ -155,7 +155,7 @@ pub struct Auth {
 }
 
 /// Section `orders`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Orders {
     /// Longest validity of a signed order, ms.
@@ -167,7 +167,7 @@ pub struct Orders {
 }
 
 /// Section `services`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Services {
     /// Where they run.
@@ -179,7 +179,7 @@ pub struct Services {
 }
 
 /// Where services run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// In the node's process.
@@ -189,7 +189,7 @@ pub enum Mode {
 }
 
 /// Section `feed`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Feed {
     /// Where prices come from.
@@ -205,7 +205,7 @@ pub struct Feed {
 }
 
 /// Where prices come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FeedKind {
     /// Made up.
@@ -217,7 +217,7 @@ pub enum FeedKind {
 }
 
 /// Section `stop`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
     /// How long calls under way may take, ms.
@@ -225,7 +225,7 @@ pub struct Stop {
 }
 
 /// Section `telemetry`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
     /// What is logged.
@@ -235,7 +235,7 @@ pub struct Telemetry {
 }
 
 /// Form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// For people.

@@ -9,6 +9,7 @@ pub mod child;
 pub mod config;
 pub mod feed;
 pub mod generation;
+pub mod isolated;
 pub mod listener;
 pub mod metrics;
 pub mod node;

@@ -29,7 +29,7 @@ const HEADERS_MAX: u32 = 16 * 1_024;
 /// How many bytes of requests a connection may have under way before the services take them.
 const WINDOW: u32 = 1_024 * 1_024;
 /// The bounds of each port.
-const LIMITS: Limits = Limits { connections: 1_024, preface: Duration::from_secs(10) };
+pub(crate) const LIMITS: Limits = Limits { connections: 1_024, preface: Duration::from_secs(10) };
 
 /// Why a port cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -116,20 +116,8 @@ impl Bound {
         let task = tokio::spawn(async move {
             let (health, health_service) = tonic_health::server::health_reporter();
             report(&health, services, true).await;
-            let mut routes = routes.add_service(health_service);
-            if let Ok(reflection) = reflection() {
-                routes = routes.add_service(reflection);
-            }
-            let server = Server::builder()
-                .timeout(CALL_MAX)
-                .max_concurrent_streams(STREAMS_MAX)
-                .http2_keepalive_interval(Some(KEEPALIVE))
-                .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
-                .http2_max_header_list_size(HEADERS_MAX)
-                .initial_connection_window_size(WINDOW)
-                .initial_stream_window_size(WINDOW)
-                .layer(calls)
-                .add_routes(routes);
+            let routes = with_reflection(routes.add_service(health_service));
+            let server = server().layer(calls).add_routes(routes);
             let end = drained(closing.clone(), health, services);
             let connections = connections::accept(listener, what.clone(), limits);
             let served = server.serve_with_incoming_shutdown(connections, end);
@@ -155,6 +143,26 @@ impl Serving {
             tracing::warn!(service = self.name, "calls under way were cut off");
             self.task.abort();
         }
+    }
+}
+
+/// Returns a server with the bounds that every port has.
+pub(crate) fn server() -> Server {
+    Server::builder()
+        .timeout(CALL_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .http2_max_header_list_size(HEADERS_MAX)
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW)
+}
+
+/// Returns `routes` with the description of the whole contract beside them.
+pub(crate) fn with_reflection(routes: Routes) -> Routes {
+    match reflection() {
+        Ok(reflection) => routes.add_service(reflection),
+        Err(_) => routes,
     }
 }
 

@@ -5,41 +5,41 @@
 //! calls under way finish, the sequencer works off its queue, the log is synced and sealed. Being
 //! killed instead loses nothing that was acknowledged, it only makes the next start longer.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod process;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use proctor_commit_log::LogError;
 use proctor_engine::Input;
-use proctor_keys::{ChainId, Rules};
 use proctor_node::data_dir::{DataDir, DataDirError};
 use proctor_node::rulebooks::Document;
-use proctor_rpc::v1;
 use proctor_rpc::v1::node_server::NodeServer;
 use proctor_sequencer::{
     Clock as _, Handle, OpenError, Sequencer, SubmitError, SystemClock, Writer, WriterConfig,
 };
+use proctor_services::Backend;
 use proctor_services::auth::Authenticate;
 use proctor_services::backend::direct::{AlwaysFresh, Direct};
-use proctor_services::node::{Facts, NodeService, Process};
-use proctor_services::orders::RateLimit;
-use proctor_services::{Backend, Tokens};
+use proctor_services::node::NodeService;
+use proctor_types::UtcMs;
 use proctor_types::time::DAY_MS;
-use proctor_types::{DurationMs, UtcMs};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
 
 use crate::config::{Config, Mode};
 use crate::feed::{self, FeedError, Source};
+use crate::generation::Generations;
+use crate::isolated;
 use crate::listener::{self, BindError, Bound, Serving};
 use crate::metrics::{self, Metrics};
 use crate::service::{self, Service, Terms, WATCHERS_MAX};
+use crate::supervisor::Supervisor;
 use crate::telemetry;
 use crate::tokens::{self, TokenError};
-
-/// How many traders and addresses the limit of orders remembers.
-const TRADERS_REMEMBERED: usize = 16_384;
+use process::NodeProcess;
+use proctor_services::link::{Children, Link};
 
 /// Why a node did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +110,8 @@ pub struct Running {
     closing: watch::Sender<bool>,
     stop: Stop,
     process: Arc<NodeProcess>,
+    /// Keeps the services that run as children.
+    supervisor: Option<Supervisor>,
     // Held until the log is closed.
     dir: DataDir,
 }
@@ -137,13 +139,14 @@ impl Running {
         let sequencer = sequencer(&config, &dir).await?;
         let handle = sequencer.handle();
         adopt(&handle, document.text, source.opening()).await?;
+        let generations = Arc::new(generations()?);
         let (closing, closed) = watch::channel(false);
         let backend = Backend::new(
             handle.views().clone(),
             Arc::new(Direct(handle.clone())),
             Arc::new(AlwaysFresh),
             Arc::new(SystemClock),
-            generation(),
+            generations.next(),
             closed.clone(),
         );
         let metrics = Metrics::new(SystemClock.now(), Some(handle.clone()));
@@ -159,8 +162,27 @@ impl Running {
         if tracing::enabled!(tracing::Level::DEBUG) {
             tasks.spawn(telemetry::tell_commits(backend.views().clone(), closed.clone()));
         }
-        let terms = terms(&config, tokens, metrics.clone())?;
-        let servers = serve(ports, &backend, &terms, &process, &closed, &failed);
+        let terms = service::terms(&config, tokens, metrics.clone())
+            .map_err(|error| NodeError::Ended(error.to_string()))?;
+        let children = Children::default();
+        let node = ports.node.address();
+        let servers = serve(ports, &backend, &terms, &process, &children, &closed, &failed);
+        let supervisor = match config.services.mode {
+            Mode::Direct => None,
+            Mode::Process => {
+                let log = dir.log();
+                let started =
+                    isolated::start(&config, node, log, &children, &generations, &metrics);
+                let supervisor =
+                    started.map_err(|error| NodeError::Ended(format!("this program: {error}")))?;
+                for service in Service::ALL {
+                    if let Some(status) = supervisor.watch(service.name()) {
+                        process.keeps(service, status);
+                    }
+                }
+                Some(supervisor)
+            }
+        };
         Ok(Self {
             config,
             backend,
@@ -172,6 +194,7 @@ impl Running {
             closing,
             stop,
             process,
+            supervisor,
             dir,
         })
     }
@@ -220,8 +243,12 @@ impl Running {
 
     async fn end(mut self) -> Result<(), NodeError> {
         let started = std::time::Instant::now();
-        self.process.draining.store(true, Ordering::Relaxed);
+        self.process.drain();
         tracing::info!("stopping: intake is closed, calls under way may end");
+        if let Some(supervisor) = self.supervisor {
+            // Before the link to them ends: what is under way there needs it.
+            supervisor.stop().await;
+        }
         self.closing.send_replace(true);
         let grace = Duration::from_millis(self.config.stop.grace_ms);
         for server in self.servers {
@@ -314,25 +341,13 @@ async fn adopt(handle: &Handle, document: String, opening: Vec<Input>) -> Result
     }
 }
 
-/// Returns what the services are told besides a backend.
-fn terms(config: &Config, tokens: Arc<Tokens>, metrics: Metrics) -> Result<Terms, NodeError> {
-    let chain_id = ChainId::new(&config.node.chain_id)
-        .map_err(|error| NodeError::Ended(format!("node.chain_id: {error}")))?;
-    let rules = Rules { chain_id, window_max: DurationMs(config.orders.window_max_ms) };
-    let limit = (config.orders.rate_max > 0).then_some(RateLimit {
-        orders: config.orders.rate_max,
-        window: DurationMs(config.orders.rate_window_ms),
-        remembered: TRADERS_REMEMBERED,
-    });
-    Ok(Terms { tokens, rules, limit, metrics })
-}
-
 /// Lets every port answer.
 fn serve(
     ports: Ports,
     backend: &Backend,
     terms: &Terms,
     process: &Arc<NodeProcess>,
+    children: &Children,
     closed: &watch::Receiver<bool>,
     failed: &mpsc::Sender<String>,
 ) -> Vec<Serving> {
@@ -340,14 +355,15 @@ fn serve(
     let calls = || terms.metrics.calls();
     for (service, port) in ports.services {
         let routes = service::routes(service, backend, terms);
-        process.serves(service, port.address());
+        process.serves(service, port.address(), backend.generation());
         let (names, closed, failed) = (service.contract_names(), closed.clone(), failed.clone());
         servers.push(port.serve(routes, names, calls(), closed, failed));
     }
     let gate = terms.metrics.gate("node", WATCHERS_MAX);
     let node = NodeService::new(backend.clone(), Arc::clone(process) as _, gate);
     let node = NodeServer::with_interceptor(node, Authenticate(Arc::clone(&terms.tokens)));
-    let routes = Routes::new(node);
+    // Nobody is a child in direct mode, so nobody is let in there.
+    let routes = Routes::new(node).add_service(Link::service(backend.clone(), children.clone()));
     let names = &["proctor.v1.Node"];
     servers.push(ports.node.serve(routes, names, calls(), closed.clone(), failed.clone()));
     if let Some(port) = ports.metrics {
@@ -356,10 +372,12 @@ fn serve(
     servers
 }
 
-/// Returns a number that differs from every earlier start's: the time of the start in microseconds.
-fn generation() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
+/// Returns the source of the numbers of this node's process starts.
+fn generations() -> Result<Generations, NodeError> {
+    let mut entropy = [0; 16];
+    getrandom::fill(&mut entropy)
+        .map_err(|error| NodeError::Ended(format!("the system gives no entropy: {error}")))?;
+    Ok(Generations::new(SystemClock.now(), std::process::id(), entropy))
 }
 
 /// Returns a new secret of 256 bits.
@@ -367,64 +385,4 @@ fn secret() -> std::io::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// What the process knows of itself.
-#[derive(Debug)]
-struct NodeProcess {
-    chain_id: String,
-    feed: String,
-    started_ms: i64,
-    handle: Handle,
-    stop: Stop,
-    draining: AtomicBool,
-    services: Mutex<Vec<v1::ServiceStatus>>,
-}
-
-impl NodeProcess {
-    fn new(config: &Config, handle: Handle, stop: Stop) -> Self {
-        Self {
-            chain_id: config.node.chain_id.clone(),
-            feed: Source::describe(&config.feed),
-            started_ms: SystemClock.now().0,
-            handle,
-            stop,
-            draining: AtomicBool::new(false),
-            services: Mutex::new(Vec::new()),
-        }
-    }
-
-    /// Notes that `service` answers at `address` in this process.
-    fn serves(&self, service: Service, address: std::net::SocketAddr) {
-        let status = v1::ServiceStatus {
-            name: service.name().into(),
-            address: address.to_string(),
-            state: "ready".into(),
-            mode: "direct".into(),
-            pid: Some(std::process::id()),
-            ..v1::ServiceStatus::default()
-        };
-        self.services.lock().unwrap_or_else(PoisonError::into_inner).push(status);
-    }
-}
-
-impl Process for NodeProcess {
-    fn facts(&self) -> Facts {
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let draining = self.draining.load(Ordering::Relaxed);
-        Facts {
-            chain_id: self.chain_id.clone(),
-            started_ms: self.started_ms,
-            queue_depth: count(self.handle.waiting()),
-            queue_max: count(self.handle.queue_max()),
-            feed: self.feed.clone(),
-            phase: if draining { "draining" } else { "running" }.into(),
-            services: self.services.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            alerts: Vec::new(),
-        }
-    }
-
-    fn stop(&self) {
-        self.stop.stop();
-    }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use proctor_keys::Rules;
+use proctor_keys::signed_order::InvalidChainId;
+use proctor_keys::{ChainId, Rules};
 use proctor_rpc::v1::challenge_period_server::ChallengePeriodServer;
 use proctor_rpc::v1::eliminations_server::EliminationsServer;
 use proctor_rpc::v1::orders_server::OrdersServer;
@@ -16,11 +17,14 @@ use proctor_services::orders::{OrdersService, RateLimit};
 use proctor_services::positions::PositionsService;
 use proctor_services::prices::PricesService;
 use proctor_services::{Backend, Tokens};
+use proctor_types::DurationMs;
 use tonic::service::Routes;
 
-use crate::config::Listen;
+use crate::config::{Config, Listen};
 use crate::metrics::Metrics;
 
+/// How many traders and addresses the limit of orders remembers.
+const TRADERS_REMEMBERED: usize = 16_384;
 /// How many watchers one service lets in.
 pub const WATCHERS_MAX: usize = 1_024;
 
@@ -104,6 +108,25 @@ pub struct Terms {
     pub limit: Option<RateLimit>,
     /// What counts watchers and calls.
     pub metrics: Metrics,
+}
+
+/// Returns what the services of `config` are told besides a backend.
+///
+/// # Errors
+/// When the network's name cannot be one.
+pub fn terms(
+    config: &Config,
+    tokens: Arc<Tokens>,
+    metrics: Metrics,
+) -> Result<Terms, InvalidChainId> {
+    let chain_id = ChainId::new(&config.node.chain_id)?;
+    let rules = Rules { chain_id, window_max: DurationMs(config.orders.window_max_ms) };
+    let limit = (config.orders.rate_max > 0).then_some(RateLimit {
+        orders: config.orders.rate_max,
+        window: DurationMs(config.orders.rate_window_ms),
+        remembered: TRADERS_REMEMBERED,
+    });
+    Ok(Terms { tokens, rules, limit, metrics })
 }
 
 /// Returns the routes of `service` on `backend`.

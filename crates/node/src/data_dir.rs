@@ -65,6 +65,12 @@ impl DataDir {
         Arc::<FileStorage>::clone(&self.storage)
     }
 
+    /// Returns the directory of segments and snapshots, for who follows the log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.path.join(LOG)
+    }
+
     /// Returns where the directory is.
     #[must_use]
     pub fn path(&self) -> &Path {

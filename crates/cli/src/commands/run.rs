@@ -14,6 +14,9 @@ use crate::Verdict;
 pub(crate) struct Args {
     #[command(flatten)]
     config: config::Source,
+    /// Runs each service as a supervised process of its own; the same as --set services.mode=process.
+    #[arg(long)]
+    isolated: bool,
     /// Where to keep the log; the same as --set node.data=DIR.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -25,6 +28,9 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     if let Some(data) = &args.data {
         let data = data.to_str().context("--data: the directory's name is not UTF-8")?;
         layers.flag(&format!("node.data={data}"))?;
+    }
+    if args.isolated {
+        layers.flag("services.mode=process")?;
     }
     let config = Config::of(&layers)?;
     telemetry::start(&config.telemetry)?;

@@ -31,7 +31,7 @@ pub struct Limits {
 }
 
 /// Returns the connections that `listener` accepts; it is closed when the stream is dropped.
-pub(super) fn accept(
+pub(crate) fn accept(
     listener: TcpListener,
     name: String,
     limits: Limits,
@@ -75,7 +75,7 @@ pub(super) fn accept(
 
 /// A connection that has a place, and speaks before its time is over.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     /// Until when the preface is to be there; nothing once it is.
     preface: Option<Pin<Box<Sleep>>>,
