@@ -1,15 +1,25 @@
 //! One file per subcommand.
 
+pub(crate) mod account;
 pub(crate) mod bench;
+pub(crate) mod config;
 pub(crate) mod demo;
+pub(crate) mod eliminations;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod key;
+pub(crate) mod operator;
+pub(crate) mod order;
+pub(crate) mod positions;
 pub(crate) mod replay;
 pub(crate) mod rulebook;
+pub(crate) mod run;
+pub(crate) mod status;
 pub(crate) mod verify;
 pub(crate) mod verify_evidence;
 pub(crate) mod whatif;
 
+mod remote;
 mod text;
 
 use std::io::{ErrorKind, Write};

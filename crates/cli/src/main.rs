@@ -18,6 +18,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the node: sequencer, log, engine, services, a feed; until it is told to stop.
+    Run(commands::run::Args),
+    /// How is the node that runs here?
+    Status(commands::status::Args),
+    /// Check a configuration, or show every field with value, origin, unit and meaning.
+    Config(commands::config::Args),
     /// Run a simulated market and its traders through the whole node.
     Demo(commands::demo::Args),
     /// Run recorded orders and price bars through the whole node.
@@ -34,6 +40,20 @@ enum Command {
     Export(commands::export::Args),
     /// Check an evidence file: recompute its verdict from the file alone, and say what differs.
     VerifyEvidence(commands::verify_evidence::Args),
+    /// Make a trader's key, show whose it is, or check who signed a message.
+    #[command(subcommand)]
+    Key(commands::key::Args),
+    /// Commands of those who run the programme: enrol, eliminate, reinstate, correct, adopt, stop.
+    Operator(commands::operator::Args),
+    /// Sign an order, bracket or cancellation, send it to a node, and print what became of it.
+    #[command(subcommand)]
+    Order(commands::order::Args),
+    /// One account of a running node: stage, value, drawdown, distance to the limits.
+    Account(commands::account::Args),
+    /// Positions of a running node.
+    Positions(commands::positions::Args),
+    /// Who is eliminated, by a running node; with --watch, from now on.
+    Eliminations(commands::eliminations::Args),
     /// Measure the speed of the node on this machine; prints JSON lines.
     Bench(commands::bench::Args),
 }
@@ -48,8 +68,17 @@ enum Verdict {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Account(args) => commands::account::run(&args),
+        Command::Eliminations(args) => commands::eliminations::run(&args),
+        Command::Operator(args) => commands::operator::run(&args),
+        Command::Order(args) => commands::order::run(&args),
+        Command::Positions(args) => commands::positions::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Status(args) => commands::status::run(&args),
+        Command::Config(args) => commands::config::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
+        Command::Key(args) => commands::key::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Explain(args) => commands::explain::run(&args),

@@ -6,5 +6,15 @@
 #![forbid(unsafe_code)]
 
 pub mod child;
+pub mod config;
+pub mod feed;
 pub mod generation;
+pub mod listener;
+pub mod node;
+pub mod service;
 pub mod supervisor;
+pub mod telemetry;
+pub mod tokens;
+
+pub use config::{Config, Layers};
+pub use node::{NodeError, Running, Stop};

@@ -1,5 +1,7 @@
 //! One trader's account: terms, positions, ledgers, end, resting orders.
 
+mod list;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{Price, Stamp, TraderId, UtcMs};
 
@@ -13,6 +15,8 @@ use crate::positions::book::Book;
 use crate::prices::Prices;
 use crate::recent::Recent;
 use crate::rulebook::PriceRules;
+
+pub use list::{Accounts, Iter};
 
 /// Everything the engine knows of one trader.
 #[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]

@@ -40,13 +40,19 @@ impl Terms {
     #[must_use]
     pub fn size(&self, rulebook: &Rulebook, at: UtcMs) -> Usd {
         let floor = rulebook.accounts.floor.value;
+        match (self.recorded_size(at), rulebook.switches.account_floor) {
+            (None, _) => floor,
+            (Some(size), AccountFloor::Always) if size < floor => floor,
+            (Some(size), _) => size,
+        }
+    }
+
+    /// Returns the size that was recorded and holds at `at`; `None` when there is none yet.
+    #[must_use]
+    pub fn recorded_size(&self, at: UtcMs) -> Option<Usd> {
         let day = at.start_of_day();
         let recorded = self.sizes.iter().rev().find(|dated| dated.valid_from <= day);
-        match (recorded, rulebook.switches.account_floor) {
-            (None, _) => floor,
-            (Some(dated), AccountFloor::Always) if dated.size < floor => floor,
-            (Some(dated), _) => dated.size,
-        }
+        recorded.map(|dated| dated.size)
     }
 }
 
@@ -65,6 +71,8 @@ mod tests {
         let mut terms = Terms::default();
         assert_eq!(terms.size(&rulebook, UtcMs(0)), usd(5_000.0), "nothing recorded: the floor");
         terms.record_size(UtcMs(10), usd(100_000.0));
+        assert_eq!(terms.recorded_size(UtcMs(DAY_MS - 1)), None, "unknown is not the floor");
+        assert_eq!(terms.recorded_size(UtcMs(DAY_MS)), Some(usd(100_000.0)));
         terms.record_size(UtcMs(20), usd(150_000.0));
         assert_eq!(terms.size(&rulebook, UtcMs(DAY_MS - 1)), usd(5_000.0));
         assert_eq!(

@@ -34,11 +34,13 @@ use crate::ledgers::PairSample;
 use crate::limit_orders::Cancellation;
 use crate::orders::seen::{Key, SeenIds};
 use crate::orders::{Desk, Plan};
+use crate::recent::Spare;
 use crate::rejection::Rejection;
 use crate::state::{self, Adopted, Index, State, View, place};
 
 use crate::state_digest::{Checksum, Effects};
-pub use extract::Undecided;
+use extract::Focus;
+pub use extract::{Attested, Fact, Undecided, attested_by};
 
 /// What one commit did.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +53,9 @@ pub struct Outcome {
     pub replies: Vec<Result<(), Rejection>>,
     /// Everything that changed, in the order in which it did.
     pub events: Vec<Event>,
+    /// How many of the events there were before the first input and after each of them: the events
+    /// of input `n` are `ends[n]..ends[n + 1]`. Those before the first came with the time.
+    pub ends: Vec<usize>,
 }
 
 /// The commit is not the next one: the log is not the one this state was made from.
@@ -89,11 +94,14 @@ pub enum OutOfOrder {
 pub struct Engine {
     state: State,
     index: Index,
-    /// Kept for its capacity: the bytes of a commit's events, its inputs by subject, and the pairs of
-    /// a sample.
+    /// Kept for its capacity: the bytes of a commit's events, its inputs by subject, the pairs of a
+    /// sample, and the recent fill that was forgotten last.
     bytes: Vec<u8>,
     leaves: Leaves,
     samples: Vec<PairSample>,
+    /// Whose account this is about, when it folds an extract.
+    focus: Option<Focus>,
+    spare: Spare,
 }
 
 /// One commit being applied: where it stands and what it has changed so far.
@@ -158,8 +166,11 @@ impl Engine {
     pub fn apply(&mut self, commit: &Commit) -> Result<Outcome, OutOfOrder> {
         let mut step = self.begin(commit.index, commit.at, commit.inputs.len())?;
         let mut replies = Vec::with_capacity(commit.inputs.len());
+        let mut ends = Vec::with_capacity(commit.inputs.len() + 1);
+        ends.push(step.events.len());
         for (ordinal, input) in (0_u32..).zip(&commit.inputs) {
             replies.push(self.answer(&mut step, ordinal, input));
+            ends.push(step.events.len());
         }
         let link = self.leaves.read(&commit.inputs);
         let state = &mut self.state;
@@ -167,7 +178,8 @@ impl Engine {
         state.input_chain = link.after(state.input_chain, step.stamp);
         state.effects = Effects::of(step.marks, &step.events, &mut self.bytes);
         state.digest = state.effects.digest(state.digest, state.input_chain);
-        Ok(Outcome { stamp: step.stamp, digest: state.digest, replies, events: step.events })
+        let Step { stamp, events, .. } = step;
+        Ok(Outcome { stamp, digest: state.digest, replies, events, ends })
     }
 
     /// Applies what is left of the next commit in an extract of a log: the inputs of everybody,
@@ -186,12 +198,19 @@ impl Engine {
     pub fn apply_extract(&mut self, extract: &Extract) -> Result<Outcome, OutOfOrder> {
         let mut step = self.begin(extract.index, extract.at, extract.inputs.len())?;
         let mut replies = Vec::with_capacity(extract.inputs.len());
+        let mut ends = Vec::with_capacity(extract.inputs.len() + 1);
+        ends.push(step.events.len());
         for Placed { ordinal, input } in &extract.inputs {
-            replies.push(self.answer(&mut step, *ordinal, input));
+            replies.push(match self.answer_given(&mut step, *ordinal, input) {
+                true => Ok(()),
+                false => self.answer(&mut step, *ordinal, input),
+            });
+            ends.push(step.events.len());
         }
         self.state.stamp = step.stamp;
         self.state.digest = Digest::default();
-        Ok(Outcome { stamp: step.stamp, digest: Digest::default(), replies, events: step.events })
+        let Step { stamp, events, .. } = step;
+        Ok(Outcome { stamp, digest: Digest::default(), replies, events, ends })
     }
 
     /// Begins the commit `index` at `at`: cells that have ended are closed first.
@@ -267,7 +286,8 @@ impl Engine {
             seen: &self.state.seen[place],
             at: step.stamp.at,
         };
-        match desk.judge(request, recorded)? {
+        let key = Key::of(&request.id);
+        match desk.judge(request, key, recorded)? {
             Plan::NothingToClose(pair) => step.events.push(Event::NothingToClose {
                 trader: request.trader.clone(),
                 order: request.id.clone(),
@@ -285,7 +305,7 @@ impl Engine {
         }
         let remembered = adopted.rules.orders.ids_remembered.value;
         let seen = &mut self.state.seen[place];
-        seen.insert(Key::of(&request.id), remembered);
+        seen.insert(key, remembered);
         // The fill of a recorded order's bracket is recorded under this very id.
         let makes_bracket = recorded.is_none()
             && request.execution != ExecutionType::Bracket
@@ -305,7 +325,7 @@ impl Engine {
             roster,
         )?;
         for trader in change.joined {
-            if let Some(&place) = self.index.by_trader.get(&trader) {
+            if let Some(place) = self.state.accounts.place(&trader) {
                 self.admit(step, place);
                 continue;
             }
@@ -315,16 +335,17 @@ impl Engine {
             };
             let bar = bar.unwrap_or_default();
             let account = Account::new(trader.clone(), step.stamp.at, newest, bar);
-            let place = self.state.accounts.len();
-            self.index.by_trader.insert(trader.clone(), place);
-            self.state.accounts.push(Arc::new(account));
+            let place = self.state.accounts.push(account).expect("the trader has no account yet");
             self.state.seen.push(SeenIds::default());
             step.events.push(Event::TraderEnrolled { trader, rulebook: adopted.hash });
             self.admit(step, place);
         }
+        if self.index.by_name.len() < self.state.accounts.len() {
+            self.index.by_name = self.state.accounts.by_name();
+        }
         self.index.registered = state::registered(&self.state);
         for trader in change.departed {
-            let place = self.index.by_trader.get(&trader).copied();
+            let place = self.state.accounts.place(&trader);
             step.events.push(Event::TraderDeparted { trader });
             if let Some(place) = place {
                 self.cancel_all(step, place, &Cancellation::Departed);
@@ -344,7 +365,7 @@ impl Engine {
         if size.get() <= 0.0 {
             return Err(Rejection::AccountSize);
         }
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         let valid_from = account.terms.record_size(step.stamp.at, size);
         step.events.push(Event::AccountSizeRecorded { trader: trader.clone(), size, valid_from });
         Ok(())
@@ -360,7 +381,7 @@ impl Engine {
         if let Some(chosen) = self.state.accounts[place].terms.asset_class {
             return Err(Rejection::AssetClassChosen(chosen));
         }
-        Arc::make_mut(&mut self.state.accounts[place]).terms.asset_class = Some(class);
+        self.state.accounts.change(place).terms.asset_class = Some(class);
         step.events.push(Event::AssetClassChosen { trader: trader.clone(), class });
         Ok(())
     }
@@ -384,7 +405,7 @@ impl Engine {
     }
 
     fn account_place(&self, trader: &TraderId) -> Result<usize, Rejection> {
-        self.index.by_trader.get(trader).copied().ok_or(Rejection::NotRegistered)
+        self.state.accounts.place(trader).ok_or(Rejection::NotRegistered)
     }
 
     fn rulebook_of(&self, account: &Account) -> &Arc<Adopted> {
@@ -419,8 +440,13 @@ impl Engine {
     /// Returns the account of `trader` as it stands, if there is one.
     #[must_use]
     pub fn account(&self, trader: &TraderId) -> Option<&Account> {
-        let place = *self.index.by_trader.get(trader)?;
-        self.state.accounts.get(place).map(Arc::as_ref)
+        self.state.accounts.of(trader).map(Arc::as_ref)
+    }
+
+    /// Returns the account of `trader` as it stands now, to be kept while the engine goes on.
+    #[must_use]
+    pub fn account_kept(&self, trader: &TraderId) -> Option<Arc<Account>> {
+        self.state.accounts.of(trader).map(Arc::clone)
     }
 
     /// Returns an immutable picture of the state for readers.

@@ -9,6 +9,7 @@
 mod pruned;
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use proctor_types::id::ID_LEN_MAX;
 use proctor_types::{Digest, Stamp, TradePair, TraderId};
 
 use crate::challenge_period::reasons::ReasonsCommand;
@@ -61,20 +62,16 @@ impl<'a> Subject<'a> {
     /// Two subjects with one key share a leaf: both are shown then, which costs secrecy, not truth.
     #[must_use]
     pub fn key(self) -> u64 {
-        let mut bytes = Vec::with_capacity(80);
-        match self {
-            Self::Everyone => bytes.push(0),
-            Self::Trader(trader) => {
-                bytes.push(1);
-                bytes.extend_from_slice(trader.as_str().as_bytes());
-            }
-            Self::Pair(pair) => {
-                bytes.push(2);
-                bytes.extend_from_slice(pair.id().as_bytes());
-            }
-        }
+        let (kind, name) = match self {
+            Self::Everyone => (0, ""),
+            Self::Trader(trader) => (1, trader.as_str()),
+            Self::Pair(pair) => (2, pair.id()),
+        };
+        let mut bytes = [0; 1 + ID_LEN_MAX];
+        bytes[0] = kind;
+        bytes[1..=name.len()].copy_from_slice(name.as_bytes());
         let mut key = [0; 8];
-        key.copy_from_slice(&Digest::of(&bytes).0[..8]);
+        key.copy_from_slice(&Digest::of(&bytes[..=name.len()]).0[..8]);
         u64::from_be_bytes(key)
     }
 }

@@ -113,13 +113,14 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Desk<'_> {
-    /// Judges `request` and computes what it does.
+    /// Judges `request`, whose id has `key`, and computes what it does.
     ///
     /// # Errors
     /// The first [`Rejection`] in the order of the checks.
     pub(crate) fn judge(
         &self,
         request: &OrderRequest,
+        key: seen::Key,
         recorded: Option<&RecordedFill>,
     ) -> Result<Plan, Rejection> {
         self.admit_trader()?;
@@ -131,7 +132,7 @@ impl Desk<'_> {
             (ExecutionType::Market | ExecutionType::Limit | ExecutionType::Bracket, _) => {}
         }
         let pair = self.known_pair(request)?;
-        if self.is_known(&request.id) {
+        if self.is_known(&request.id, key) {
             return Err(Rejection::DuplicateId);
         }
         let open = self.account.book.pair(pair).and_then(|book| book.open.as_ref());
@@ -245,8 +246,8 @@ impl Desk<'_> {
 
     /// Tells whether the trader has used `id`: gate 6. An order that waits may have been sent so
     /// many orders ago that the memory of its id alone is not enough (T-2).
-    pub(crate) fn is_known(&self, id: &OrderId) -> bool {
-        self.seen.contains(seen::Key::of(id)) || self.account.resting.holds(id)
+    pub(crate) fn is_known(&self, id: &OrderId, key: seen::Key) -> bool {
+        self.seen.contains(key) || self.account.resting.holds(id)
     }
 
     /// Gates 7 to 10 of trading 2.6, for an order that only closes a position or any other, and for
@@ -293,7 +294,9 @@ impl Desk<'_> {
     ) -> Result<Execution, Rejection> {
         let quote =
             self.prices.best(self.rulebook, pair, self.at).ok_or_else(|| self.no_price(pair))?;
-        let opened = open.and_then(|position| position.orders().first()).map(|order| order.side);
+        // Only the price of a FLAT goes by it, and a position's first order is far off in memory.
+        let opened = open.filter(|_| side == Side::Flat).and_then(|open| open.orders().first());
+        let opened = opened.map(|order| order.side);
         Ok(Execution {
             price: fill_price(quote, self.at, side, opened).get(),
             bid: quote.bid.map_or(0.0, Price::get),

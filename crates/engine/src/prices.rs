@@ -270,6 +270,17 @@ impl Prices {
         self.pairs.get(pair.index())?.believed
     }
 
+    /// Tells whether `earlier` has the very same records of `pair`, so that what changed between
+    /// two views is found without a look at the records.
+    #[must_use]
+    pub fn shares_records(&self, earlier: &Self, pair: TradePair) -> bool {
+        match (self.pairs.get(pair.index()), earlier.pairs.get(pair.index())) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
     /// Returns the latest record of each source of `pair`, fresh or not, sorted by source.
     pub fn latest(&self, pair: TradePair) -> impl Iterator<Item = &Quote> {
         let prices = self.pairs.get(pair.index());

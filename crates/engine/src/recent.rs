@@ -1,5 +1,6 @@
 //! The orders whose price can still be corrected, and how the account stood before each.
 
+use std::io;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -13,19 +14,32 @@ use crate::rulebook::PriceRules;
 /// The youngest orders of an account, oldest first. Shared with readers' copies.
 #[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Recent {
-    pub(crate) fills: Vec<Arc<RecentFill>>,
+    pub(crate) fills: Vec<Recorded>,
 }
 
-/// An order that was filled lately.
-#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+/// An order that was filled lately, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Recorded {
+    /// The time of the commit that filled it. Beside the fill: each new one asks for the time of the
+    /// oldest, and what else is kept of that is far off in memory.
+    pub(crate) at: UtcMs,
+    /// Whether it was filled together with the order before, so that it has no record of how the
+    /// account stood; here for the same reason.
+    pub(crate) joins: bool,
+    pub(crate) fill: Arc<RecentFill>,
+}
+
+/// What is kept of an order that was filled lately.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RecentFill {
     pub(crate) pair: TradePair,
     pub(crate) order: OrderId,
-    /// The time of the commit that filled it.
-    pub(crate) at: UtcMs,
     /// How the account stood before it; absent when it was filled together with the order before.
     pub(crate) before: Option<Before>,
 }
+
+/// A fill that no account keeps any more: the next one is written into its memory.
+pub(crate) type Spare = Option<Arc<RecentFill>>;
 
 /// How an account stood: what cannot be computed from its positions' orders.
 #[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
@@ -47,19 +61,19 @@ pub(crate) struct PairBefore {
 impl Before {
     /// Returns how `account` stands.
     pub(crate) fn of(account: &Account) -> Self {
-        let pair = |book: &PairBook| PairBefore {
-            pair: book.pair,
-            totals: book.totals,
-            price_changed: book.price_changed,
-            marked: book
-                .last_mark
-                .as_ref()
-                .filter(|mark| mark.source.is_some())
-                .map(|mark| mark.price),
-        };
         Self {
-            pairs: account.book.pairs().iter().map(pair).collect(),
+            pairs: account.book.pairs().iter().map(PairBefore::of).collect(),
             ledgers: account.ledgers.as_ref().map(|ledgers| ledgers.point()),
+        }
+    }
+
+    /// Writes how `account` stands over this, into the memory that it has.
+    fn renew(&mut self, account: &Account) {
+        self.pairs.clear();
+        self.pairs.extend(account.book.pairs().iter().map(PairBefore::of));
+        match (&mut self.ledgers, &account.ledgers) {
+            (Some(point), Some(ledgers)) => ledgers.point_over(point),
+            (point, ledgers) => *point = ledgers.as_ref().map(|ledgers| ledgers.point()),
         }
     }
 
@@ -70,42 +84,99 @@ impl Before {
     }
 }
 
+impl PairBefore {
+    fn of(book: &PairBook) -> Self {
+        let mark = book.last_mark.as_ref().filter(|mark| mark.source.is_some());
+        Self {
+            pair: book.pair,
+            totals: book.totals,
+            price_changed: book.price_changed,
+            marked: mark.map(|mark| mark.price),
+        }
+    }
+}
+
+impl RecentFill {
+    /// Returns the fill of `order` in `pair` that `account` is about to have.
+    pub(crate) fn ahead(
+        spare: &mut Spare,
+        pair: TradePair,
+        order: &OrderId,
+        account: &Account,
+    ) -> Arc<Self> {
+        let mut fill = spare.take();
+        if let Some(own) = fill.as_mut().and_then(Arc::get_mut)
+            && let Some(before) = &mut own.before
+        {
+            before.renew(account);
+            own.pair = pair;
+            own.order.clone_from(order);
+            return fill.expect("it was written to");
+        }
+        Arc::new(Self { pair, order: order.clone(), before: Some(Before::of(account)) })
+    }
+}
+
 impl Recent {
-    /// Adds the `orders` of `pair` that one commit filled together, and forgets the oldest ones.
+    /// Adds the orders that one commit filled together, the first of which is `first` and was made
+    /// before it was filled, and forgets the oldest ones.
     pub(crate) fn add(
         &mut self,
         rules: &PriceRules,
-        pair: TradePair,
         at: UtcMs,
-        before: Before,
-        orders: impl Iterator<Item = OrderId>,
+        first: Arc<RecentFill>,
+        second: Option<OrderId>,
+        spare: &mut Spare,
     ) {
-        self.prune(rules, at);
-        let mut before = Some(before);
-        for order in orders {
-            self.fills.push(Arc::new(RecentFill { pair, order, at, before: before.take() }));
+        self.forget(self.old(rules, at), spare);
+        let pair = first.pair;
+        self.fills.push(Recorded { at, joins: false, fill: first });
+        if let Some(order) = second {
+            let fill = Arc::new(RecentFill { pair, order, before: None });
+            self.fills.push(Recorded { at, joins: true, fill });
         }
         let most = usize::try_from(rules.correctable_max.value).unwrap_or(usize::MAX);
-        let surplus = self.fills.len().saturating_sub(most);
-        self.forget(surplus);
+        self.forget(self.fills.len().saturating_sub(most), spare);
     }
 
     /// Forgets the orders that are too old to be corrected.
     pub(crate) fn prune(&mut self, rules: &PriceRules, at: UtcMs) {
+        self.forget(self.old(rules, at), &mut None);
+    }
+
+    /// Returns how many orders are too old to be corrected.
+    fn old(&self, rules: &PriceRules, at: UtcMs) -> usize {
         let window = rules.correction_window.value;
-        // From the oldest on, not by halves: each look at a fill is a cache miss, and mostly at most
-        // one of them has become too old.
-        let old = self.fills.iter().take_while(|fill| at.since(fill.at) > window).count();
-        self.forget(old);
+        // From the oldest on, not by halves: mostly at most one of them has become too old.
+        self.fills.iter().take_while(|fill| at.since(fill.at) > window).count()
     }
 
     /// Forgets the oldest `count`, and with them those that cannot be replayed without them.
-    fn forget(&mut self, count: usize) {
+    fn forget(&mut self, count: usize, spare: &mut Spare) {
         if count == 0 {
             return;
         }
         let rest = self.fills.iter().skip(count);
-        let orphans = rest.take_while(|fill| fill.before.is_none()).count();
-        self.fills.drain(..count + orphans);
+        let orphans = rest.take_while(|young| young.joins).count();
+        for forgotten in self.fills.drain(..count + orphans) {
+            *spare = Some(forgotten.fill);
+        }
+    }
+}
+
+/// Written as one record: the time stands after the order.
+impl BorshSerialize for Recorded {
+    fn serialize<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        let RecentFill { pair, order, before } = &*self.fill;
+        (pair, order, self.at, before).serialize(writer)
+    }
+}
+
+impl BorshDeserialize for Recorded {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let (pair, order, at) = BorshDeserialize::deserialize_reader(reader)?;
+        let before = Option::<Before>::deserialize_reader(reader)?;
+        let joins = before.is_none();
+        Ok(Self { at, joins, fill: Arc::new(RecentFill { pair, order, before }) })
     }
 }

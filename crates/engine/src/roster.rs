@@ -143,6 +143,12 @@ impl Registered {
         self.missing_from.get(trader).map_or(0, |first| self.believed + 1 - first)
     }
 
+    /// Returns the version of the roster in force; `None` before the first.
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        self.current.as_ref().map(|known| known.version)
+    }
+
     /// Returns the registered traders, or `None` while no roster has arrived.
     #[must_use]
     pub fn traders(&self) -> Option<&BTreeSet<TraderId>> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{Digest, Stamp, TradePair, TraderId, UtcMs, ValidatorId};
 
-use crate::account::Account;
+use crate::account::{Account, Accounts};
 use crate::challenge_period::{ChallengePeriod, Stage};
 use crate::eliminations::Bar;
 use crate::limit_orders::trigger::{Sleepers, Triggers};
@@ -71,7 +71,7 @@ pub struct State {
     /// Who is registered.
     pub(crate) roster: Arc<Registered>,
     /// Accounts in the order of enrolment. Shared with readers' views and copied when written to.
-    pub(crate) accounts: Vec<Arc<Account>>,
+    pub(crate) accounts: Accounts,
     /// Processed order ids, one entry per account; no reader needs them.
     pub(crate) seen: Vec<SeenIds>,
     /// What the challenge period keeps beside the traders' standings.
@@ -97,8 +97,8 @@ pub struct View {
     pub prices: Arc<Prices>,
     /// Who is registered.
     pub roster: Arc<Registered>,
-    /// Accounts in the order of enrolment.
-    pub accounts: Vec<Arc<Account>>,
+    /// Accounts in the order of enrolment, to be found by trader.
+    pub accounts: Accounts,
     /// What the challenge period keeps beside the traders' standings.
     pub challenge: Arc<ChallengePeriod>,
     /// What is held against traders who have no account.
@@ -112,10 +112,10 @@ impl View {
         accounts.filter(move |account| account.standing.is_some_and(|s| s.stage == stage))
     }
 
-    /// Returns the account of `trader`, if there is one. Searches: for many look-ups build an index.
+    /// Returns the account of `trader`, if there is one.
     #[must_use]
     pub fn account(&self, trader: &TraderId) -> Option<&Account> {
-        self.accounts.iter().find(|account| account.trader == *trader).map(Arc::as_ref)
+        self.accounts.of(trader).map(Arc::as_ref)
     }
 
     /// Returns the rulebook that new accounts enrol under as of the view.
@@ -182,8 +182,8 @@ impl State {
 /// What is derived from the state for speed: never stored, rebuilt when a state is loaded.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Index {
-    /// Place of each trader's account.
-    pub(crate) by_trader: BTreeMap<TraderId, usize>,
+    /// Places of all accounts in the order of their traders' names.
+    pub(crate) by_name: Vec<usize>,
     /// Whether the trader is on the roster, by place of the account.
     pub(crate) registered: Vec<bool>,
     /// Places of the accounts with an open position, ascending, by row of the pair table.
@@ -197,9 +197,9 @@ pub(crate) struct Index {
 impl Index {
     /// Returns the index of `state`.
     pub(crate) fn of(state: &State) -> Self {
-        let mut index = Self { registered: registered(state), ..Self::default() };
+        let by_name = state.accounts.by_name();
+        let mut index = Self { by_name, registered: registered(state), ..Self::default() };
         for (place, account) in state.accounts.iter().enumerate() {
-            index.by_trader.insert(account.trader.clone(), place);
             for position in account.book.open_positions() {
                 index.set_holding(position.pair(), place, true);
             }

@@ -15,6 +15,7 @@ mod ratchet;
 mod recovery;
 mod rounds;
 mod scoring;
+mod views;
 mod workload;
 
 use std::io;

@@ -19,6 +19,8 @@ use proctor_ratchet::crypto::{Crypto, CryptoError, IDENTITY_BYTES, Shared};
 use proctor_ratchet::key_schedule::Secret;
 use zeroize::Zeroize;
 
+/// Bytes of an Ed25519 signature.
+pub const SIGNATURE_BYTES: usize = 64;
 const X25519_BYTES: usize = 32;
 const ENCAPSULATION_KEY_BYTES: usize = 1184;
 const CIPHERTEXT_BYTES: usize = 1088;
@@ -40,6 +42,25 @@ impl Identity {
         Ok(Self { pair, public })
     }
 
+    /// Makes a new key pair.
+    ///
+    /// # Errors
+    /// When randomness cannot be had.
+    pub fn generate() -> Result<Self, CryptoError> {
+        let pair = Ed25519KeyPair::generate().map_err(|_| CryptoError)?;
+        let public = pair.public_key().as_ref().try_into().map_err(|_| CryptoError)?;
+        Ok(Self { pair, public })
+    }
+
+    /// Signs a message, which says itself what it is for.
+    ///
+    /// # Errors
+    /// When the key cannot sign.
+    pub fn sign(&self, message: &[u8]) -> Result<[u8; SIGNATURE_BYTES], CryptoError> {
+        let signature = self.pair.try_sign(message).map_err(|_| CryptoError)?;
+        signature.as_ref().try_into().map_err(|_| CryptoError)
+    }
+
     /// Returns the public key.
     #[must_use]
     pub fn public(&self) -> [u8; IDENTITY_BYTES] {
@@ -51,6 +72,13 @@ impl fmt::Debug for Identity {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Identity").field("public", &self.public).finish_non_exhaustive()
     }
+}
+
+/// Returns whether `signature` is that of the owner of `identity` over `message`.
+#[must_use]
+pub fn is_signed_by(identity: &[u8; IDENTITY_BYTES], message: &[u8], signature: &[u8]) -> bool {
+    ParsedPublicKey::new(&signature::ED25519, identity)
+        .is_ok_and(|key| key.verify_sig(message, signature).is_ok())
 }
 
 /// Real cryptography between this node and one peer.
@@ -93,11 +121,37 @@ fn dh_pair() -> Result<(PrivateKey, agreement::PublicKey), CryptoError> {
     Ok((private, public))
 }
 
+/// Makes an ephemeral secret of both agreements and its public share.
+///
+/// # Errors
+/// When randomness cannot be had.
+pub fn generate() -> Result<(Ephemeral, Vec<u8>), CryptoError> {
+    let (dh, public) = dh_pair()?;
+    let kem = DecapsulationKey::generate(&ML_KEM_768).map_err(|_| CryptoError)?;
+    let key = kem.encapsulation_key().map_err(|_| CryptoError)?;
+    let key = key.key_bytes().map_err(|_| CryptoError)?;
+    Ok((Ephemeral { dh, kem }, [public.as_ref(), key.as_ref()].concat()))
+}
+
+/// Answers a share of [`Hybrid`]'s `SHARE_BYTES`.
+///
+/// # Errors
+/// When the share is not a valid one, or randomness cannot be had.
+pub fn answer(share: &[u8]) -> Result<(Shared, Vec<u8>), CryptoError> {
+    let (theirs, key) = share.split_at_checked(X25519_BYTES).ok_or(CryptoError)?;
+    let (ours, public) = dh_pair()?;
+    let dh = agree(&ours, theirs)?;
+    let key = EncapsulationKey::new(&ML_KEM_768, key).map_err(|_| CryptoError)?;
+    let (ciphertext, kem) = key.encapsulate().map_err(|_| CryptoError)?;
+    let answer = [public.as_ref(), ciphertext.as_ref()].concat();
+    Ok((Shared { kem: secret(kem.as_ref())?, dh }, answer))
+}
+
 impl Crypto for Hybrid {
     const SUITE: u8 = 1;
     const SHARE_BYTES: usize = X25519_BYTES + ENCAPSULATION_KEY_BYTES;
     const ANSWER_BYTES: usize = X25519_BYTES + CIPHERTEXT_BYTES;
-    const SIGNATURE_BYTES: usize = 64;
+    const SIGNATURE_BYTES: usize = SIGNATURE_BYTES;
     const TAG_BYTES: usize = 16;
 
     type Ephemeral = Ephemeral;
@@ -139,21 +193,11 @@ impl Crypto for Hybrid {
     }
 
     fn generate(&mut self) -> Result<(Ephemeral, Vec<u8>), CryptoError> {
-        let (dh, public) = dh_pair()?;
-        let kem = DecapsulationKey::generate(&ML_KEM_768).map_err(|_| CryptoError)?;
-        let key = kem.encapsulation_key().map_err(|_| CryptoError)?;
-        let key = key.key_bytes().map_err(|_| CryptoError)?;
-        Ok((Ephemeral { dh, kem }, [public.as_ref(), key.as_ref()].concat()))
+        generate()
     }
 
     fn answer(&mut self, share: &[u8]) -> Result<(Shared, Vec<u8>), CryptoError> {
-        let (theirs, key) = share.split_at_checked(X25519_BYTES).ok_or(CryptoError)?;
-        let (ours, public) = dh_pair()?;
-        let dh = agree(&ours, theirs)?;
-        let key = EncapsulationKey::new(&ML_KEM_768, key).map_err(|_| CryptoError)?;
-        let (ciphertext, kem) = key.encapsulate().map_err(|_| CryptoError)?;
-        let answer = [public.as_ref(), ciphertext.as_ref()].concat();
-        Ok((Shared { kem: secret(kem.as_ref())?, dh }, answer))
+        answer(share)
     }
 
     fn complete(ephemeral: Ephemeral, answer: &[u8]) -> Result<Shared, CryptoError> {
@@ -165,8 +209,7 @@ impl Crypto for Hybrid {
     }
 
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        let signature = self.identity.pair.try_sign(message).map_err(|_| CryptoError)?;
-        Ok(signature.as_ref().to_vec())
+        self.identity.sign(message).map(|signature| signature.to_vec())
     }
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {

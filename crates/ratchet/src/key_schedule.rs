@@ -91,6 +91,19 @@ impl Default for Agreed {
     }
 }
 
+impl Agreed {
+    /// Bytes of [`Self::encode`].
+    pub const BYTES: usize = 10;
+
+    /// Returns the terms as they stand in transcripts: mode 1, signed 1, payload 4, credit 4.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let [p0, p1, p2, p3] = self.payload_max.to_le_bytes();
+        let [c0, c1, c2, c3] = self.credit.to_le_bytes();
+        [self.mode.code(), u8::from(self.signed), p0, p1, p2, p3, c0, c1, c2, c3]
+    }
+}
+
 /// A pre-shared key that is mixed into every round.
 #[cfg_attr(test, derive(Clone, Debug, PartialEq, Eq, Hash))]
 pub struct Psk {
@@ -104,6 +117,12 @@ impl Psk {
     #[must_use]
     pub fn new(id: u64, keys: Vec<Vec<u8>>) -> Option<Self> {
         (id != 0).then_some(Self { id, keys })
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     fn mix<C: Crypto>(&self) -> Secret {
@@ -191,11 +210,8 @@ pub(crate) fn first<C: Crypto>(
     low: &[u8],
     high: &[u8],
 ) -> (Binding, EpochKeys) {
-    let mut terms = vec![agreed.mode.code(), u8::from(agreed.signed)];
-    terms.extend_from_slice(&agreed.payload_max.to_le_bytes());
-    terms.extend_from_slice(&agreed.credit.to_le_bytes());
     let psk_id = keys.psk.as_ref().map_or(0, |psk| psk.id);
-    terms.extend_from_slice(&psk_id.to_le_bytes());
+    let terms = [agreed.encode().as_slice(), &psk_id.to_le_bytes()].concat();
     let transcript = C::digest(&[&parts(
         b"rk1 th0",
         &[&[crate::frame::VERSION], &[C::SUITE], low, high, &keys.handshake_hash, &terms],

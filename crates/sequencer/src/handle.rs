@@ -1,6 +1,7 @@
 //! `Handle::submit(inputs) -> Receipt`: a bounded queue before the writer's thread.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -42,6 +43,8 @@ type Answer = Result<Receipt, CommitError>;
 pub struct Handle {
     queue: SyncSender<Message>,
     queue_max: usize,
+    /// How many submissions wait: a figure to look at, nothing is decided by it.
+    waiting: Arc<AtomicUsize>,
     views: Views,
 }
 
@@ -64,10 +67,12 @@ impl Sequencer {
     #[must_use]
     pub fn start(writer: Writer, clock: impl Clock + 'static, queue_max: usize) -> Self {
         let (queue, messages) = sync_channel(queue_max);
-        let handle = Handle { queue, queue_max, views: writer.views() };
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let handle =
+            Handle { queue, queue_max, waiting: Arc::clone(&waiting), views: writer.views() };
         let thread = std::thread::Builder::new()
             .name("sequencer".into())
-            .spawn(move || run(writer, &clock, &messages))
+            .spawn(move || run(writer, &clock, &messages, &waiting))
             .expect("the system starts one more thread");
         Self { handle, thread }
     }
@@ -110,7 +115,10 @@ impl Handle {
     fn send(&self, at: Option<UtcMs>, inputs: Vec<Input>) -> Result<Pending, SubmitError> {
         let (answer, pending) = oneshot::channel();
         match self.queue.try_send(Message::Submit { at, inputs, answer }) {
-            Ok(()) => Ok(Pending(pending)),
+            Ok(()) => {
+                self.waiting.fetch_add(1, Ordering::Relaxed);
+                Ok(Pending(pending))
+            }
             Err(TrySendError::Full(_)) => Err(SubmitError::Busy(self.queue_max)),
             Err(TrySendError::Disconnected(_)) => Err(SubmitError::Stopped),
         }
@@ -126,6 +134,14 @@ impl Handle {
     #[must_use]
     pub fn views(&self) -> &Views {
         &self.views
+    }
+
+    /// Returns about how many submissions wait now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        // Counted after the send, so the writer may have counted it off before.
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        if waiting > self.queue_max { 0 } else { waiting }
     }
 
     /// Returns how many submissions may wait.
@@ -154,9 +170,15 @@ impl Pending {
 }
 
 /// The single-writer loop: one blocking wait, then everything that has arrived meanwhile.
-fn run(mut writer: Writer, clock: &impl Clock, messages: &Receiver<Message>) -> Writer {
+fn run(
+    mut writer: Writer,
+    clock: &impl Clock,
+    messages: &Receiver<Message>,
+    waiting: &AtomicUsize,
+) -> Writer {
     while let Ok(first) = messages.recv() {
         let (group, go_on) = collect(first, messages);
+        waiting.fetch_sub(group.len(), Ordering::Relaxed);
         serve(&mut writer, clock, group);
         if !go_on {
             break;
@@ -204,8 +226,9 @@ fn serve(writer: &mut Writer, clock: &impl Clock, group: Vec<Submission>) {
                 Ok(receipt) => {
                     let end = (first + count).min(receipt.replies.len());
                     let replies = receipt.replies.get(first..end).unwrap_or_default().to_vec();
-                    let Receipt { stamp, digest, ref events, .. } = *receipt;
-                    let own = Receipt { stamp, digest, first, replies, events: Arc::clone(events) };
+                    let Receipt { stamp, digest, ref events, ref ends, .. } = *receipt;
+                    let (events, ends) = (Arc::clone(events), Arc::clone(ends));
+                    let own = Receipt { stamp, digest, first, replies, events, ends };
                     first = end;
                     Ok(own)
                 }

@@ -28,6 +28,8 @@ pub struct Applied {
     pub replies: Arc<[Result<(), Rejection>]>,
     /// Everything it changed.
     pub events: Arc<[Event]>,
+    /// Which of the events are whose, as in [`Outcome::ends`].
+    pub ends: Arc<[usize]>,
 }
 
 impl From<Outcome> for Applied {
@@ -37,6 +39,7 @@ impl From<Outcome> for Applied {
             digest: outcome.digest,
             replies: outcome.replies.into(),
             events: outcome.events.into(),
+            ends: outcome.ends.into(),
         }
     }
 }
@@ -149,7 +152,13 @@ mod tests {
         let stamp = Stamp { commit, at: UtcMs(0) };
         let event = Event::PlagiarismReported { suspects: 0 };
         let events = vec![event; events].into();
-        Applied { stamp, digest: Digest::default(), replies: Arc::new([]), events }
+        Applied {
+            stamp,
+            digest: Digest::default(),
+            replies: Arc::new([]),
+            events,
+            ends: Arc::new([0]),
+        }
     }
 
     fn view(commit: u64) -> View {

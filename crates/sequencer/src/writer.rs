@@ -59,6 +59,19 @@ pub struct Receipt {
     pub replies: Vec<Result<(), Rejection>>,
     /// Everything the commit changed.
     pub events: Arc<[Event]>,
+    /// Which of the events came of which input of the commit, as in
+    /// [`proctor_engine::Outcome::ends`].
+    pub ends: Arc<[usize]>,
+}
+
+impl Receipt {
+    /// Returns what these inputs changed, apart from what others in the same commit did.
+    #[must_use]
+    pub fn own_events(&self) -> &[Event] {
+        let end = |place: usize| self.ends.get(place).copied().unwrap_or(self.events.len());
+        let own = end(self.first)..end(self.first + self.replies.len());
+        self.events.get(own).unwrap_or_default()
+    }
 }
 
 /// Why nothing was committed.
@@ -282,6 +295,7 @@ impl Writer {
             first: 0,
             replies: applied.replies.to_vec(),
             events: applied.events,
+            ends: applied.ends,
         }
     }
 

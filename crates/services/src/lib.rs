@@ -9,8 +9,17 @@
 pub mod auth;
 pub mod backend;
 pub mod backoff;
+pub mod challenge_period;
+pub mod eliminations;
+pub mod health;
 pub mod link;
+pub mod node;
+pub mod orders;
+pub mod paging;
 pub mod parse;
+pub mod positions;
+pub mod prices;
+pub mod refusal;
 #[cfg(test)]
 mod testing;
 pub mod watch;

@@ -1,7 +1,7 @@
 //! Fields of requests as domain values, with errors that name the field.
 
 use proctor_engine::challenge_period::Stage;
-use proctor_engine::eliminations::Reason as EndReason;
+use proctor_engine::eliminations::{DrawdownNote, Reason as EndReason};
 use proctor_rpc::{Problem, v1};
 use proctor_types::{Remark, Stamp, TradePair, TraderId, UtcMs};
 
@@ -52,6 +52,30 @@ pub fn pair(field: &str, text: &str) -> Result<TradePair, Problem> {
 /// [`proctor_rpc::Reason::InvalidArgument`] with the names there are.
 pub fn end_reason(field: &str, text: &str) -> Result<EndReason, Problem> {
     EndReason::parse(text).map_err(|error| Problem::invalid(field, error))
+}
+
+/// Returns the drawdown in `field` of a record for `reason`, which says what it means (E-3).
+///
+/// # Errors
+/// [`proctor_rpc::Reason::InvalidArgument`] when it is not a finite number.
+pub fn drawdown(field: &str, reason: EndReason, dd: Option<f64>) -> Result<DrawdownNote, Problem> {
+    DrawdownNote::from_legacy(reason, dd).map_err(|error| Problem::invalid(field, error))
+}
+
+/// Returns the moment in `field`, ms since 1970 UTC.
+///
+/// # Errors
+/// [`proctor_rpc::Reason::InvalidArgument`] when it is missing (0) or outside the years 1970 to 9999.
+pub fn moment(field: &str, ms: i64) -> Result<UtcMs, Problem> {
+    let at = UtcMs(ms);
+    if ms == 0 {
+        return Err(Problem::invalid(field, "is missing"));
+    }
+    if !at.is_in_range() {
+        let text = format!("{ms} ms lie outside the years 1970 to 9999");
+        return Err(Problem::invalid(field, text));
+    }
+    Ok(at)
 }
 
 /// Returns the stage that the bucket in `field` is.

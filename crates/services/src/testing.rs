@@ -1,5 +1,9 @@
 //! A node in memory for the tests of the services: a real sequencer on a log in memory.
 
+pub(crate) mod grpc;
+pub(crate) mod history;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -7,10 +11,19 @@ use proctor_commit_log::storage::memory::MemoryStorage;
 use proctor_engine::Input;
 use proctor_engine::input::Roster;
 use proctor_engine::rulebook::VANTA;
+use proctor_rpc::Problem;
 use proctor_sequencer::{Clock, Sequencer, Writer, WriterConfig};
-use proctor_types::{AssetClass, Price, Quote, SourceName, TradePair, TraderId, Usd, UtcMs};
+use proctor_types::{
+    AssetClass, Leverage, OperatorId, OrderId, OrderRequest, PairName, Price, Quote, Side,
+    SizeFields, SourceName, TradePair, TraderId, Usd, UtcMs,
+};
 use tokio::sync::watch;
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Response, Status};
 
+use crate::auth::{Caller, Role};
 use crate::backend::Backend;
 use crate::backend::direct::{AlwaysFresh, Direct};
 
@@ -37,6 +50,7 @@ impl Clock for ManualClock {
 pub(crate) struct World {
     pub(crate) backend: Backend,
     pub(crate) clock: ManualClock,
+    storage: Arc<MemoryStorage>,
     sequencer: Sequencer,
     closing: watch::Sender<bool>,
 }
@@ -45,9 +59,15 @@ impl World {
     /// Returns a node with the standard rulebook, where nobody is known yet.
     pub(crate) async fn empty() -> Self {
         let clock = ManualClock(Arc::new(AtomicI64::new(START.0)));
-        let opened = Writer::open(Arc::new(MemoryStorage::new()), WriterConfig::default());
-        let writer = opened.expect("an empty log").writer;
-        let sequencer = Sequencer::start(writer, clock.clone(), 64);
+        let world = Self::over(Arc::new(MemoryStorage::new()), clock);
+        world.put(vec![Input::Rulebook(VANTA.into())]).await;
+        world
+    }
+
+    /// Returns the node whose log is in `storage`.
+    fn over(storage: Arc<MemoryStorage>, clock: ManualClock) -> Self {
+        let opened = Writer::open(storage.clone(), WriterConfig::default());
+        let sequencer = Sequencer::start(opened.expect("a log").writer, clock.clone(), 64);
         let handle = sequencer.handle();
         let (closing, closed) = watch::channel(false);
         let backend = Backend::new(
@@ -58,9 +78,14 @@ impl World {
             7,
             closed,
         );
-        let world = Self { backend, clock, sequencer, closing };
-        world.put(vec![Input::Rulebook(VANTA.into())]).await;
-        world
+        Self { backend, clock, storage, sequencer, closing }
+    }
+
+    /// Ends the node and starts it again from its log.
+    pub(crate) fn restarted(self) -> Self {
+        let (storage, clock) = (Arc::clone(&self.storage), self.clock.clone());
+        drop(self.stop());
+        Self::over(storage, clock)
     }
 
     /// Returns a node with `traders`, each with 100,000 USD in crypto since yesterday, and a price of
@@ -109,6 +134,43 @@ impl World {
     }
 }
 
+/// Serves `routes` on a free port of this machine; returns a channel to them.
+pub(crate) async fn serve(routes: Routes) -> Channel {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let incoming = TcpIncoming::bind(any).expect("a free port");
+    let address = incoming.local_addr().expect("an address");
+    let server = Server::builder().add_routes(routes).serve_with_incoming(incoming);
+    tokio::spawn(async move { server.await.expect("it serves") });
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+    endpoint.connect().await.expect("a connection")
+}
+
+/// Returns the problem that a call ended with.
+pub(crate) fn refused<M: std::fmt::Debug>(answer: Result<Response<M>, Status>) -> Problem {
+    Problem::of(&answer.expect_err("refused")).expect("of this contract")
+}
+
+/// Returns a market order for `leverage` account sizes of `pair`; zero closes, whatever is held.
+pub(crate) fn market(name: &str, id: &str, pair: &str, leverage: f64) -> OrderRequest {
+    let (side, stated) = match leverage {
+        size if size > 0.0 => (Side::Long, size),
+        size if size < 0.0 => (Side::Short, size),
+        _ => (Side::Flat, 1.0),
+    };
+    let leverage = Some(Leverage::new(stated).expect("finite"));
+    let size = SizeFields { leverage, ..SizeFields::default() };
+    let (id, pair) = (OrderId::new(id).expect("an id"), PairName::new(pair).expect("a name"));
+    OrderRequest::market(trader(name), id, pair, side, size)
+}
+
 pub(crate) fn trader(name: &str) -> TraderId {
     TraderId::new(name).expect("a name")
+}
+
+/// Returns a call by the operator "ops", as the interceptor hands it on.
+pub(crate) fn by_operator<T>(message: T) -> tonic::Request<T> {
+    let name = OperatorId::new("ops").expect("a name");
+    let mut request = tonic::Request::new(message);
+    request.extensions_mut().insert(Caller { name, role: Role::Operator });
+    request
 }

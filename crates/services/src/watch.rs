@@ -58,7 +58,7 @@ impl Gate {
         Self(Arc::new(Semaphore::new(max)))
     }
 
-    fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(crate) fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
         Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
             Problem::new(Reason::Busy, "as many watchers as may be are here already; close one")
                 .with_code("watchers")

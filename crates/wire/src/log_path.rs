@@ -1,30 +1,64 @@
 //! A path through a log: every commit's link in the input chain, and of some commits single inputs.
 //!
-//! This is the part of an evidence file that proves the rest. The layout is that of docs/evidence.md:
-//! a version byte, the trader, the number of commits, the commits, and what the log states of the
-//! last one. Times are differences and have as many bytes as they need.
+//! This is the part of an evidence file that proves the rest. The layout is that of docs/evidence.md.
+//! Times are differences and have as many bytes as they need. Hashes stand apart from everything else:
+//! they cannot be compressed, and what is left can be, very well.
 
 use std::io;
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use proctor_engine::engine::Attested;
 use proctor_engine::input_chain::{Link, Pruned};
 use proctor_engine::state_digest::Effects;
-use proctor_types::{Digest, TraderId, UtcMs};
+use proctor_types::{AssetClass, Digest, TraderId, UtcMs};
 
 use crate::{DecodeError, versioned};
 
 /// The version that is written.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
+/// The deepest a tree of inputs can be: keys have 64 bits.
+const DEPTH_MAX: u32 = 64;
 
 /// A path through a log, from its first commit on without gaps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogPath {
     /// Whose inputs are shown.
     pub trader: TraderId,
+    /// What others decided about the account; absent when nothing of it depends on others.
+    pub attested: Option<Vec<Testimony>>,
     /// The commits, from 1 on.
     pub commits: Vec<PathCommit>,
     /// Absent when the last commit is the last of the log: no header after it states its digest.
     pub stated: Option<Stated>,
+}
+
+/// Something that others decided, as whoever has the whole log says.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Testimony {
+    /// What, and in which commit.
+    pub attested: Attested,
+    /// The ranking that decided it, if one did.
+    pub ranking: Option<Ranking>,
+}
+
+/// A class as it was ranked.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Ranking {
+    /// Which.
+    pub class: AssetClass,
+    /// Everybody who was scored, the best first.
+    pub places: Vec<Placing>,
+}
+
+/// One trader in a ranking.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Placing {
+    /// Who.
+    pub trader: TraderId,
+    /// The score.
+    pub score: f64,
+    /// Whether the trader was funded after the ranking.
+    pub funded: bool,
 }
 
 /// One commit of a path.
@@ -59,71 +93,170 @@ pub struct Stated {
     pub effects: Effects,
 }
 
+/// The canonical bytes of a path, in two parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// The hashes in the order in which they are needed, each of 32 bytes.
+    pub hashes: Vec<u8>,
+    /// Everything else.
+    pub rest: Vec<u8>,
+}
+
 impl LogPath {
     /// Returns the canonical bytes.
     ///
     /// # Panics
     /// Never: amounts are finite by type, and writing to memory does not fail.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(64 * self.commits.len());
-        bytes.push(VERSION);
-        self.write(&mut bytes).expect("amounts are finite and memory does not fail");
-        bytes
-    }
-
-    fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        self.trader.serialize(out)?;
-        put_number(out, u64::try_from(self.commits.len()).unwrap_or(u64::MAX));
-        let mut last = UtcMs(0);
+    pub fn encode(&self) -> Encoded {
+        let (mut writer, mut scratch) = (PathWriter::default(), Encoded::default());
         for commit in &self.commits {
-            // Times are not before 1970 and do not go back: the engine took them.
-            let passed = u64::try_from(commit.at.since(last).0).unwrap_or(0);
-            last = commit.at;
-            match &commit.inputs {
-                PathInputs::Hidden(link) => {
-                    put_number(out, passed << 1);
-                    link.serialize(out)?;
-                }
-                PathInputs::Shown { touches, tree } => {
-                    put_number(out, passed << 1 | 1);
-                    touches.serialize(out)?;
-                    tree.serialize(out)?;
-                }
-            }
+            scratch.hashes.clear();
+            scratch.rest.clear();
+            let is_shown = commit.inputs.write(&mut scratch);
+            writer.push(commit.at, is_shown, &scratch.hashes, &scratch.rest);
         }
-        self.stated.serialize(out)
+        writer.finish(self)
     }
 
-    /// Returns the path that `bytes` encode.
+    /// Returns the path that `hashes` and `rest` encode.
     ///
     /// # Errors
     /// [`DecodeError`] for an unknown version, trailing bytes or a malformed value.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let bytes = &mut versioned(bytes, VERSION)?;
-        let trader = TraderId::deserialize(bytes)?;
-        let count = take_number(bytes).ok_or_else(|| malformed("the number of commits"))?;
-        // A commit has more than 32 bytes; no more are expected than there is room for.
-        let room = u64::try_from(bytes.len() / 32).unwrap_or(u64::MAX);
+    pub fn decode(mut hashes: &[u8], rest: &[u8]) -> Result<Self, DecodeError> {
+        let rest = &mut versioned(rest, VERSION)?;
+        let trader = TraderId::deserialize(rest)?;
+        let attested = BorshDeserialize::deserialize(rest)?;
+        let count = take_number(rest).ok_or_else(|| malformed("the number of commits"))?;
+        // A commit has more than eight bytes; no more are expected than there is room for.
+        let room = u64::try_from(rest.len() / 8).unwrap_or(u64::MAX);
         let mut commits = Vec::with_capacity(usize::try_from(count.min(room)).unwrap_or(0));
         let mut last = UtcMs(0);
         for _ in 0..count {
-            let word = take_number(bytes).ok_or_else(|| malformed("a time"))?;
+            let word = take_number(rest).ok_or_else(|| malformed("a time"))?;
             let passed = i64::try_from(word >> 1).unwrap_or(i64::MAX);
             last = UtcMs(last.0.saturating_add(passed));
             if !last.is_in_range() {
                 return Err(malformed("a time").into());
             }
+            let touches = u64::deserialize(rest)?;
             let inputs = if word & 1 == 0 {
-                PathInputs::Hidden(Link::deserialize(bytes)?)
+                PathInputs::Hidden(Link { touches, root: take_hash(&mut hashes)? })
             } else {
-                let (touches, tree) = BorshDeserialize::deserialize(bytes)?;
-                PathInputs::Shown { touches, tree }
+                PathInputs::Shown { touches, tree: take_tree(&mut hashes, rest, 0)? }
             };
             commits.push(PathCommit { at: last, inputs });
         }
-        Ok(Self { trader, commits, stated: BorshDeserialize::try_from_slice(bytes)? })
+        let stated = BorshDeserialize::try_from_slice(rest)?;
+        if !hashes.is_empty() {
+            return Err(malformed("the list of hashes").into());
+        }
+        Ok(Self { trader, attested, commits, stated })
     }
+}
+
+impl PathInputs {
+    /// Appends what is shown to `out`; returns whether that is more than the link.
+    ///
+    /// # Panics
+    /// Never: amounts are finite by type, and writing to memory does not fail.
+    pub fn write(&self, out: &mut Encoded) -> bool {
+        match self {
+            Self::Hidden(link) => {
+                out.rest.extend_from_slice(&link.touches.to_le_bytes());
+                out.hashes.extend_from_slice(&link.root.0);
+                false
+            }
+            Self::Shown { touches, tree } => {
+                out.rest.extend_from_slice(&touches.to_le_bytes());
+                put_tree(out, tree).expect("amounts are finite and memory does not fail");
+                true
+            }
+        }
+    }
+}
+
+/// The canonical bytes of a path in the making: commits are added as they come.
+#[derive(Debug, Default)]
+pub struct PathWriter {
+    commits: Encoded,
+    count: u64,
+    last: UtcMs,
+}
+
+impl PathWriter {
+    /// Adds the next commit; `hashes` and `rest` are what [`PathInputs::write`] gave.
+    pub fn push(&mut self, at: UtcMs, is_shown: bool, hashes: &[u8], rest: &[u8]) {
+        // Times are not before 1970 and do not go back: the engine took them.
+        let passed = u64::try_from(at.since(self.last).0).unwrap_or(0);
+        (self.count, self.last) = (self.count + 1, at);
+        put_number(&mut self.commits.rest, passed << 1 | u64::from(is_shown));
+        self.commits.rest.extend_from_slice(rest);
+        self.commits.hashes.extend_from_slice(hashes);
+    }
+
+    /// Returns the bytes of `path`, whose commits are those that were added.
+    ///
+    /// # Panics
+    /// Never: scores are finite, and writing to memory does not fail.
+    #[must_use]
+    pub fn finish(self, path: &LogPath) -> Encoded {
+        let Encoded { hashes, rest: commits } = self.commits;
+        let mut rest = Vec::with_capacity(commits.len() + 1_024);
+        rest.push(VERSION);
+        borsh::to_writer(&mut rest, &(&path.trader, &path.attested)).expect("memory does not fail");
+        put_number(&mut rest, self.count);
+        rest.extend_from_slice(&commits);
+        borsh::to_writer(&mut rest, &path.stated).expect("memory does not fail");
+        Encoded { hashes, rest }
+    }
+}
+
+fn put_tree(out: &mut Encoded, tree: &Pruned) -> io::Result<()> {
+    match tree {
+        Pruned::Nothing => out.rest.push(0),
+        Pruned::Hidden(digest) => {
+            out.rest.push(1);
+            out.hashes.extend_from_slice(&digest.0);
+        }
+        Pruned::Other { key, contents } => {
+            out.rest.push(2);
+            key.serialize(&mut out.rest)?;
+            out.hashes.extend_from_slice(&contents.0);
+        }
+        Pruned::Shown(entries) => {
+            out.rest.push(3);
+            entries.serialize(&mut out.rest)?;
+        }
+        Pruned::Branch(left, right) => {
+            out.rest.push(4);
+            put_tree(out, left)?;
+            put_tree(out, right)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes a tree; its depth is bounded, so that hostile bytes cannot exhaust the stack.
+fn take_tree(hashes: &mut &[u8], rest: &mut &[u8], depth: u32) -> io::Result<Pruned> {
+    Ok(match u8::deserialize(rest)? {
+        0 => Pruned::Nothing,
+        1 => Pruned::Hidden(take_hash(hashes)?),
+        2 => Pruned::Other { key: u64::deserialize(rest)?, contents: take_hash(hashes)? },
+        3 => Pruned::Shown(BorshDeserialize::deserialize(rest)?),
+        4 if depth < DEPTH_MAX => {
+            let left = Box::new(take_tree(hashes, rest, depth + 1)?);
+            Pruned::Branch(left, Box::new(take_tree(hashes, rest, depth + 1)?))
+        }
+        4 => return Err(malformed("a tree of inputs, deeper than its keys are long,")),
+        _ => return Err(malformed("a node of a tree of inputs")),
+    })
+}
+
+fn take_hash(hashes: &mut &[u8]) -> io::Result<Digest> {
+    let (hash, rest) = hashes.split_first_chunk().ok_or_else(|| malformed("the list of hashes"))?;
+    *hashes = rest;
+    Ok(Digest(*hash))
 }
 
 fn malformed(what: &str) -> io::Error {
@@ -184,11 +317,25 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_give_a_path_or_an_error(bytes in prop::collection::vec(0..6_u8, 0..300)) {
-            let bytes = [&[VERSION][..], &bytes].concat();
-            if let Ok(path) = LogPath::decode(&bytes) {
-                prop_assert_eq!(path.encode(), bytes);
+        fn any_bytes_give_a_path_or_an_error(
+            bytes in prop::collection::vec(0..6_u8, 0..300),
+            hashes in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let rest = [&[VERSION][..], &bytes].concat();
+            if let Ok(path) = LogPath::decode(&hashes, &rest) {
+                prop_assert_eq!(path.encode(), Encoded { hashes, rest });
+                for commit in &path.commits {
+                    if let PathInputs::Shown { tree, .. } = &commit.inputs {
+                        let _ = (tree.root(), tree.inputs(), tree.shows(7));
+                    }
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_tree_that_is_too_deep_is_refused_before_the_stack_is_full() {
+        let deep = vec![4; 1 << 20];
+        assert!(take_tree(&mut &[][..], &mut deep.as_slice(), 0).is_err());
     }
 }

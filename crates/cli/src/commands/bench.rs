@@ -1,5 +1,7 @@
 //! `proctor bench`: how fast is this machine? One JSON object per figure.
 
+mod rpc;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -41,6 +43,8 @@ enum Name {
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
     },
+    /// The four rows of the services by call, replica and gRPC, and orders from submit to answer.
+    Rpc(rpc::Args),
     /// Key renewal and sealed records of a secure stream, beside their primitives alone.
     Ratchet,
 }
@@ -68,6 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
             let parent = data.as_deref().unwrap_or(Path::new("data/bench"));
             bench::evidence(scale, parent, &mut report)?;
         }
+        Name::Rpc(own) => rpc::run(own, args.quick)?,
         Name::Ratchet => bench::ratchet(scale, &mut report)?,
     }
     match failure {

@@ -31,7 +31,14 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     let expected = Expected { chain: args.chain, head: args.head, data: args.data.as_deref() };
     match verify(&bytes, &expected) {
         Ok(confirmed) => {
-            println!("confirmed: {}", confirmed.verdict);
+            match (confirmed.given.as_slice(), confirmed.attested_in_log) {
+                ([], _) => println!("confirmed: {}", confirmed.verdict),
+                (_, true) => println!("confirmed with the log: {}", confirmed.verdict),
+                (_, false) => println!("confirmed, given what it attests: {}", confirmed.verdict),
+            }
+            for given in &confirmed.given {
+                println!("  given      {given}");
+            }
             println!("  recomputed {} ledger steps from the file alone", confirmed.steps);
             super::print_anchors(&confirmed.anchors);
             if confirmed.verdict_in_digest {

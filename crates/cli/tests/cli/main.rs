@@ -11,6 +11,7 @@ mod damage;
 mod demo;
 mod evidence;
 mod explain;
+mod key;
 mod kill;
 mod messages;
 mod rulebook;

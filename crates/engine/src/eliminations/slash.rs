@@ -1,11 +1,11 @@
 //! Slashing: what a verdict costs in collateral, decided once and settled once (E-65 to E-67).
 //!
-//! The collateral itself is held elsewhere. The engine states an intent with the decision; whoever
-//! holds the contract executes it and says so with an input. The intent is part of the record, so
-//! there is at most one per decision, whatever restarts or repeats (I4, X-13).
+//! The collateral itself is held elsewhere. The engine states an intent with the decision, as a share;
+//! whoever holds the contract executes it, up to what it allows, and says so with an input. The intent
+//! is part of the record, so there is at most one per decision, whatever restarts or repeats (I4, X-13).
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{Stamp, Usd};
+use proctor_types::Stamp;
 
 use crate::ledgers::drawdown;
 
@@ -40,13 +40,6 @@ impl Slash {
         Self { drawdown: ratio, proportion, state: SlashState::Intended }
     }
 
-    /// Returns how much of `balance` is forfeit, at most `most` (E-66).
-    #[must_use]
-    pub fn amount(&self, balance: Usd, most: Usd) -> Usd {
-        let share = balance.get().max(0.0) * self.proportion;
-        Usd::new(share.min(most.get().max(0.0))).unwrap_or_default()
-    }
-
     /// Takes the intent back, unless it was executed already.
     pub(crate) fn withdraw(&mut self, stamp: Stamp) {
         if self.state == SlashState::Intended {
@@ -77,10 +70,6 @@ fn proportion(drawdown_max: f64, ratio: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn usd(number: f64) -> Usd {
-        Usd::new(number).expect("finite")
-    }
-
     #[test]
     fn e_66_the_share_grows_from_nothing_at_the_peak_to_all_at_the_limit() {
         for (ratio, share) in
@@ -90,16 +79,6 @@ mod tests {
             assert!((slash.proportion - share).abs() < 1e-12, "{ratio}: {}", slash.proportion);
             assert_eq!(slash.state, SlashState::Intended);
         }
-    }
-
-    #[test]
-    fn e_66_the_amount_is_capped_at_the_balance_and_at_the_most() {
-        let slash = Slash::intended(0.1, 0.5);
-        assert_eq!(slash.amount(usd(300.0), usd(1_000.0)), usd(300.0));
-        assert_eq!(slash.amount(usd(3_000.0), usd(1_000.0)), usd(1_000.0));
-        assert_eq!(slash.amount(usd(-5.0), usd(1_000.0)), usd(0.0));
-        let half = Slash { proportion: 0.5, ..slash };
-        assert_eq!(half.amount(usd(300.0), usd(1_000.0)), usd(150.0));
     }
 
     #[test]

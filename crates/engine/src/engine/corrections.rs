@@ -21,7 +21,7 @@ use crate::positions::book::Mark;
 use crate::positions::position::{Order, Position, PositionRefusal};
 use crate::prices::Prices;
 use crate::prices::conversion::{self, Rates};
-use crate::recent::{Before, PairBefore, RecentFill};
+use crate::recent::{Before, PairBefore, Recorded};
 use crate::rejection::{CorrectionRefusal, Rejection};
 use crate::rulebook::{Rulebook, SpikeGuard};
 
@@ -79,7 +79,7 @@ impl Engine {
         step.marks = scratch.marks;
         let pairs = changed.book.pairs().iter().map(|book| (book.pair, book.open.is_some()));
         let pairs: Vec<(TradePair, bool)> = pairs.collect();
-        self.state.accounts[number] = Arc::new(changed);
+        self.state.accounts.replace(number, changed);
         for (pair, holds) in pairs {
             self.index.set_holding(pair, number, holds);
             self.cancel_orphans(step, number, pair);
@@ -121,7 +121,7 @@ fn find(
         return refused(CorrectionRefusal::Forced(id.clone()));
     }
     let young = account.recent.fills.iter().position(|fill| {
-        fill.order == *id && at.since(fill.at) <= rules.prices.correction_window.value
+        fill.fill.order == *id && at.since(fill.at) <= rules.prices.correction_window.value
     });
     match young {
         Some(place) => Ok(place),
@@ -146,7 +146,7 @@ fn fills(account: &Account, place: usize) -> Vec<Fill<'_>> {
     let recent = &account.recent.fills;
     recent[beginning(recent, place)..]
         .iter()
-        .filter_map(|fill| {
+        .filter_map(|Recorded { at, joins, fill }| {
             let book = account.book.pair(fill.pair)?;
             let closed = book.closed().iter().rev().map(Arc::as_ref);
             let mut positions = book.open.iter().chain(closed);
@@ -160,16 +160,16 @@ fn fills(account: &Account, place: usize) -> Vec<Fill<'_>> {
                 order: order.clone(),
                 position,
                 opens: number == 0,
-                at: fill.at,
-                joins: fill.before.is_none(),
+                at: *at,
+                joins: *joins,
             })
         })
         .collect()
 }
 
 /// Returns the place of the order at or before `place` of which it is known how the account stood.
-fn beginning(recent: &[Arc<RecentFill>], place: usize) -> usize {
-    (0..=place).rev().find(|place| recent[*place].before.is_some()).unwrap_or(0)
+fn beginning(recent: &[Recorded], place: usize) -> usize {
+    (0..=place).rev().find(|place| !recent[*place].joins).unwrap_or(0)
 }
 
 /// Returns `order` at the corrected price.
@@ -221,8 +221,8 @@ impl<'a> Replay<'a> {
         let recent = &account.recent.fills;
         let first = beginning(recent, place);
         let start = &recent[first];
-        let unknown = || CorrectionRefusal::UnknownOrder(start.order.clone());
-        let before = start.before.as_ref().ok_or_else(unknown)?;
+        let unknown = || CorrectionRefusal::UnknownOrder(start.fill.order.clone());
+        let before = start.fill.before.as_ref().ok_or_else(unknown)?;
         let mut account = account.clone();
         account.ledgers = match (&account.ledgers, &before.ledgers) {
             (Some(ledgers), Some(point)) => Some(ledgers.rewound(point)),
@@ -259,7 +259,7 @@ impl<'a> Replay<'a> {
         self.goto(fill.at);
         let before = (!fill.joins).then(|| Before::of(&self.account));
         if let Some(recent) = self.account.recent.fills.get_mut(self.next) {
-            Arc::make_mut(recent).before = before;
+            Arc::make_mut(&mut recent.fill).before = before;
         }
         self.next += 1;
         let (order, rules) = (&fill.order, self.rules);
@@ -386,7 +386,7 @@ fn take_back(
     let mut open = None;
     for position in positions {
         let is_young = |order: &Order| {
-            young.iter().any(|fill| fill.pair == stood.pair && fill.order == order.id)
+            young.iter().any(|young| young.fill.pair == stood.pair && young.fill.order == order.id)
         };
         let orders = position.orders().iter().take_while(|order| !is_young(order)).count();
         if orders > 0 {

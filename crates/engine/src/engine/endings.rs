@@ -60,7 +60,7 @@ impl Engine {
         let slash = record.slash.ok_or_else(|| Rejection::NotSlashed(trader.clone()))?;
         let mut settled = slash;
         if settled.settle(step.stamp) {
-            let account = Arc::make_mut(&mut self.state.accounts[place]);
+            let account = self.state.accounts.change(place);
             let current = account.elimination.iter_mut();
             let past = account.past.iter_mut().map(|lifted| &mut lifted.record);
             for record in current.chain(past).filter(|record| record.stamp == decided) {
@@ -160,6 +160,32 @@ impl Engine {
         Ok(())
     }
 
+    /// Does what a list that is attested to have been taken says of `trader`; returns whether that can be.
+    pub(super) fn sync_given(
+        &mut self,
+        step: &mut Step,
+        list: &SyncedEliminations,
+        trader: &TraderId,
+    ) -> bool {
+        let (source, as_of) = (&list.source, list.as_of);
+        let Ok(kept_max) = self.lifted_records_max(step) else { return false };
+        let rows = by_trader(&list.rows);
+        let named = rows.get_key_value(trader).map(|(name, row)| (*name, *row));
+        let own: BTreeMap<&TraderId, &EliminationRow> = named.into_iter().collect();
+        let added = self.sync_adds(&own);
+        let Ok(rules) = self.rules_in_force(step.stamp.at) else { return false };
+        let gone = self.sync_removes(&rules.1.rules.elimination, step.stamp, source, &rows);
+        for row in &added {
+            let (source, stated_at) = (source.clone(), row.decided_at);
+            self.record(step, row, Origin::Synced { source, as_of, stated_at });
+        }
+        if !rows.is_empty() && gone.contains(trader) {
+            let by = LiftedBy::Source { source: source.clone(), as_of };
+            self.lift(step, trader, by, kept_max);
+        }
+        true
+    }
+
     fn check_source(
         &self,
         rules: &EliminationRules,
@@ -221,7 +247,7 @@ impl Engine {
         removed: &[TraderId],
     ) -> Result<(), Rejection> {
         let living = self.state.accounts.iter().filter(|account| account.elimination.is_none());
-        let ends = added.iter().filter(|row| self.index.by_trader.contains_key(&row.trader));
+        let ends = added.iter().filter(|row| self.state.accounts.place(&row.trader).is_some());
         let from_source = self.records_from(source).count();
         for (changed, known) in [(ends.count(), living.count()), (removed.len(), from_source)] {
             if roster::is_anomalous(&rules.roster, changed, known) {
@@ -241,7 +267,7 @@ impl Engine {
     ) -> Result<(), Rejection> {
         let rules = &self.rules_in_force(step.stamp.at)?.1.rules.elimination;
         let stranger = |trader: &&TraderId| {
-            !self.index.by_trader.contains_key(*trader) && !self.state.barred.contains_key(*trader)
+            self.state.accounts.place(trader).is_none() && !self.state.barred.contains_key(*trader)
         };
         let all = self.state.barred.len() + traders.filter(stranger).count();
         room("records without an account", all, rules.records_without_account_max.value)
@@ -315,7 +341,7 @@ impl Engine {
         let account_place = self.account_place(trader).ok();
         let mut restored = None;
         let (decided, epoch) = if let Some(place) = account_place {
-            let account = Arc::make_mut(&mut self.state.accounts[place]);
+            let account = self.state.accounts.change(place);
             let Some(record) = account.elimination.take() else { return };
             let decided = record.stamp;
             restored = record.standing.filter(|_| by.restores());
@@ -354,8 +380,9 @@ impl Engine {
         is_first: bool,
         reasons: &BTreeMap<TraderId, (Reason, DrawdownNote)>,
     ) {
-        let traders =
-            self.state.accounts.iter().map(|account| self.subject(step.stamp.at, account));
+        let in_view = self.places_in_view();
+        let accounts = in_view.iter().map(|place| &self.state.accounts[*place]);
+        let traders = accounts.map(|account| self.subject(step.stamp.at, account));
         let input = PassInput {
             at: step.stamp.at,
             registered: self.state.roster.traders(),
@@ -363,7 +390,8 @@ impl Engine {
             traders: traders.collect(),
             reasons,
         };
-        let plan = plan::plan(&adopted.rules, &input);
+        let mut plan = plan::plan(&adopted.rules, &input);
+        self.absence_given(step.stamp.commit, &mut plan);
         for place in self.places(&plan.flatten) {
             let rules = Arc::clone(self.rulebook_of(&self.state.accounts[place]));
             self.flatten_open(step, &rules.rules, place);
@@ -374,7 +402,7 @@ impl Engine {
         }
         self.report(step, plan.alerts);
         for place in self.places(&plan.purge) {
-            let account = Arc::make_mut(&mut self.state.accounts[place]);
+            let account = self.state.accounts.change(place);
             account.purge(step.stamp);
             self.state.seen[place] = Default::default();
             step.events.push(Event::Purged { trader: account.trader.clone() });

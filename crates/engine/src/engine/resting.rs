@@ -249,7 +249,7 @@ impl Engine {
 
     /// Takes an order into the state and the index.
     fn put(&mut self, step: &Step, place: usize, order: NewResting) -> RestingOrder {
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         let order = account.resting.push(order, step.stamp);
         self.index.watch(account, place, &order);
         order
@@ -257,7 +257,7 @@ impl Engine {
 
     /// Takes an order out of the state and the index.
     fn take(&mut self, place: usize, number: u64) -> Option<RestingOrder> {
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         let order = account.resting.remove(number)?;
         self.index.triggers.remove(account.rulebook, place, &order);
         Some(order)

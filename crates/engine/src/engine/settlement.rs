@@ -15,7 +15,7 @@ use crate::orders::{Fill, Target, conversion_rates};
 use crate::positions::book::{Mark, PairBook};
 use crate::positions::position::{ForcedFlatPrice, OrderSource, Position};
 use crate::prices::{Prices, fill_price};
-use crate::recent::{Before, Recent};
+use crate::recent::{Recent, RecentFill};
 use crate::rejection::Rejection;
 use crate::rulebook::Rulebook;
 
@@ -33,21 +33,32 @@ impl Engine {
     ) -> Result<(), Rejection> {
         let at = step.stamp.at;
         let pair = fill.pair;
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         let mark = Mark::at_order(&fill.order);
         let priced_by = fill.priced_by.clone();
         let is_first_order = account.ledgers.is_none();
         let waited = fill.order.source.is_resting_fill();
         let order = fill.order.id.clone();
         let full = matches!(fill.target, Target::NewAfterFull(_));
-        let before = Before::of(account);
-        let taken = take_order(step, rules, account, fill)?;
+        let held = account.book.pair(pair).is_some_and(|book| book.open.is_some());
+        let mut recent = RecentFill::ahead(&mut self.spare, pair, &order, account);
+        let taken = match take_order(step, rules, account, fill) {
+            Ok(taken) => taken,
+            Err(refusal) => {
+                self.spare = Some(recent);
+                return Err(refusal);
+            }
+        };
         // The close of a full position is filled together with the order that opens the next.
         let closing =
             account.book.pair(pair).filter(|_| full).and_then(|book| book.closed().last());
         let closing = closing.and_then(|position| position.orders().last()).map(|o| o.id.clone());
-        let orders = closing.into_iter().chain([order]);
-        account.recent.add(&rules.prices, pair, at, before, orders);
+        let mut second = None;
+        if let Some(closing) = closing {
+            Arc::make_mut(&mut recent).order = closing;
+            second = Some(order);
+        }
+        account.recent.add(&rules.prices, at, recent, second, &mut self.spare);
         let book = account.book.entry(pair, at);
         book.last_accepted_at = at;
         book.last_mark = Some(mark);
@@ -60,7 +71,9 @@ impl Engine {
         }
         book.retire();
         let holds = book.open.is_some();
-        self.index.set_holding(pair, place, holds);
+        if holds != held {
+            self.index.set_holding(pair, place, holds);
+        }
         account.ledgers.get_or_insert_with(|| Bundle::new(at));
         if is_first_order {
             self.restart_clock(step, place);
@@ -137,7 +150,7 @@ impl Engine {
         self.sample(step, place);
         record.standing = self.state.accounts[place].standing;
         self.leave_programme(step, place, &record);
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         let trader = account.trader.clone();
         // What is decided elsewhere is slashed for elsewhere (E-65).
         let decided_here = matches!(record.origin, Origin::Rule | Origin::Published);
@@ -165,7 +178,7 @@ impl Engine {
         rules: &Rulebook,
         place: usize,
     ) -> Vec<OrderId> {
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         let mut flats = Vec::new();
         for book in account.book.pairs_mut() {
             let Some(open) = book.open.as_mut() else { continue };

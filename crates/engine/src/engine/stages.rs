@@ -42,7 +42,7 @@ impl Engine {
         // The picture is of this moment and stays so while the state changes under it.
         let accounts = self.state.accounts.clone();
         let rulebooks = self.state.rulebooks.clone();
-        let order: Vec<usize> = self.index.by_trader.values().copied().collect();
+        let order = self.places_in_view();
         let entries = order.into_iter().filter_map(|place| {
             let registered = self.index.registered[place];
             entry(&accounts[place], &rulebooks, registered, step.stamp.at)
@@ -55,6 +55,7 @@ impl Engine {
             scores_due: occasion == Occasion::Asked || self.scores_are_due(step, rulebook),
         };
         let mut plan = challenge_period::plan(&rulebook.rules, &input);
+        let ranked = self.rank_given(step.stamp.commit, &mut plan);
         let note = |verdict: Verdict| {
             let percent = verdict.drawdown.map(DrawdownNote::Percent);
             percent.unwrap_or_else(|| DrawdownNote::without_number(verdict.reason))
@@ -66,6 +67,7 @@ impl Engine {
                 .collect();
         let is_first = self.state.challenge.refreshed_at.is_none();
         self.carry_out(step, plan);
+        self.move_as_given(step, ranked);
         self.pass(step, rulebook, is_first, &reasons);
     }
 
@@ -78,7 +80,7 @@ impl Engine {
 
     fn findings(&self, rulebook: &Adopted, at: UtcMs) -> Findings {
         let Some(report) = &self.state.challenge.plagiarism else { return Findings::default() };
-        let accounts = self.index.by_trader.values().map(|place| &self.state.accounts[*place]);
+        let accounts = self.index.by_name.iter().map(|place| &self.state.accounts[*place]);
         let is_reviewed = |account: &&Arc<Account>| {
             account.standing.is_some_and(|standing| standing.stage == Stage::UnderReview)
         };
@@ -134,14 +136,14 @@ impl Engine {
         }
     }
 
-    fn move_by(
+    pub(super) fn move_by(
         &mut self,
         step: &mut Step,
         trader: &TraderId,
         cause: Cause,
         to: impl FnOnce(Option<Standing>) -> Option<Standing>,
     ) {
-        if let Some(&place) = self.index.by_trader.get(trader) {
+        if let Some(place) = self.state.accounts.place(trader) {
             let to = to(self.state.accounts[place].standing);
             self.move_to(step, place, cause, to);
         }
@@ -157,7 +159,7 @@ impl Engine {
             challenge_period::is_legal(cause, from, to),
             "{cause:?} cannot lead from {from:?} to {to:?}: the plan is of this very state"
         );
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         account.standing = to;
         let trader = account.trader.clone();
         step.events.push(Event::StageChanged { trader, cause, from, to });
@@ -309,7 +311,7 @@ impl Engine {
     }
 
     fn known(&self, trader: &TraderId) -> Result<usize, Rejection> {
-        let place = self.index.by_trader.get(trader).copied();
+        let place = self.state.accounts.place(trader);
         place.ok_or_else(|| refused(Refusal::Unknown(trader.clone())))
     }
 

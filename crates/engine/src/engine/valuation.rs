@@ -86,7 +86,7 @@ impl Engine {
             };
             found = Some((number, quote));
             let Some(quote) = quote else { continue };
-            if let Some(book) = Arc::make_mut(&mut accounts[holder]).book.pair_mut(pair) {
+            if let Some(book) = accounts.change(holder).book.pair_mut(pair) {
                 let price = mark_price(quote).get();
                 let mark = Mark {
                     price,
@@ -109,7 +109,7 @@ impl Engine {
         let at = step.stamp.at;
         let adopted = Arc::clone(self.rulebook_of(&self.state.accounts[place]));
         let mut closed = Vec::new();
-        let account = Arc::make_mut(&mut self.state.accounts[place]);
+        let account = self.state.accounts.change(place);
         for book in account.book.pairs_mut() {
             let Some(open) = book.open.as_ref().filter(|open| open.is_closed()) else { continue };
             // The mark that liquidated it went by the same record, which no one has replaced since.
@@ -172,7 +172,7 @@ impl Engine {
             }
             let cutoff = UtcMs(step.stamp.at.0 - window.0);
             let prices = &self.rulebook_of(account).rules.prices.clone();
-            let account = Arc::make_mut(&mut self.state.accounts[place]);
+            let account = self.state.accounts.change(place);
             account.recent.prune(prices, step.stamp.at);
             for book in account.book.pairs_mut() {
                 book.forget_before(cutoff);
@@ -207,7 +207,7 @@ impl Engine {
     /// Tells the account's ledgers what its pairs are worth now.
     pub(super) fn sample(&mut self, step: &mut Step, number: usize) -> Option<Outcome> {
         let State { rulebooks, accounts, .. } = &mut self.state;
-        let account = Arc::make_mut(&mut accounts[number]);
+        let account = accounts.change(number);
         let rules = &rulebooks[place(account.rulebook)].rules;
         sample(step, rules, account, &mut self.samples)
     }

@@ -30,13 +30,13 @@ impl Engine {
                 let frozen = Frozen { since: step.stamp, value, claims };
                 let trader = trader.clone();
                 step.events.push(Event::VerdictFrozen { trader, frozen: frozen.clone() });
-                Arc::make_mut(&mut self.state.accounts[number]).frozen = Some(frozen);
+                self.state.accounts.change(number).frozen = Some(frozen);
             }
             (Some(frozen), None) => {
                 let why = why(rules, &self.state.prices, frozen, step.stamp.at);
                 let (trader, since) = (trader.clone(), frozen.since);
                 step.events.push(Event::VerdictThawed { trader, since, why });
-                Arc::make_mut(&mut self.state.accounts[number]).frozen = None;
+                self.state.accounts.change(number).frozen = None;
             }
             (None, None) | (Some(_), Some(_)) => {}
         }

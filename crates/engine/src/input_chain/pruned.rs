@@ -2,7 +2,7 @@
 
 use std::io;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::BorshDeserialize;
 use proctor_types::Digest;
 
 use super::{Leaf, Leaves, Placed, branch, goes_right, root};
@@ -12,7 +12,7 @@ use crate::input::Input;
 const DEPTH_MAX: u32 = 64;
 
 /// A tree of which some leaves are shown and the rest is hashes.
-#[derive(Clone, Debug, PartialEq, BorshSerialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Pruned {
     /// Nothing is here.
     Nothing,
@@ -129,6 +129,14 @@ impl Pruned {
     /// # Errors
     /// [`BadTree::SamePlace`] when two inputs claim one place.
     pub fn inputs(&self) -> Result<Vec<Placed>, BadTree> {
+        self.clone().into_inputs()
+    }
+
+    /// Returns what [`Pruned::inputs`] does.
+    ///
+    /// # Errors
+    /// As [`Pruned::inputs`].
+    pub fn into_inputs(self) -> Result<Vec<Placed>, BadTree> {
         let mut all = Vec::new();
         self.collect(&mut all);
         // Stable: quotes of one pair stay in their order, and pairs do not mind each other.
@@ -146,41 +154,15 @@ impl Pruned {
         Ok(inputs)
     }
 
-    fn collect(&self, all: &mut Vec<Placed>) {
+    fn collect(self, all: &mut Vec<Placed>) {
         match self {
-            Self::Shown(entries) => all.extend_from_slice(entries),
+            Self::Shown(entries) => all.extend(entries),
             Self::Branch(left, right) => {
                 left.collect(all);
                 right.collect(all);
             }
             Self::Nothing | Self::Hidden(_) | Self::Other { .. } => {}
         }
-    }
-
-    fn read<R: io::Read>(reader: &mut R, depth: u32) -> io::Result<Self> {
-        let malformed = |what| io::Error::new(io::ErrorKind::InvalidData, what);
-        Ok(match u8::deserialize_reader(reader)? {
-            0 => Self::Nothing,
-            1 => Self::Hidden(Digest::deserialize_reader(reader)?),
-            2 => Self::Other {
-                key: u64::deserialize_reader(reader)?,
-                contents: Digest::deserialize_reader(reader)?,
-            },
-            3 => Self::Shown(Vec::deserialize_reader(reader)?),
-            4 if depth < DEPTH_MAX => Self::Branch(
-                Box::new(Self::read(reader, depth + 1)?),
-                Box::new(Self::read(reader, depth + 1)?),
-            ),
-            4 => return Err(malformed("a tree of inputs is deeper than its keys are long")),
-            _ => return Err(malformed("not a node of a tree of inputs")),
-        })
-    }
-}
-
-impl BorshDeserialize for Pruned {
-    /// Reads a tree; its depth is bounded, so that hostile bytes cannot exhaust the stack.
-    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
-        Self::read(reader, 0)
     }
 }
 

@@ -200,6 +200,13 @@ impl Bundle {
         BundlePoint { portfolio: self.portfolio.point(), pairs }
     }
 
+    /// Writes where the ledgers stand over `point`, into the memory that it has.
+    pub(crate) fn point_over(&self, point: &mut BundlePoint) {
+        point.portfolio = self.portfolio.point();
+        point.pairs.clear();
+        point.pairs.extend(self.pairs.iter().map(|(pair, ledger)| (*pair, ledger.point())));
+    }
+
     /// Returns the ledgers as they stood at `point`, so that the time since can be told anew
     /// (trading 8.4). That time must be shorter than the window.
     #[must_use]

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::Digest;
+use proctor_types::{Digest, UtcMs};
 
 use super::cell::{Cell, Drawdown};
 
@@ -28,6 +28,11 @@ pub(super) struct History {
     tail: Arc<Vec<Closed>>,
     /// How many cells of the oldest full block have left the window.
     forgotten: usize,
+    /// How many cells there are: known without a look at the blocks, which every sample would have
+    /// to fetch from far off in memory.
+    len: usize,
+    /// End of the youngest cell, likewise.
+    until: Option<UtcMs>,
     /// Hash chain over the cells that have left the window.
     base: Digest,
     /// Hash chain over all cells ever completed.
@@ -41,13 +46,20 @@ impl History {
             blocks: Arc::default(),
             tail: Arc::default(),
             forgotten: 0,
+            len: 0,
+            until: None,
             base: empty,
             digest: empty,
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.blocks.len() * BLOCK - self.forgotten + self.tail.len()
+        self.len
+    }
+
+    /// Returns the end of the youngest cell.
+    pub(super) fn until(&self) -> Option<UtcMs> {
+        self.until
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Closed> {
@@ -76,6 +88,8 @@ impl History {
 
     pub(super) fn push(&mut self, closed: Closed) {
         self.digest = chained(self.digest, &closed);
+        self.len += 1;
+        self.until = Some(closed.cell.last_update);
         let tail = Arc::make_mut(&mut self.tail);
         tail.push(closed);
         if tail.len() == BLOCK {
@@ -88,6 +102,10 @@ impl History {
     pub(super) fn pop_oldest(&mut self) -> Option<Closed> {
         let oldest = *self.get(0)?;
         self.base = chained(self.base, &oldest);
+        self.len -= 1;
+        if self.len == 0 {
+            self.until = None;
+        }
         if self.blocks.is_empty() {
             Arc::make_mut(&mut self.tail).remove(0);
         } else {
@@ -185,9 +203,10 @@ mod tests {
         let mut history = filled(0..40);
         for oldest in 0..40 {
             assert_eq!(ends(&history), (oldest..40).collect::<Vec<_>>());
+            assert_eq!((history.len(), history.until()), (40 - oldest as usize, Some(UtcMs(39))));
             assert_eq!(history.pop_oldest().map(|closed| closed.cell.last_update.0), Some(oldest));
         }
-        assert_eq!((history.len(), history.pop_oldest()), (0, None));
+        assert_eq!((history.len(), history.until(), history.pop_oldest()), (0, None, None));
     }
 
     #[test]

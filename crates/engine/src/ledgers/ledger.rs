@@ -345,12 +345,11 @@ impl Ledger {
 
     /// Returns where the ledger stands, for [`Ledger::rewound`].
     pub(super) fn point(&self) -> LedgerPoint {
-        let youngest = self.history.len().checked_sub(1).and_then(|last| self.history.get(last));
         LedgerPoint {
             span: self.span,
             peak: self.peak,
             base: self.history.digests().0,
-            closed_until: youngest.map(|closed| closed.cell.last_update),
+            closed_until: self.history.until(),
             current: self.current,
             status: self.status,
         }

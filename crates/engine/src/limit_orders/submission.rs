@@ -5,6 +5,7 @@
 use proctor_types::{Cancel, OrderRequest, Side, TradePair, market_hours};
 
 use super::{NewResting, Protection, RestingOrder, Terms, attach, positive};
+use crate::orders::seen::Key;
 use crate::orders::{Desk, Plan, Ticket, sizing};
 use crate::positions::position::OrderSource;
 use crate::rejection::Rejection;
@@ -137,6 +138,6 @@ impl Desk<'_> {
             return Ok(());
         }
         let id = request.id.bracket().ok_or(Rejection::BracketIdTooLong)?;
-        if self.is_known(&id) { Err(Rejection::DuplicateId) } else { Ok(()) }
+        if self.is_known(&id, Key::of(&id)) { Err(Rejection::DuplicateId) } else { Ok(()) }
     }
 }

@@ -128,6 +128,13 @@ impl Book {
         self.pairs.iter().filter_map(|book| book.open.as_ref())
     }
 
+    /// Returns what all positions are worth at their last marks: the product over the pairs, in
+    /// the order of the table, as a multiple of the value at the start.
+    #[must_use]
+    pub fn value(&self) -> f64 {
+        self.pairs.iter().fold(1.0, |whole, pair| whole * pair.value())
+    }
+
     /// Returns the sum of |net leverage| times the pair's multiplier over the open positions.
     #[must_use]
     pub fn portfolio_leverage(&self, rulebook: &Rulebook) -> f64 {
@@ -150,6 +157,13 @@ impl PairBook {
             totals: ClosedTotals::default(),
             closed: Arc::default(),
         }
+    }
+
+    /// Returns what the positions of the pair are worth at the last mark, as a multiple of the value
+    /// at the start.
+    #[must_use]
+    pub fn value(&self) -> f64 {
+        self.totals.value * self.open.as_ref().map_or(1.0, Position::return_at_close)
     }
 
     /// Returns the closed positions that are still kept, in the order of closing.

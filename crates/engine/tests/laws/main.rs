@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proctor_engine::challenge_period::{Standing, is_legal};
 use proctor_engine::eliminations::{LiftedBy, Origin};
+use proctor_engine::engine::attested_by;
 use proctor_engine::input::{Extract, StagesCommand};
 use proctor_engine::input_chain::{Leaves, Subject};
 use proctor_engine::positions::position::OrderSource;
@@ -243,7 +244,7 @@ proptest! {
         let commits = history.commits();
         for number in 0..5 {
             let trader = generator::trader(number);
-            let (mut whole, mut part) = (Engine::new(), Engine::new());
+            let (mut whole, mut part) = (Engine::new(), Engine::for_extract(trader.clone(), None));
             for (commit, extract) in commits.iter().zip(extract(&commits, &trader)) {
                 let told = about(&trader, &apply(&mut whole, commit));
                 let outcome = part.apply_extract(&extract).expect("in order");
@@ -256,6 +257,32 @@ proptest! {
                 let bytes = |engine: &Engine| borsh::to_vec(&engine.account(&trader)).unwrap();
                 prop_assert_eq!(bytes(&whole), bytes(&part), "commit {}", commit.index);
             }
+        }
+    }
+
+    /// What attested evidence rests on: with what others decided about it, an extract gives the account.
+    #[test]
+    fn an_extract_and_what_others_decided_give_the_account_of_the_whole_log_to_its_end(
+        history in history(50),
+    ) {
+        let commits = history.commits();
+        for number in 0..5 {
+            let trader = generator::trader(number);
+            let mut whole = Engine::new();
+            let (mut told, mut attested) = (Vec::new(), Vec::new());
+            let bytes = |engine: &Engine| borsh::to_vec(&engine.account(&trader)).unwrap();
+            for commit in &commits {
+                let outcome = apply(&mut whole, commit);
+                attested.extend(attested_by(&trader, commit, &outcome));
+                told.push((about(&trader, &outcome), bytes(&whole)));
+            }
+            let mut part = Engine::for_extract(trader.clone(), Some(attested));
+            for (extract, (events, account)) in extract(&commits, &trader).iter().zip(told) {
+                let outcome = part.apply_extract(extract).expect("in order");
+                prop_assert_eq!(events, about(&trader, &outcome), "commit {}", extract.index);
+                prop_assert_eq!(account, bytes(&part), "commit {}", extract.index);
+            }
+            prop_assert!(part.has_come_about(u64::MAX));
         }
     }
 

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::memory;
 use super::rounds::{Case, Plan, median, per_second, take_turns, timed};
+use super::views::views;
 use super::workload::{ORDERS_PER_POSITION, ROUND, START, Workload, apply, check, next, price_at};
 use super::{Aim, BenchError, Figure, Scale};
 
@@ -32,6 +33,7 @@ pub fn engine(scale: Scale, report: &mut dyn FnMut(Figure)) -> Result<(), BenchE
     for (per_commit, viewed) in [(256, false), (16, false), (1, false), (16, true)] {
         cases.push(orders(&crowd, scale, per_commit, viewed));
     }
+    cases.push(views(scale)?);
     cases.push(ledger_path(scale)?);
     cases.push(ledger_commits(scale));
     take_turns(scale.pick(7, 2), cases, report)

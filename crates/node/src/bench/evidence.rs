@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::log::{Scratch, storage_in};
 use super::rounds::{Plan, timed};
 use super::{Aim, BenchError, Figure, Scale, recovery};
-use crate::evidence::{Expected, evidence, verify};
+use crate::evidence::{Expected, Which, evidence, verify};
 use crate::run::{self, RunError};
 use crate::simulation::{Scenario, Simulation};
 
@@ -67,7 +67,7 @@ fn figures(
 ) -> Result<(), BenchError> {
     let (mut written, mut verified, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let (elapsed, file) = timed(|| evidence(data, trader));
+        let (elapsed, file) = timed(|| evidence(data, trader, Which::Last));
         let file = file.map_err(|error| BenchError::Workload(error.to_string()))?.text;
         written.push(elapsed.as_secs_f64());
         let (elapsed, confirmed) = timed(|| verify(file.as_bytes(), &Expected::default()));

@@ -3,18 +3,21 @@
 //! Everything before the proof is computed from the proof, by the writer and again by whoever
 //! verifies; so the part that people read cannot say anything else than the part that proves it.
 
+use std::io;
+
 use proctor_types::Digest;
-use proctor_wire::log_path::LogPath;
+use proctor_wire::log_path::{Encoded, LogPath};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::base64::{from_base64, to_base64};
 use super::proof::Anchors;
 use super::retell::Told;
+use super::{EvidenceError, attest, packed};
 use crate::explain::Moment;
 
 /// Names the layout; the first thing in every file.
-pub const FORMAT: &str = "proctor.evidence/1";
+pub const FORMAT: &str = "proctor.evidence/2";
 /// Characters of the proof on one line; divisible by four.
 const PROOF_LINE: usize = 120;
 /// What stands before the proof and before the checksum, each at the beginning of a line.
@@ -31,11 +34,16 @@ pub(super) struct Parts<'a> {
     pub(super) is_whole: bool,
 }
 
-/// Returns the file of `path`, which tells `told` and has these anchors.
-pub(super) fn write(path: &LogPath, anchors: &Anchors, told: &Told) -> serde_json::Result<String> {
-    let mut text = readable(anchors, told, &path.trader.to_string())?;
+/// Returns the file of `path`, which has these bytes, tells `told` and has these anchors.
+pub(super) fn write(
+    path: &LogPath,
+    encoded: &Encoded,
+    anchors: &Anchors,
+    told: &Told,
+) -> Result<String, EvidenceError> {
+    let mut text = readable(path, anchors, told)?;
     text.push_str(PROOF);
-    let encoded = to_base64(&path.encode());
+    let encoded = to_base64(&packed(encoded).map_err(EvidenceError::Bytes)?);
     let lines = encoded.len().div_ceil(PROOF_LINE);
     text.reserve(encoded.len() + 4 * lines + 100);
     for (number, line) in (1..).zip(encoded.as_bytes().chunks(PROOF_LINE)) {
@@ -47,6 +55,30 @@ pub(super) fn write(path: &LogPath, anchors: &Anchors, told: &Told) -> serde_jso
     let checksum = Digest::of(text.as_bytes());
     text.push_str(&format!("{CHECKSUM}{checksum}\"\n}}\n"));
     Ok(text)
+}
+
+/// Returns the bytes of the proof: the length of the hashes (`u64`, least byte first), the hashes, and
+/// everything else compressed.
+fn packed(Encoded { hashes, rest }: &Encoded) -> io::Result<Vec<u8>> {
+    let rest = packed::pack(rest)?;
+    let mut bytes = Vec::with_capacity(8 + hashes.len() + rest.len());
+    bytes.extend_from_slice(&u64::try_from(hashes.len()).map_err(io::Error::other)?.to_le_bytes());
+    bytes.extend_from_slice(hashes);
+    bytes.extend_from_slice(&rest);
+    Ok(bytes)
+}
+
+/// Returns the path that the bytes of a proof hold.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub(super) fn path(proof: &[u8]) -> Result<LogPath, String> {
+    let cut = || "the proof is cut off".to_owned();
+    let (length, bytes) = proof.split_first_chunk().ok_or_else(cut)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| cut())?;
+    let (hashes, rest) = bytes.split_at_checked(length).ok_or_else(cut)?;
+    let rest = packed::unpack(rest).map_err(|error| format!("the proof: {error}"))?;
+    LogPath::decode(hashes, &rest).map_err(|error| format!("the proof cannot be decoded: {error}"))
 }
 
 /// Takes a file apart; `None` when it is not laid out as one.
@@ -70,14 +102,23 @@ fn proof_bytes(lines: &str) -> Option<Vec<u8>> {
 }
 
 /// Returns everything before the proof.
-pub(super) fn readable(anchors: &Anchors, told: &Told, trader: &str) -> serde_json::Result<String> {
+pub(super) fn readable(
+    path: &LogPath,
+    anchors: &Anchors,
+    told: &Told,
+) -> serde_json::Result<String> {
     let story = &told.story;
     let mut page = Page(format!("{{\n\"format\": \"{FORMAT}\",\n"));
-    page.field("trader", &trader)?;
+    page.field("trader", &path.trader)?;
     page.field("status", &story.status)?;
     page.field("verdict_in_words", &in_words(told))?;
     page.field("anchors", &anchors_json(anchors))?;
+    let attested = path.attested.as_deref();
+    let rows = attested.map(|all| all.iter().map(|one| attest::row(&path.trader, one)));
+    page.field("given", &attested.map(|all| attest::in_words(&path.trader, all)))?;
+    page.rows("attested", &rows.into_iter().flatten().collect::<Vec<_>>())?;
     page.field("decision", &story.verdict)?;
+    page.rows("undone", &story.undone)?;
     page.field("standing", &story.standing)?;
     page.field("account", &story.account)?;
     page.field(

@@ -88,7 +88,7 @@ impl Case {
     fn of(batches: Vec<Batch>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         write(dir.path(), batches);
-        let evidence = evidence(dir.path(), &trader()).expect("evidence");
+        let evidence = evidence(dir.path(), &trader(), Which::Last).expect("evidence");
         Self { dir, evidence }
     }
 
@@ -104,7 +104,7 @@ impl Case {
 
     fn path(&self) -> LogPath {
         let parts = file::read(self.text()).expect("a file");
-        LogPath::decode(&parts.proof.expect("base64")).expect("a path")
+        file::path(&parts.proof.expect("base64")).expect("a path")
     }
 }
 
@@ -128,8 +128,8 @@ fn reworded(text: &str, from: &str, to: &str) -> String {
 /// Returns the file that a forger makes of a changed path, with everything recomputed that can be.
 fn forged(path: &LogPath) -> String {
     let (extracts, anchors) = proof::check(path).expect("complete in itself");
-    let told = retell::retell(&path.trader, &extracts).expect("it can be told");
-    file::write(path, &anchors, &told).expect("JSON")
+    let told = retell::retell(path, &extracts).expect("it can be told");
+    file::write(path, &path.encode(), &anchors, &told).expect("JSON")
 }
 
 /// Changes the first shown input for which `change` returns true.
@@ -182,7 +182,7 @@ fn evidence_tells_the_same_numbers_as_the_whole_log_and_nothing_of_others() {
     assert_eq!(file["orders"][0], serde_json::to_value(&story.orders[0]).expect("JSON"));
     assert_eq!(file["orders"][0]["price_source"]["source"], "feed");
     assert!(file["rulebook"]["text"] == proctor_engine::rulebook::VANTA);
-    let path = case.path().encode();
+    let path = case.path().encode().rest;
     let holds = |text: &str| path.windows(text.len()).any(|bytes| bytes == text.as_bytes());
     assert!(holds("one") && !holds("bobs-"), "Bob's orders are hidden");
 }
@@ -355,7 +355,7 @@ fn a_path_that_goes_on_after_the_verdict_is_refused() {
     more.inputs = PathInputs::Hidden(Link { touches: 0, root: Digest::default() });
     path.commits.push(more);
     let (extracts, _) = proof::check(&path).expect("complete in itself");
-    let told = retell::retell(&path.trader, &extracts).map(|_| ()).expect_err("refused");
+    let told = retell::retell(&path, &extracts).map(|_| ()).expect_err("refused");
     assert!(matches!(told, CannotTell::GoesOn(3)), "{told}");
 }
 
@@ -364,7 +364,7 @@ fn a_trader_without_an_account_has_no_evidence() {
     let dir = tempfile::tempdir().expect("a directory");
     write(dir.path(), active());
     let nobody = TraderId::new("nobody").expect("valid");
-    let refused = evidence(dir.path(), &nobody).expect_err("nobody");
+    let refused = evidence(dir.path(), &nobody, Which::Last).expect_err("nobody");
     assert!(matches!(refused, EvidenceError::UnknownTrader(_)), "{refused}");
 }
 
@@ -381,8 +381,8 @@ fn a_run_that_was_cut_off_and_resumed_gives_the_same_file() {
     run(&cut, 700);
     run(&cut, usize::MAX);
     for account in &finished.view.accounts {
-        let file = evidence(&whole, &account.trader).expect("evidence").text;
-        assert_eq!(file, evidence(&cut, &account.trader).expect("evidence").text);
+        let file = evidence(&whole, &account.trader, Which::Last).expect("evidence").text;
+        assert_eq!(file, evidence(&cut, &account.trader, Which::Last).expect("evidence").text);
         let expected = Expected { data: Some(&cut), ..Expected::default() };
         let confirmed = verify(file.as_bytes(), &expected).expect("confirmed");
         assert_eq!(confirmed.verdict_in_digest, account.elimination.is_some());
@@ -390,8 +390,199 @@ fn a_run_that_was_cut_off_and_resumed_gives_the_same_file() {
 }
 
 #[test]
+fn a_compressed_file_is_verified_as_it_is_and_a_bomb_or_a_cut_one_is_refused() {
+    let case = Case::of(eliminated());
+    let packed = case.evidence.gzip().expect("memory");
+    assert!(packed.len() < case.text().len());
+    let confirmed = verify(&packed, &Expected::default()).expect("confirmed");
+    assert_eq!(confirmed, alone(case.text()).expect("confirmed"));
+    let refused =
+        |bytes: &[u8]| verify(bytes, &Expected::default()).expect_err("refused").to_string();
+    assert!(refused(&packed[..packed.len() / 2]).starts_with("the gzip file: it cannot"));
+    let zeros = vec![b' '; 1 << 22];
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    io::Write::write_all(&mut encoder, &zeros).expect("memory");
+    let bomb = encoder.finish().expect("memory");
+    assert!(refused(&bomb).contains("more than 64 times its length"), "{}", refused(&bomb));
+    // Changed where it holds the text, it is another text.
+    for at in (packed.len() / 10..packed.len()).step_by(packed.len() / 20) {
+        let mut changed = packed.clone();
+        changed[at] ^= 4;
+        assert!(verify(&changed, &Expected::default()).is_err(), "byte {at}");
+    }
+}
+
+/// Alice ends, is reinstated, and ends again; then nothing more.
+fn twice(reinstated: bool) -> Vec<Batch> {
+    use proctor_engine::eliminations::{Reentry, Reinstatement};
+    use proctor_types::{OperatorId, Remark, Stamp};
+    let command = Input::Reinstate(Reinstatement {
+        trader: trader(),
+        by: OperatorId::new("desk").expect("valid"),
+        why: Remark::new("bad tick").expect("valid"),
+        // A decision of another commit is not there to be undone.
+        decided: Stamp { commit: if reinstated { 3 } else { 2 }, at: UtcMs(NOON + 20_000) },
+        reentry: Reentry::Challenge,
+    });
+    let fresh = vec![price("BTCUSD", 50_000, 60_000.0), order("two", "BTCUSD", Side::Long, 0.4)];
+    vec![
+        at(0, vec![price("BTCUSD", 0, 60_000.0), order("one", "BTCUSD", Side::Long, 0.5)]),
+        at(20_000, vec![price("BTCUSD", 20_000, 30_000.0)]),
+        at(40_000, vec![command]),
+        at(50_000, fresh),
+        at(60_000, vec![price("BTCUSD", 60_000, 40_000.0)]),
+        at(70_000, vec![Input::Tick]),
+    ]
+}
+
+#[test]
+fn after_a_reinstatement_evidence_covers_every_epoch_up_to_the_verdict_that_is_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    write(dir.path(), twice(true));
+    let of = |which| evidence(dir.path(), &trader(), which).map(|evidence| evidence.text);
+    for (which, commit, undone) in [
+        (Which::Last, 6, 1),
+        (Which::Number(2), 6, 1),
+        (Which::Commit(6), 6, 1),
+        (Which::Number(1), 3, 0),
+        (Which::Commit(3), 3, 0),
+    ] {
+        let text = of(which).expect("evidence");
+        let expected = Expected { data: Some(dir.path()), ..Expected::default() };
+        let confirmed = verify(text.as_bytes(), &expected).expect("confirmed");
+        assert!(confirmed.verdict_in_digest && confirmed.given.is_empty(), "{which:?}");
+        assert_eq!(confirmed.anchors.head.commit, commit, "{which:?}");
+        let file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(file["undone"].as_array().map(Vec::len), Some(undone), "{which:?}");
+        assert_eq!(file["decision"]["decided"]["commit"], commit);
+    }
+    for which in [Which::Number(3), Which::Number(0), Which::Commit(4)] {
+        let refused = of(which).expect_err("no such verdict").to_string();
+        assert!(refused.ends_with("there are those of commits 3, 6"), "{refused}");
+    }
+    // The path to the second verdict does not pass for one to the first.
+    let mut path = file::path(
+        &file::read(&of(Which::Last).expect("evidence")).expect("a file").proof.expect("base64"),
+    )
+    .expect("a path");
+    path.commits.truncate(4);
+    let forged = retell::retell(&path, &proof::check(&path).expect("complete").0).map(|_| ());
+    assert!(forged.is_ok(), "alice lives after commit 4");
+    path.commits.truncate(3);
+    path.commits.push(path.commits[0].clone());
+    assert!(retell::retell(&path, &proof::check(&path).expect("complete").0).is_err());
+}
+
+#[test]
+fn a_reinstatement_that_was_refused_leaves_the_path_where_the_account_ended() {
+    let dir = tempfile::tempdir().expect("a directory");
+    write(dir.path(), twice(false));
+    let evidence = evidence(dir.path(), &trader(), Which::Last).expect("evidence");
+    assert_eq!(evidence.anchors.head.commit, 3);
+    assert!(alone(&evidence.text).expect("confirmed").verdict_in_digest);
+}
+
+#[test]
+fn a_command_over_several_traders_is_attested_and_its_verdict_stands_in_the_digest() {
+    use proctor_engine::eliminations::{DrawdownNote, EliminationRow, EliminationsCommand, Reason};
+    use proctor_types::{OperatorId, Remark};
+    let row = |trader: TraderId| EliminationRow {
+        trader,
+        reason: Reason::Plagiarism,
+        drawdown: DrawdownNote::NotApplicable,
+        decided_at: UtcMs(NOON + 1),
+    };
+    let command = Input::Eliminations(EliminationsCommand::Add {
+        by: OperatorId::new("desk").expect("valid"),
+        why: Remark::new("copied each other").expect("valid"),
+        rows: vec![row(trader()), row(bob())],
+    });
+    let end = [at(60_000, vec![command]), at(70_000, vec![Input::Tick])];
+    let case = Case::of(both().into_iter().chain(end).collect());
+    let confirmed = case.against_the_log(case.text()).expect("confirmed");
+    assert!(confirmed.verdict_in_digest && confirmed.attested_in_log);
+    assert_eq!(
+        confirmed.given,
+        ["input 0 of commit 7, judged by several accounts, was carried out"]
+    );
+    let confirmed = alone(case.text()).expect("confirmed, given that");
+    assert!(!confirmed.given.is_empty() && !confirmed.attested_in_log);
+    // Without the statement nothing is decided, and a false one is refused.
+    let mut path = case.path();
+    let stated = path.attested.take();
+    let (extracts, anchors) = proof::check(&path).expect("complete");
+    let told = retell::retell(&path, &extracts).map(|_| ()).expect_err("refused");
+    assert!(matches!(told, CannotTell::Undecided { commit: 7, .. }), "{told}");
+    path.attested = Some(Vec::new());
+    let told = retell::retell(&path, &extracts).expect("a living account");
+    assert!(told.verdict.is_none(), "the command was not carried out, it says");
+    let forged_text = file::write(&path, &path.encode(), &anchors, &told).expect("JSON");
+    let refusal = case.against_the_log(&forged_text).expect_err("the log knows better");
+    assert!(refusal.to_string().contains("attests 0 decisions of others, the log holds 1"));
+    path.attested = stated;
+    let Some([only]) = path.attested.as_deref_mut() else { panic!("one statement") };
+    only.attested.commit = 6;
+    let told = retell::retell(&path, &extracts).map(|_| ()).expect_err("refused");
+    assert!(matches!(told, CannotTell::CannotBe), "{told}");
+}
+
+/// Alice and Bob are both funded, and there is one place.
+fn ranked() -> Vec<Batch> {
+    use proctor_engine::challenge_period::{Stage, Standing};
+    use proctor_engine::input::StagesCommand;
+    let text = proctor_engine::rulebook::VANTA;
+    let one = text.replace("funded_per_class = { value = 25", "funded_per_class = { value = 1");
+    assert_ne!(one, text);
+    let set = |who: TraderId| {
+        let standing = Standing::new(Stage::Funded, UtcMs(NOON + 1_000));
+        Input::Stages(StagesCommand::Set(vec![(who, standing)]))
+    };
+    let falls = vec![price("BTCUSD", 700_000, 40_000.0), price("ETHUSD", 700_000, 900.0)];
+    let mut batches = both();
+    batches.truncate(3);
+    let begin = UtcMs(NOON - proctor_types::time::DAY_MS);
+    batches.insert(0, Batch { at: begin, inputs: vec![Input::Rulebook(one)] });
+    batches.extend([
+        at(4_000, vec![set(trader()), set(bob())]),
+        at(400_000, vec![Input::Tick]),
+        at(700_000, falls),
+        at(701_000, vec![Input::Tick]),
+    ]);
+    batches
+}
+
+#[test]
+fn a_demotion_by_rank_is_attested_with_the_scores_and_bound_by_the_verdict() {
+    let dir = tempfile::tempdir().expect("a directory");
+    write(dir.path(), ranked());
+    let story = crate::explain::explain(dir.path(), &bob(), |_| {}).expect("a story");
+    assert!(story.stages.iter().any(|step| format!("{step:?}").contains("emoted")), "{story:?}");
+    let text = evidence(dir.path(), &bob(), Which::Last).expect("evidence").text;
+    let confirmed = alone(&text).expect("confirmed");
+    assert!(confirmed.given[0].contains("bob was demoted by rank at commit "), "{confirmed:?}");
+    let expected = Expected { data: Some(dir.path()), ..Expected::default() };
+    let with_log = verify(text.as_bytes(), &expected).expect("confirmed");
+    assert!(with_log.attested_in_log);
+    let path = || {
+        let parts = file::read(&text).expect("a file");
+        file::path(&parts.proof.expect("base64")).expect("a path")
+    };
+    // Another score is found by the log, and at once where it contradicts the rank.
+    let mut other = path();
+    let ranking = other.attested.as_mut().expect("some")[0].ranking.as_mut().expect("a rank");
+    assert_eq!(ranking.places.len(), 2, "{ranking:?}");
+    ranking.places[0].score += 0.125;
+    let refusal = verify(forged(&other).as_bytes(), &expected).expect_err("refused").to_string();
+    assert!(refusal.contains("is not what the log says"), "{refusal}");
+    let ranking = other.attested.as_mut().expect("some")[0].ranking.as_mut().expect("a rank");
+    ranking.places.reverse();
+    let refusal = alone(&forged(&other)).expect_err("refused").to_string();
+    assert!(refusal.contains("is not in the order of its scores"), "{refusal}");
+}
+
+#[test]
 fn other_files_are_not_evidence() {
-    for bytes in [&b""[..], b"{}", b"\xff\xfe", b"{\n\"format\": \"proctor.evidence/2\",\n"] {
+    for bytes in [&b""[..], b"{}", b"\xff\xfe", b"{\n\"format\": \"proctor.evidence/1\",\n"] {
         let refused = verify(bytes, &Expected::default()).expect_err("refused");
         assert!(matches!(refused, Refusal::Unanswerable(Unanswerable::NotEvidence)), "{refused}");
     }

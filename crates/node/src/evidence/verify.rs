@@ -13,7 +13,8 @@ use proctor_wire::log_path::LogPath;
 use super::difference;
 use super::file::{self, FORMAT};
 use super::proof::{self, Anchors};
-use super::retell::retell;
+use super::retell::{Told, retell};
+use super::{attest, packed};
 use crate::data_dir::{self, DataDirError};
 
 /// What a reader holds a file against.
@@ -40,6 +41,11 @@ pub struct Confirmed {
     pub steps: usize,
     /// Whether the verdict was shown to stand in the state digest.
     pub verdict_in_digest: bool,
+    /// What others decided, in words, which the file states and does not prove: the verdict is confirmed
+    /// given this. Empty for most accounts.
+    pub given: Vec<String>,
+    /// Whether that was found to be what the local log says.
+    pub attested_in_log: bool,
     /// What the file was held against, in words; empty when nothing was given.
     pub held_against: Vec<String>,
 }
@@ -108,6 +114,14 @@ pub enum Unanswerable {
 /// # Errors
 /// [`Refusal`] names the first thing that differs, or why nothing can be said.
 pub fn verify(bytes: &[u8], expected: &Expected<'_>) -> Result<Confirmed, Refusal> {
+    let unpacked;
+    let bytes = if packed::is_gzip(bytes) {
+        unpacked = packed::gunzip(bytes)
+            .map_err(|error| Refusal::Differs(format!("the gzip file: {error}")))?;
+        unpacked.as_slice()
+    } else {
+        bytes
+    };
     let opening = format!("{{\n\"format\": \"{FORMAT}\",\n");
     if !bytes.starts_with(opening.as_bytes()) {
         return Err(Unanswerable::NotEvidence.into());
@@ -125,14 +139,13 @@ pub fn verify(bytes: &[u8], expected: &Expected<'_>) -> Result<Confirmed, Refusa
         .proof
         .as_deref()
         .ok_or_else(|| damaged("the lines of the proof are not base64 as it is written".into()))?;
-    let path = LogPath::decode(proof)
-        .map_err(|error| damaged(format!("the proof cannot be decoded: {error}")))?;
+    let path = file::path(proof).map_err(damaged)?;
     let (extracts, anchors) = proof::check(&path).map_err(|error| damaged(error.to_string()))?;
     // Before anything else is said of it: a file from elsewhere is not a file with a mistake.
     let held_against = hold_against(&anchors, expected)?;
-    let told = retell(&path.trader, &extracts).map_err(|error| damaged(error.to_string()))?;
-    let trader = path.trader.to_string();
-    let readable = file::readable(&anchors, &told, &trader)
+    let told = retell(&path, &extracts).map_err(|error| damaged(error.to_string()))?;
+    let given = given(&path, &anchors, &told).map_err(damaged)?;
+    let readable = file::readable(&path, &anchors, &told)
         .map_err(|error| damaged(format!("what was recomputed cannot be written: {error}")))?;
     if let Some(what) = difference::first(parts.readable, &readable) {
         return Err(damaged(what));
@@ -141,18 +154,71 @@ pub fn verify(bytes: &[u8], expected: &Expected<'_>) -> Result<Confirmed, Refusa
     if !parts.is_whole {
         return Err(differs("the checksum at the end of the file is wrong".into()));
     }
+    let attested_in_log = holds_in_log(&path, &anchors, expected)?;
     Ok(Confirmed {
-        trader,
+        trader: path.trader.to_string(),
         verdict: file::in_words(&told),
         anchors,
         steps: told.steps.len(),
         verdict_in_digest,
+        given,
+        attested_in_log,
         held_against,
     })
 }
 
+/// Returns what the file states that others decided, in words; empty when nothing depends on it.
+///
+/// # Errors
+/// What of it cannot be, in words.
+pub(super) fn given(path: &LogPath, anchors: &Anchors, told: &Told) -> Result<Vec<String>, String> {
+    let Some(testimonies) = &path.attested else { return Ok(Vec::new()) };
+    let last = anchors.head.commit;
+    for testimony in testimonies {
+        if testimony.attested.commit > last {
+            return Err(format!("it attests something of a commit after {last}, its last"));
+        }
+        // Which rulebook was in force then is not told: one of them has to agree.
+        let mut checked = Ok(());
+        for adopted in &told.rulebooks {
+            checked = attest::check(&path.trader, testimony, &adopted.rules);
+            if checked.is_ok() {
+                break;
+            }
+        }
+        checked?;
+    }
+    Ok(attest::in_words(&path.trader, testimonies))
+}
+
+/// Tells whether what the file states of others' decisions is what the local log says, where there is
+/// one: then the whole log is folded, and nothing is taken on trust.
+fn holds_in_log(
+    path: &LogPath,
+    anchors: &Anchors,
+    expected: &Expected<'_>,
+) -> Result<bool, Refusal> {
+    let (Some(stated), Some(data)) = (&path.attested, expected.data) else { return Ok(false) };
+    let storage = data_dir::log_of(data).map_err(Unanswerable::from)?;
+    let found = attest::from_log(&storage, &path.trader, anchors.head.commit)
+        .map_err(Unanswerable::from)?;
+    let differs = stated.iter().zip(&found).find(|(stated, found)| stated != found);
+    match differs {
+        None if stated.len() == found.len() => Ok(true),
+        None => Err(Refusal::Differs(format!(
+            "it attests {} decisions of others, the log holds {}",
+            stated.len(),
+            found.len()
+        ))),
+        Some((stated, _)) => Err(Refusal::Differs(format!(
+            "what it attests of commit {} is not what the log says",
+            stated.attested.commit
+        ))),
+    }
+}
+
 /// Tells whether the recomputed verdict is one that the state digest covers.
-fn stands_in_digest(path: &LogPath, verdict: Option<Digest>) -> Result<bool, String> {
+pub(super) fn stands_in_digest(path: &LogPath, verdict: Option<Digest>) -> Result<bool, String> {
     match (verdict, &path.stated) {
         (None, _) | (_, None) => Ok(false),
         (Some(verdict), Some(stated)) if stated.effects.verdicts.contains(&verdict) => Ok(true),

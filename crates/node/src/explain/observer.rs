@@ -27,7 +27,7 @@ pub(super) use wording::opening_side;
 use wording::{after_story, asked_size, cause, position_story, price_origin, price_source};
 
 /// What the log has said about one trader so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Observer {
     trader: TraderId,
     enrolled: Stamp,

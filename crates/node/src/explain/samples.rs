@@ -12,7 +12,7 @@ use super::story::{Cell, Ledger, MarkPoint, SamplePoint, Valuation, Worst};
 const LAST_SAMPLES: usize = 8;
 
 /// The samples of the portfolio's ledger.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Samples {
     begun: Option<UtcMs>,
     count: u64,

@@ -2,6 +2,7 @@
 
 use proctor_engine::View;
 use proctor_engine::account::Account;
+use proctor_engine::distance::Distance;
 use proctor_engine::ledgers::drawdown;
 use proctor_engine::rulebook::Rulebook;
 
@@ -13,22 +14,18 @@ pub(crate) fn standing(rules: &Rulebook, account: &Account, view: &View) -> Opti
     let as_of = view.stamp;
     let ledger = account.ledgers.as_ref()?.portfolio();
     let valuation = arithmetic::standing_value(account, as_of.at, ledger.value());
-    // Marks come more often than samples: what counts next is the value at the last prices.
-    let value = valuation.product;
-    let peak = ledger.peak().value;
-    let limit = rules.elimination.drawdown_max.value;
-    let limit_ratio = drawdown::ratio_at(limit);
-    let limit_value = peak * limit_ratio;
+    let distance = Distance::of(rules, account)?;
+    let Distance { value, peak, limit, limit_ratio, limit_value } = distance;
     let size = account.terms.size(rules, as_of.at).get();
     Some(Standing {
         value,
         peak,
-        ratio: value / peak,
-        drawdown_percent: drawdown::percent_lost(value / peak),
+        ratio: distance.ratio(),
+        drawdown_percent: drawdown::percent_lost(distance.ratio()),
         limit,
         limit_ratio,
         limit_value,
-        distance_percent: (value - limit_value) / value * 100.0,
+        distance_percent: distance.room() * 100.0,
         distance_usd: (value - limit_value) * size,
         breach_prices: breach_prices(&valuation, limit_value),
         price_quality: price_quality(rules, account, view),

@@ -107,6 +107,13 @@ impl Market {
         self.lines.iter().map(|line| line.pair)
     }
 
+    /// Lets the walk of `pair` go on from `price`, which must be positive.
+    pub fn set_price(&mut self, pair: TradePair, price: f64) {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.pair == pair) {
+            line.price = price;
+        }
+    }
+
     /// Returns the latest close of `pair`, if it is simulated.
     #[must_use]
     pub fn price(&self, pair: TradePair) -> Option<f64> {

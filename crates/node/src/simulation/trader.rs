@@ -117,6 +117,11 @@ impl SimulatedTrader {
         self.class
     }
 
+    /// Lets the trader name its next orders after `number`: a live run goes on with new names.
+    pub fn name_orders_from(&mut self, number: u32) {
+        self.orders_sent = number;
+    }
+
     /// Lets the trader act in the minute that begins at `now`; adds its orders with their times.
     pub fn act(&mut self, now: UtcMs, market: &Market, orders: &mut Vec<(UtcMs, Input)>) {
         if !self.dice.chance(self.style.decisions_per_day() / 1_440.0) {

@@ -218,6 +218,7 @@ impl Submissions {
             first,
             replies: replies.to_vec(),
             events: Arc::clone(&applied.events),
+            ends: Arc::clone(&applied.ends),
         })
     }
 }

@@ -74,8 +74,8 @@ async fn a_receipt_outside_the_node_is_the_one_that_direct_mode_gives() {
         shared += usize::from(receipt.first > 0);
         let replies = applied.replies[receipt.first..receipt.first + 3].to_vec();
         let (stamp, digest) = (applied.stamp, applied.digest);
-        let events = Arc::clone(&applied.events);
-        assert_eq!(receipt, Receipt { stamp, digest, first: receipt.first, replies, events });
+        let (events, ends) = (Arc::clone(&applied.events), Arc::clone(&applied.ends));
+        assert_eq!(receipt, Receipt { stamp, digest, first: receipt.first, replies, events, ends });
     }
     assert!(shared > 0, "some submissions shared a commit");
     node.kill();

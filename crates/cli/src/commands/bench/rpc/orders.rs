@@ -1,0 +1,124 @@
+//! Orders: signed, sent, durable, applied, answered; one after the other and many at once.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use proctor_client::{Client, SignedBytes, Submitted};
+use proctor_commit_log::probe::{Probe, batch_bytes};
+use proctor_keys::{Terms, Window};
+use proctor_sequencer::Clock as _;
+use proctor_types::{Leverage, OrderId, OrderRequest, PairName, Side, SizeFields, TraderId, UtcMs};
+use serde_json::json;
+
+use super::server::BenchNode;
+use super::{Scale, machine, report, spread};
+
+/// Length of the file that the bare disk is measured with.
+const PROBE_BYTES: u64 = 16 << 20;
+/// About what a commit of one order takes in the log.
+const ORDER_BYTES: usize = 256;
+/// A price is told again after so many orders: it must not grow stale.
+const ORDERS_PER_PRICE: usize = 50;
+
+pub(super) async fn measure(node: &BenchNode, scale: Scale, directory: &Path) -> Result<()> {
+    // Each trader sends one order: the rules want a pause between two of one trader on a pair.
+    let orders: Vec<SignedBytes> =
+        (0..scale.orders()).map(|number| signed(node, number)).collect::<Result<_>>()?;
+    let (serial, concurrent) = orders.split_at(scale.serial);
+    let rate = one_by_one(node, serial, directory).await?;
+    at_once(node, scale, concurrent, rate).await
+}
+
+fn signed(node: &BenchNode, number: usize) -> Result<SignedBytes> {
+    let key = &node.keys[number];
+    let request = OrderRequest::market(
+        TraderId::new(&key.address().to_string())?,
+        OrderId::new(&format!("bench-{number}"))?,
+        PairName::new("BTCUSD")?,
+        Side::Long,
+        SizeFields { leverage: Some(Leverage::new(0.1)?), ..SizeFields::default() },
+    );
+    let now = node.clock.now();
+    let window = Window { from: UtcMs(now.0 - 60_000), until: UtcMs(now.0 + 1_800_000) };
+    let terms = Terms { chain_id: node.chain_id.clone(), window };
+    // The signature's own randomness; a bench keeps no secret.
+    Ok(SignedBytes::sign(&key.keypair(), &terms, &request, &[7; 32])?)
+}
+
+async fn accepted(client: &Client, order: &SignedBytes) -> Result<()> {
+    match client.submit(order).await? {
+        Submitted::Judged { outcome, .. } => {
+            ensure!(outcome.accepted, "the workload is broken: {}", outcome.message);
+        }
+        Submitted::Found(_) | Submitted::TakenBefore(_) => {}
+    }
+    Ok(())
+}
+
+/// Sends one order after the other, in turns with a bare fdatasync; returns orders per second.
+async fn one_by_one(node: &BenchNode, orders: &[SignedBytes], directory: &Path) -> Result<f64> {
+    let folder = directory.join("bare");
+    std::fs::create_dir(&folder)?;
+    let mut probe = Probe::create(&folder, PROBE_BYTES, PROBE_BYTES)?;
+    let (mut answered, mut synced) = (Vec::new(), Vec::new());
+    for (number, order) in orders.iter().enumerate() {
+        if number % ORDERS_PER_PRICE == 0 {
+            node.price().await?;
+        }
+        let begun = Instant::now();
+        accepted(&node.client, order).await?;
+        answered.push(begun.elapsed().as_secs_f64() * 1e3);
+        synced.push(probe.run(batch_bytes(1, ORDER_BYTES), 1)?.as_secs_f64() * 1e3);
+    }
+    let rate = orders.len() as f64 / (answered.iter().sum::<f64>() / 1e3);
+    let (p50, range) = spread(&answered);
+    let (bare, bare_range) = spread(&synced);
+    report(&json!({
+        "bench": "rpc", "figure": "order, submit to answer", "way": "grpc", "submitters": 1,
+        "value": p50, "unit": "ms at p50", "range": range, "orders": orders.len(),
+        "per_second": rate, "bare_fdatasync_ms_p50": bare, "bare_fdatasync_range": bare_range,
+        "above_bare_ms": p50 - bare, "ratio_to_bare": p50 / bare,
+        "aim": "at most one fdatasync and 1 ms", "machine": machine(),
+    }));
+    Ok(rate)
+}
+
+async fn at_once(
+    node: &BenchNode,
+    scale: Scale,
+    orders: &[SignedBytes],
+    serial_rate: f64,
+) -> Result<()> {
+    node.price().await?;
+    let orders: Arc<[SignedBytes]> = orders.into();
+    let begun = Instant::now();
+    let mut submitters = tokio::task::JoinSet::new();
+    for submitter in 0..scale.submitters {
+        let (client, orders) = (node.client.clone(), Arc::clone(&orders));
+        let own = submitter * scale.each..(submitter + 1) * scale.each;
+        submitters.spawn(async move {
+            let mut answered = Vec::new();
+            for order in &orders[own] {
+                let begun = Instant::now();
+                accepted(&client, order).await?;
+                answered.push(begun.elapsed().as_secs_f64() * 1e3);
+            }
+            anyhow::Ok(answered)
+        });
+    }
+    let mut answered = Vec::new();
+    while let Some(submitter) = submitters.join_next().await {
+        answered.extend(submitter??);
+    }
+    let rate = orders.len() as f64 / begun.elapsed().as_secs_f64();
+    let (p50, range) = spread(&answered);
+    report(&json!({
+        "bench": "rpc", "figure": "order, submit to answer", "way": "grpc",
+        "submitters": scale.submitters, "value": p50, "unit": "ms at p50", "range": range,
+        "orders": orders.len(), "per_second": rate, "times_the_serial_rate": rate / serial_rate,
+        "aim": "at least 20 times the serial rate", "machine": machine(),
+    }));
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! The four rows: check one trader, get 100 records, replace 100, change one.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use proctor_client::replica::{Feed, Limits};
+use proctor_client::v1::{
+    AddEliminationRequest, EliminationRow, SyncEliminationsRequest, SyncEliminationsResponse,
+};
+use proctor_client::{Client, EliminationReplica};
+use proctor_engine::Input;
+use proctor_engine::eliminations::SyncedEliminations;
+use proctor_services::Backend;
+use proctor_services::eliminations::view;
+use proctor_types::{TraderId, UtcMs, ValidatorId};
+use serde_json::json;
+
+use super::manager::Baseline;
+use super::server::BenchNode;
+use super::{Scale, machine, report, spread};
+
+/// Records in the state, and rows of a replacement.
+const RECORDS: usize = 100;
+/// The rows, in order.
+pub(super) const ROWS: [&str; 4] = ["check 1", "get 100", "sync 100", "update 1"];
+
+/// How a row is done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    /// A function call in the node's process.
+    Direct,
+    /// From a copy in a client's memory.
+    Replica,
+    /// A call over a loopback port.
+    Grpc,
+}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Replica => "replica",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
+/// One figure: nanoseconds per operation, one sample a round.
+struct Case {
+    row: &'static str,
+    way: Way,
+    samples: Vec<f64>,
+}
+
+/// The rows over a node.
+pub(super) struct Rows<'a> {
+    backend: &'a Backend,
+    client: &'a Client,
+    replica: EliminationReplica,
+    _feed: Feed,
+    scale: Scale,
+    /// Half of them eliminated, half not.
+    asked: Vec<TraderId>,
+    list: usize,
+    cases: Vec<Case>,
+    manager: [Vec<f64>; 4],
+}
+
+/// Returns a name as long as those of traders are.
+fn name(number: usize) -> String {
+    format!("5{number:047}")
+}
+
+fn row(trader: String) -> EliminationRow {
+    let reason = "MAX_TOTAL_DRAWDOWN".into();
+    let elimination_initiated_time_ms = 1_767_614_000_000;
+    EliminationRow { trader, reason, dd: Some(11.25), elimination_initiated_time_ms }
+}
+
+impl<'a> Rows<'a> {
+    pub(super) async fn new(node: &'a BenchNode, scale: Scale) -> Result<Self> {
+        let connection = node.client.eliminations_connection();
+        let (replica, feed) = EliminationReplica::start(connection, Limits::default());
+        let asked = (0..2 * RECORDS).map(|number| TraderId::new(&name(number)));
+        let mut rows = Self {
+            backend: &node.backend,
+            client: &node.client,
+            replica,
+            _feed: feed,
+            scale,
+            asked: asked.collect::<Result<_, _>>()?,
+            list: 0,
+            cases: Vec::new(),
+            manager: Default::default(),
+        };
+        rows.sync_over_grpc().await?;
+        Ok(rows)
+    }
+
+    /// Measures every case once.
+    pub(super) async fn round(&mut self) -> Result<()> {
+        self.home().await?;
+        self.checks().await?;
+        self.gets().await?;
+        self.syncs().await?;
+        self.home().await?;
+        self.updates().await
+    }
+
+    /// Has the first list in force, in the replica too.
+    async fn home(&mut self) -> Result<()> {
+        if self.list % 2 == 0 {
+            self.sync_over_grpc().await?;
+        }
+        let commit = self.backend.views().peek().stamp.commit;
+        let reached = self.replica.replica().reaches(commit);
+        tokio::time::timeout(Limits::default().age_max, reached).await?;
+        let records = self.replica.all()?.len();
+        ensure!(records == RECORDS, "the workload is broken: {records} records");
+        Ok(())
+    }
+
+    fn sample(&mut self, row: &'static str, way: Way, begun: Instant, times: u32) {
+        let each = begun.elapsed().as_secs_f64() * 1e9 / f64::from(times);
+        match self.cases.iter_mut().find(|case| (case.row, case.way) == (row, way)) {
+            Some(case) => case.samples.push(each),
+            None => self.cases.push(Case { row, way, samples: vec![each] }),
+        }
+    }
+
+    async fn checks(&mut self) -> Result<()> {
+        let times = self.scale.nanoseconds;
+        let begun = Instant::now();
+        let mut found = 0_u32;
+        for trader in self.asked.iter().cycle().take(times as usize) {
+            let view = self.backend.views().peek();
+            found += u32::from(view::is_eliminated(&view, black_box(trader)));
+        }
+        self.sample(ROWS[0], Way::Direct, begun, times);
+        ensure!(found == times / 2, "the workload is broken: {found} of {times} found");
+
+        let begun = Instant::now();
+        let mut found = 0_u32;
+        for trader in self.asked.iter().cycle().take(times as usize) {
+            found += u32::from(self.replica.is_eliminated(black_box(trader.as_str()))?);
+        }
+        self.sample(ROWS[0], Way::Replica, begun, times);
+        ensure!(found == times / 2, "the workload is broken: {found} of {times} found");
+
+        let times = self.scale.microseconds;
+        let begun = Instant::now();
+        for trader in self.asked.iter().cycle().take(times as usize) {
+            black_box(self.client.is_eliminated(trader.as_str()).await?);
+        }
+        self.sample(ROWS[0], Way::Grpc, begun, times);
+        Ok(())
+    }
+
+    async fn gets(&mut self) -> Result<()> {
+        let times = self.scale.microseconds;
+        let begun = Instant::now();
+        for _ in 0..times {
+            let view = self.backend.views().latest();
+            let records = view::messages(&view);
+            ensure!(records.len() == RECORDS, "the workload is broken");
+            black_box(records);
+        }
+        self.sample(ROWS[1], Way::Direct, begun, times);
+
+        let begun = Instant::now();
+        for _ in 0..times {
+            black_box(self.replica.all()?);
+        }
+        self.sample(ROWS[1], Way::Replica, begun, times);
+
+        let begun = Instant::now();
+        for _ in 0..times {
+            black_box(self.client.eliminations().await?);
+        }
+        self.sample(ROWS[1], Way::Grpc, begun, times);
+        Ok(())
+    }
+
+    /// Returns the other list of two that have no trader in common: each replaces all records.
+    fn next_list(&mut self) -> (UtcMs, Vec<EliminationRow>) {
+        let first = self.list % 2 * RECORDS;
+        self.list += 1;
+        let rows = (first..first + RECORDS).map(|number| row(name(number))).collect();
+        (self.backend.clock().now(), rows)
+    }
+
+    async fn sync_over_grpc(&mut self) -> Result<SyncEliminationsResponse> {
+        let (as_of, rows) = self.next_list();
+        let source = "other".into();
+        let request = SyncEliminationsRequest { source, list_as_of_ms: as_of.0, rows };
+        let answer = self.client.sync_eliminations(request).await?;
+        ensure!(answer.added.len() == RECORDS, "the workload is broken: {}", answer.added.len());
+        Ok(answer)
+    }
+
+    async fn syncs(&mut self) -> Result<()> {
+        let times = self.scale.milliseconds;
+        let begun = Instant::now();
+        for _ in 0..times {
+            let (as_of, rows) = self.next_list();
+            let rows = view::rows("rows", &rows)?;
+            let source = ValidatorId::new("other")?;
+            let list = SyncedEliminations { source, as_of, rows };
+            let receipt = self.backend.submit(vec![Input::SyncEliminations(list)]).await?;
+            ensure!(receipt.replies.iter().all(Result::is_ok), "the workload is broken");
+        }
+        self.sample(ROWS[2], Way::Direct, begun, times);
+
+        let begun = Instant::now();
+        for _ in 0..times {
+            self.sync_over_grpc().await?;
+        }
+        self.sample(ROWS[2], Way::Grpc, begun, times);
+        Ok(())
+    }
+
+    /// One record is made, and then lifted: each is a change.
+    async fn updates(&mut self) -> Result<()> {
+        let times = self.scale.milliseconds;
+        let begun = Instant::now();
+        for number in 0..times {
+            let trader = name(1_000 + number as usize / 2);
+            if number % 2 == 0 {
+                let row = Some(row(trader));
+                let request = AddEliminationRequest { row, why: "bench".into() };
+                ensure!(self.client.add_elimination(request).await?.is_new, "it is new");
+            } else {
+                let answer = self.client.remove_elimination(&trader, "bench").await?;
+                ensure!(answer.removed, "it was there");
+            }
+        }
+        self.sample(ROWS[3], Way::Grpc, begun, times);
+        Ok(())
+    }
+
+    /// Takes a round of the baseline.
+    pub(super) fn compare(&mut self, baseline: &Baseline) {
+        for (row, samples) in ROWS.iter().zip(&mut self.manager) {
+            samples.extend(baseline.get(*row));
+        }
+    }
+
+    /// Prints every figure, and how it compares.
+    pub(super) fn report(&self) {
+        for (row, samples) in ROWS.iter().zip(&self.manager) {
+            if !samples.is_empty() {
+                let (median, range) = spread(samples);
+                report(&json!({
+                    "bench": "rpc", "figure": row, "way": "manager", "value": median, "unit": "ns",
+                    "range": range, "rounds": samples.len(), "machine": machine(),
+                }));
+            }
+        }
+        for case in &self.cases {
+            let (median, range) = spread(&case.samples);
+            let place = ROWS.iter().position(|row| *row == case.row);
+            let manager = place.map(|place| self.manager[place].as_slice()).unwrap_or_default();
+            let ratio = (!manager.is_empty()).then(|| spread(manager).0 / median);
+            report(&json!({
+                "bench": "rpc", "figure": case.row, "way": case.way.name(), "value": median,
+                "unit": "ns", "range": range, "rounds": case.samples.len(),
+                "aim": aim(case), "times_faster_than_manager": ratio, "machine": machine(),
+            }));
+        }
+    }
+}
+
+/// Returns what a figure is held to.
+fn aim(case: &Case) -> Option<&'static str> {
+    match (case.row, case.way) {
+        ("check 1", Way::Direct) => Some("at most 100 ns"),
+        ("check 1", Way::Replica) => Some("at most 200 ns, at least 200 times the manager"),
+        ("get 100" | "sync 100", Way::Grpc) => Some("at least 50 times the manager"),
+        _ => None,
+    }
+}

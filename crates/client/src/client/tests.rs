@@ -1,0 +1,152 @@
+//! Signed orders whose answers are lost: taken once, and told.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use proctor_rpc::v1::{Fill, GetOrderResponse, OrderOutcome};
+use proctor_rpc::{Problem, Reason};
+use tokio::time::Instant;
+
+use super::{Client, SignedBytes, Submitted};
+use crate::connection::Settings;
+use crate::error::{Ask, CallError};
+use crate::testing::{Network, Reply, Scripts};
+
+/// What the server does with one copy of the order, and what of the answer arrives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sent {
+    /// Judges it and answers.
+    Answered,
+    /// Judges it; the connection breaks before the answer.
+    TakenThenBroken,
+    /// The connection breaks before it is judged.
+    LostThenBroken,
+    /// Judges it and never answers.
+    TakenThenHung,
+    /// Has no room.
+    Busy,
+    /// Does not take it any more: its window is over.
+    TooLate,
+}
+
+/// How the engine judges the order when it is new.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Judgement {
+    Filled,
+    Refused,
+    /// Filled, and cancelled or forgotten before anybody asks.
+    Gone,
+}
+
+/// Plays `copies`; the last goes on for ever. Returns the result and how often an order was filled.
+async fn play(judgement: Judgement, copies: &[Sent]) -> (Result<Submitted, CallError>, usize) {
+    let filled: Arc<Mutex<BTreeMap<Vec<u8>, usize>>> = Arc::default();
+    let (judge, known) = (Arc::clone(&filled), Arc::clone(&filled));
+    let script = Mutex::new((copies.to_vec(), 0));
+    let network = Network::default();
+    network.serve(Scripts {
+        submit: Box::new(move |order| {
+            let (copies, next) = &mut *script.lock().expect("no panic");
+            let copy = copies[(*next).min(copies.len() - 1)];
+            *next += 1;
+            let mut judge = judge.lock().expect("no panic");
+            let mut outcome = || {
+                let mut outcome = OrderOutcome::default();
+                if judgement == Judgement::Refused {
+                    outcome.code = "market_closed".into();
+                } else if judge.contains_key(&order.payload) {
+                    outcome.code = "duplicate_id".into();
+                } else {
+                    outcome.accepted = true;
+                    *judge.entry(order.payload.clone()).or_default() += 1;
+                }
+                outcome
+            };
+            match copy {
+                Sent::Answered => Reply::Ok(outcome()),
+                Sent::TakenThenBroken => {
+                    outcome();
+                    Reply::Break
+                }
+                Sent::LostThenBroken => Reply::Break,
+                Sent::TakenThenHung => {
+                    outcome();
+                    Reply::Hang
+                }
+                Sent::Busy => Reply::Fail(Problem::new(Reason::Busy, "full").into()),
+                Sent::TooLate => {
+                    Reply::Fail(Problem::invalid("payload.valid_until_ms", "over").into())
+                }
+            }
+        }),
+        get_order: Box::new(move |_| {
+            let found =
+                !known.lock().expect("no panic").is_empty() && judgement == Judgement::Filled;
+            let fill = found.then(Fill::default);
+            let state = if found { "filled" } else { "unknown" };
+            Reply::Ok(GetOrderResponse { state: state.into(), fill, ..Default::default() })
+        }),
+        ..Scripts::default()
+    });
+    let client = Client::over(&network.connect(Settings::default()));
+    let order = SignedBytes {
+        trader: "alice".into(),
+        order_id: "a-1".into(),
+        payload: b"{}".to_vec(),
+        signature: vec![0; 64],
+    };
+    let begun = Instant::now();
+    let result = client.submit(&order).await;
+    assert!(begun.elapsed() <= Settings::default().deadline, "{:?}", begun.elapsed());
+    let times = filled.lock().expect("no panic").values().sum();
+    (result, times)
+}
+
+fn name(result: &Result<Submitted, CallError>) -> String {
+    match result {
+        Ok(Submitted::Judged { outcome, resent }) => {
+            let judged = if outcome.accepted { "accepted" } else { &outcome.code };
+            format!("{judged}{}", if *resent { " resent" } else { "" })
+        }
+        Ok(Submitted::Found(order)) => format!("found {}", order.state),
+        Ok(Submitted::TakenBefore(_)) => "taken before".into(),
+        Err(CallError::OutcomeUnknown(unknown)) => {
+            let ask = Ask::Order { trader: "alice".into(), order_id: "a-1".into() };
+            assert_eq!(unknown.ask, ask);
+            "unknown".into()
+        }
+        Err(CallError::Refused(problem)) => format!("not taken: {}", problem.reason.name()),
+        Err(error @ CallError::NotTaken { .. }) => format!("gave up: {error}"),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_whose_answer_is_lost_is_taken_once_and_its_outcome_is_found() {
+    use Judgement::{Filled, Gone, Refused};
+    use Sent::{Answered, Busy, LostThenBroken, TakenThenBroken, TakenThenHung, TooLate};
+    let table: [(Judgement, &[Sent], &str, usize); 13] = [
+        (Filled, &[Answered], "accepted", 1),
+        (Refused, &[Answered], "market_closed", 0),
+        (Filled, &[Busy, Busy, Answered], "accepted", 1),
+        (Filled, &[TakenThenBroken, Answered], "found filled", 1),
+        (Filled, &[TakenThenHung, Answered], "found filled", 1),
+        (Filled, &[LostThenBroken, Answered], "accepted resent", 1),
+        (Filled, &[LostThenBroken, LostThenBroken, TakenThenBroken], "found filled", 1),
+        (Refused, &[LostThenBroken, Answered], "market_closed resent", 0),
+        (Gone, &[TakenThenBroken, Answered], "taken before", 1),
+        (Filled, &[TooLate], "not taken: INVALID_ARGUMENT", 0),
+        // The second copy is too late, which says nothing of the first.
+        (Gone, &[TakenThenBroken, TooLate], "unknown", 1),
+        (Gone, &[TakenThenBroken, Busy], "unknown", 1),
+        (Filled, &[LostThenBroken], "unknown", 0),
+    ];
+    for (judgement, copies, expected, fills) in table {
+        let (result, times) = play(judgement, copies).await;
+        assert_eq!(name(&result), expected, "{judgement:?} {copies:?}");
+        assert_eq!(times, fills, "{judgement:?} {copies:?}");
+    }
+    let (result, times) = play(Filled, &[Busy]).await;
+    assert!(name(&result).starts_with("gave up: Submit was not taken"), "{result:?}");
+    assert_eq!(times, 0);
+}

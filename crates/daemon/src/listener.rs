@@ -1,0 +1,164 @@
+//! One port: bound before anything else starts, served last, drained at the end.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use proctor_rpc::DESCRIPTORS;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::server::HealthReporter;
+
+/// The longest that any unary call may take.
+const CALL_MAX: Duration = Duration::from_secs(60);
+/// How many calls one connection may have under way.
+const STREAMS_MAX: u32 = 1_024;
+/// A connection without a sign of life for this long is closed.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How long a connection may take to answer a sign of life.
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
+/// The largest header list of a request, in bytes.
+const HEADERS_MAX: u32 = 16 * 1_024;
+
+/// Why a port cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} for {name}: {error}; stop what uses it, or set {field}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What should listen there.
+    pub name: String,
+    /// The configuration's field.
+    pub field: String,
+    /// What the system said.
+    pub error: std::io::Error,
+}
+
+/// A port that is ours and does not answer yet.
+#[derive(Debug)]
+pub struct Bound {
+    name: String,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Takes `port` of `host` for what is called `name`.
+///
+/// # Errors
+/// [`BindError`]; nobody else is harmed.
+pub async fn bind(host: IpAddr, port: u16, name: &str) -> Result<Bound, BindError> {
+    let wanted = SocketAddr::new(host, port);
+    let failed = |error| BindError {
+        address: wanted,
+        name: name.into(),
+        field: format!("listen.{name}"),
+        error,
+    };
+    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let address = listener.local_addr().unwrap_or(wanted);
+    Ok(Bound { name: name.into(), listener, address })
+}
+
+/// A port that answers.
+#[derive(Debug)]
+pub struct Serving {
+    /// What it serves.
+    pub name: String,
+    /// Where.
+    pub address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Bound {
+    /// Returns the address, with the port that was given where any was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers with `routes`, with health and reflection beside them, until `closing`; then calls
+    /// under way may end. `services` are the contract's names of what is served; who fails says so
+    /// to `failures`.
+    #[must_use]
+    pub fn serve(
+        self,
+        routes: Routes,
+        services: &'static [&'static str],
+        closing: watch::Receiver<bool>,
+        failures: mpsc::Sender<String>,
+    ) -> Serving {
+        let Self { name, listener, address } = self;
+        let what = name.clone();
+        let task = tokio::spawn(async move {
+            let (health, health_service) = tonic_health::server::health_reporter();
+            report(&health, services, true).await;
+            let mut routes = routes.add_service(health_service);
+            if let Ok(reflection) = reflection() {
+                routes = routes.add_service(reflection);
+            }
+            let server = Server::builder()
+                .timeout(CALL_MAX)
+                .max_concurrent_streams(STREAMS_MAX)
+                .http2_keepalive_interval(Some(KEEPALIVE))
+                .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+                .http2_max_header_list_size(HEADERS_MAX)
+                .tcp_nodelay(true)
+                .add_routes(routes);
+            let end = drained(closing.clone(), health, services);
+            let served = server.serve_with_incoming_shutdown(TcpIncoming::from(listener), end);
+            let cause = served.await.map_or_else(|e| e.to_string(), |()| "it has ended".into());
+            if !*closing.borrow() {
+                // Somebody has failed before when there is no room.
+                drop(failures.try_send(format!("{what}: {cause}")));
+            }
+        });
+        Serving { name, address, task }
+    }
+}
+
+impl Serving {
+    /// Waits until calls under way have ended, for `grace` at most; cuts off the rest.
+    pub async fn ended(mut self, grace: Duration) {
+        if tokio::time::timeout(grace, &mut self.task).await.is_err() {
+            tracing::warn!(service = self.name, "calls under way were cut off");
+            self.task.abort();
+        }
+    }
+}
+
+type Reflection<S> = Result<S, tonic_reflection::server::Error>;
+
+fn reflection() -> Reflection<
+    tonic_reflection::server::v1::ServerReflectionServer<
+        impl tonic_reflection::server::v1::ServerReflection,
+    >,
+> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+}
+
+async fn report(health: &HealthReporter, services: &[&'static str], serves: bool) {
+    let status = if serves {
+        tonic_health::ServingStatus::Serving
+    } else {
+        tonic_health::ServingStatus::NotServing
+    };
+    for service in services.iter().copied().chain([""]) {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// Waits for `closing` and tells those who ask for health first.
+async fn drained(
+    mut closing: watch::Receiver<bool>,
+    health: HealthReporter,
+    services: &'static [&'static str],
+) {
+    drop(closing.wait_for(|closing| *closing).await.map(drop));
+    report(&health, services, false).await;
+}

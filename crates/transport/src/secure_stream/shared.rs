@@ -1,0 +1,390 @@
+//! What a stream and its driver share: two bounded buffers, requests, and the published state.
+//!
+//! One lock, held for a few lines and never across an await. Nothing in here decides anything of
+//! the protocol: the driver moves what it finds, and publishes what came of it.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use proctor_ratchet::{Data, Freshness};
+use tokio::io::ReadBuf;
+
+use super::{Ended, Status};
+
+/// The most bytes that wait between a writer and the driver.
+const OUTBOUND_BYTES: usize = 256 << 10;
+/// Consumed cost that is worth waking the driver for.
+const CONSUMED_WORTHWHILE: u64 = 64 << 10;
+
+/// The first byte of a message, beside which there is only data.
+pub(super) const FLAG_END: u8 = 1;
+
+/// What waiters look at: levels, never events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Published {
+    pub(super) epoch: u64,
+    /// Up to which request each kind is served.
+    pub(super) any: u64,
+    pub(super) fresh: u64,
+    pub(super) ended: Option<Ended>,
+}
+
+impl Published {
+    pub(super) fn served(&self, freshness: Freshness) -> u64 {
+        match freshness {
+            Freshness::Any => self.any,
+            Freshness::Fresh => self.fresh,
+        }
+    }
+}
+
+/// What the driver takes at once.
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    /// Cost of what was read.
+    pub(super) consumed: u64,
+    /// How many requests there were ever, of each kind.
+    pub(super) any: u64,
+    pub(super) fresh: u64,
+    pub(super) close: Option<u16>,
+    pub(super) reader_gone: bool,
+    pub(super) writer_gone: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What arrived, with how much of the first piece was read.
+    inbound: VecDeque<Data>,
+    read: usize,
+    unread: usize,
+    /// The peer's direction has ended in order.
+    at_end: bool,
+    /// Messages to be sent: one byte of flags, then at most `piece_max` bytes of data.
+    outbound: VecDeque<Vec<u8>>,
+    outbound_bytes: usize,
+    piece_max: usize,
+    /// The writer wants its direction to end.
+    end_wanted: bool,
+    end_taken: bool,
+    /// All that was taken is sealed and handed to the connection.
+    flushed: bool,
+    status: Status,
+    commands: Commands,
+    /// Something has changed since the driver looked.
+    changed: bool,
+    driver: Option<Waker>,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl State {
+    /// Notes a change and returns the driver, to be woken when the lock is released.
+    fn change(&mut self) -> Option<Waker> {
+        self.changed = true;
+        self.driver.take()
+    }
+
+    /// Moves as much of what arrived as fits into `buffer`.
+    fn read(&mut self, buffer: &mut ReadBuf<'_>) {
+        while let Some(data) = self.inbound.front()
+            && buffer.remaining() > 0
+        {
+            let rest = data_of(data).get(self.read..).unwrap_or_default();
+            let (now, later) = rest.split_at(rest.len().min(buffer.remaining()));
+            buffer.put_slice(now);
+            self.unread -= now.len();
+            self.read += now.len();
+            if later.is_empty() {
+                self.commands.consumed += data.cost();
+                self.read = 0;
+                self.inbound.pop_front();
+            }
+        }
+    }
+
+    /// Makes messages of what is to be sent.
+    fn write(&mut self, mut bytes: &[u8]) {
+        self.outbound_bytes += bytes.len();
+        while !bytes.is_empty() {
+            let max = self.piece_max + 1;
+            if self.outbound.back().is_none_or(|last| last.len() >= max) {
+                // Small writes get small messages, and large ones exactly what they need.
+                let mut message = Vec::with_capacity((bytes.len() + 1).min(max));
+                message.push(0);
+                self.outbound.push_back(message);
+            }
+            let Some(last) = self.outbound.back_mut() else { break };
+            let (now, later) = bytes.split_at(bytes.len().min(max - last.len()));
+            last.extend_from_slice(now);
+            bytes = later;
+        }
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.flushed && self.outbound.is_empty() && self.end_wanted == self.end_taken
+    }
+}
+
+/// Returns what a message carries beside its flags.
+fn data_of(message: &Data) -> &[u8] {
+    message.payload.get(1..).unwrap_or_default()
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+fn wait(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *slot = Some(cx.waker().clone()),
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+}
+
+/// The user's side.
+impl Shared {
+    pub(super) fn new(status: Status, piece_max: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                inbound: VecDeque::new(),
+                read: 0,
+                unread: 0,
+                at_end: false,
+                outbound: VecDeque::new(),
+                outbound_bytes: 0,
+                piece_max,
+                end_wanted: false,
+                end_taken: false,
+                flushed: true,
+                status,
+                commands: Commands::default(),
+                changed: true,
+                driver: None,
+                reader: None,
+                writer: None,
+            }),
+        }
+    }
+
+    /// A panic of somebody else cannot leave the state half changed: nothing in here panics.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let state = self.lock();
+        Status {
+            unsent: state.status.unsent + state.outbound_bytes,
+            unread: state.unread,
+            ..state.status
+        }
+    }
+
+    pub(super) fn request_rekey(&self, freshness: Freshness) -> u64 {
+        let mut state = self.lock();
+        let count = match freshness {
+            Freshness::Any => &mut state.commands.any,
+            Freshness::Fresh => &mut state.commands.fresh,
+        };
+        *count += 1;
+        let number = *count;
+        let driver = state.change();
+        drop(state);
+        wake(driver);
+        number
+    }
+
+    pub(super) fn close(&self, code: u16) {
+        let mut state = self.lock();
+        state.commands.close.get_or_insert(code);
+        let driver = state.change();
+        drop(state);
+        wake(driver);
+    }
+
+    pub(super) fn drop_reader(&self) {
+        let mut state = self.lock();
+        state.commands.reader_gone = true;
+        let unread: u64 = state.inbound.drain(..).map(|data| data.cost()).sum();
+        state.commands.consumed += unread;
+        state.unread = 0;
+        let driver = state.change();
+        drop(state);
+        wake(driver);
+    }
+
+    pub(super) fn drop_writer(&self) {
+        let mut state = self.lock();
+        state.commands.writer_gone = true;
+        state.end_wanted = true;
+        let driver = state.change();
+        drop(state);
+        wake(driver);
+    }
+
+    pub(super) fn poll_read(
+        &self,
+        cx: &Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<(), Ended>> {
+        let mut state = self.lock();
+        if buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if state.inbound.is_empty() {
+            if state.at_end {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(ended) = state.status.ended {
+                return Poll::Ready(Err(ended));
+            }
+            wait(&mut state.reader, cx);
+            return Poll::Pending;
+        }
+        state.read(buffer);
+        // Whoever has read everything has told so: else the peer could wait for credit for ever.
+        let worthwhile = state.commands.consumed >= CONSUMED_WORTHWHILE || state.inbound.is_empty();
+        let driver = if worthwhile { state.change() } else { None };
+        drop(state);
+        wake(driver);
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn poll_write(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Ended>> {
+        let mut state = self.lock();
+        if let Some(ended) = state.status.ended {
+            return Poll::Ready(Err(ended));
+        }
+        if state.end_wanted {
+            return Poll::Ready(Err(Ended::Closed));
+        }
+        let room = OUTBOUND_BYTES.saturating_sub(state.outbound_bytes);
+        if room == 0 && !bytes.is_empty() {
+            wait(&mut state.writer, cx);
+            return Poll::Pending;
+        }
+        let (bytes, _) = bytes.split_at(bytes.len().min(room));
+        state.write(bytes);
+        let driver = state.change();
+        drop(state);
+        wake(driver);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), Ended>> {
+        let mut state = self.lock();
+        if state.is_flushed() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(ended) = state.status.ended {
+            return Poll::Ready(Err(ended));
+        }
+        wait(&mut state.writer, cx);
+        Poll::Pending
+    }
+
+    pub(super) fn poll_shutdown(&self, cx: &Context<'_>) -> Poll<Result<(), Ended>> {
+        let mut state = self.lock();
+        let driver =
+            if std::mem::replace(&mut state.end_wanted, true) { None } else { state.change() };
+        drop(state);
+        wake(driver);
+        self.poll_flush(cx)
+    }
+}
+
+/// The driver's side.
+impl Shared {
+    /// Takes all commands. The counts of requests stay.
+    pub(super) fn take_commands(&self) -> Commands {
+        let mut state = self.lock();
+        state.changed = false;
+        let commands = &mut state.commands;
+        Commands {
+            consumed: std::mem::take(&mut commands.consumed),
+            close: commands.close.take(),
+            ..*commands
+        }
+    }
+
+    /// Moves messages of at least `least` bytes out, up to `room` or one message beyond it, and the
+    /// end of the direction with the last of them. Returns whether that end was ever taken.
+    pub(super) fn take_messages(&self, room: usize, least: usize, to: &mut Vec<Vec<u8>>) -> bool {
+        let mut state = self.lock();
+        if state.end_wanted && !state.end_taken && state.outbound.is_empty() {
+            state.outbound.push_back(vec![0]);
+        }
+        let (mut taken, before) = (0, state.outbound_bytes);
+        while taken < room
+            && let Some(mut message) = state.outbound.pop_front_if(|first| first.len() >= least)
+        {
+            taken += message.len();
+            state.outbound_bytes -= message.len() - 1;
+            if state.end_wanted && state.outbound.is_empty() {
+                if let Some(flags) = message.first_mut() {
+                    *flags |= FLAG_END;
+                }
+                state.end_taken = true;
+            }
+            state.flushed = false;
+            to.push(message);
+        }
+        let end_taken = state.end_taken;
+        // There is room again.
+        let writer = if state.outbound_bytes < before { state.writer.take() } else { None };
+        drop(state);
+        wake(writer);
+        end_taken
+    }
+
+    /// Hands over what arrived; returns the cost of what nobody will read.
+    pub(super) fn deliver(&self, arrived: &mut Vec<Data>, at_end: bool) -> u64 {
+        let mut state = self.lock();
+        state.at_end |= at_end;
+        let mut unwanted = 0;
+        for data in arrived.drain(..) {
+            let count = data_of(&data).len();
+            if state.commands.reader_gone || count == 0 {
+                unwanted += data.cost();
+            } else {
+                state.unread += count;
+                state.inbound.push_back(data);
+            }
+        }
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+        unwanted
+    }
+
+    /// Publishes the state, and wakes those whom it concerns.
+    pub(super) fn publish(&self, status: Status, flushed: bool) {
+        let mut state = self.lock();
+        let over = status.ended.is_some() && state.status.ended.is_none();
+        state.status = status;
+        let done = flushed && !std::mem::replace(&mut state.flushed, flushed);
+        let writer = if done || over { state.writer.take() } else { None };
+        let reader = if over { state.reader.take() } else { None };
+        drop(state);
+        wake(writer);
+        wake(reader);
+    }
+
+    /// Goes to sleep, unless something has changed since the commands were taken.
+    pub(super) fn park(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.lock();
+        if state.changed {
+            return false;
+        }
+        wait(&mut state.driver, cx);
+        true
+    }
+}
