@@ -3,7 +3,7 @@
 //! The children are this very test program, started again with a variable in its environment.
 
 use std::ffi::OsString;
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -64,13 +64,18 @@ fn deaf() -> Router {
     Server::builder().add_optional_service(none)
 }
 
+/// Tells the process that has started this one.
+fn tell(line: &str) {
+    writeln!(std::io::stderr().lock(), "{line}").expect("somebody reads");
+}
+
 /// Writes without end, and tells each commit that was acknowledged.
 async fn write(backend: Backend) {
     loop {
-        match backend.submit(vec![Input::Tick]).await {
-            Ok(receipt) => eprintln!("acknowledged {} {}", receipt.stamp.commit, receipt.digest),
-            Err(problem) => eprintln!("not acknowledged: {problem}"),
-        }
+        tell(&match backend.submit(vec![Input::Tick]).await {
+            Ok(receipt) => format!("acknowledged {} {}", receipt.stamp.commit, receipt.digest),
+            Err(problem) => format!("not acknowledged: {problem}"),
+        });
     }
 }
 
@@ -81,7 +86,7 @@ fn parent() {
         let node = Node::start().await;
         let (_supervisor, mut status, _) = node.supervise(service("service", loopback()));
         let ready = until(&mut status, |status| status.phase == Phase::Ready).await;
-        eprintln!("child {}", ready.pid.expect("a process"));
+        tell(&format!("child {}", ready.pid.expect("a process")));
         std::future::pending::<()>().await;
     });
 }
