@@ -59,7 +59,7 @@ impl Model {
     fn state(&self, commit: u64) -> BTreeSet<String> {
         let mut state = BTreeSet::new();
         for commit in self.0.iter().take(usize::try_from(commit).expect("small")) {
-            commit.removed.iter().for_each(|name| drop(state.remove(*name)));
+            state.retain(|name: &String| !commit.removed.contains(&name.as_str()));
             state.extend(commit.added.iter().map(|name| (*name).to_owned()));
         }
         state
@@ -421,7 +421,8 @@ impl LateNode {
         let as_of_ms = i64::try_from((at - self.begun).as_millis()).expect("small") + 5_000_000;
         let as_of = Some(AsOf { commit, as_of_ms, generation: GENERATION });
         // Every fifth commit changes something; its record is named after it.
-        let added = if commit % 5 == 0 { vec![record(&commit.to_string())] } else { Vec::new() };
+        let added =
+            if commit.is_multiple_of(5) { vec![record(&commit.to_string())] } else { Vec::new() };
         WatchEliminationsResponse { as_of, reset, added, ..Default::default() }
     }
 
