@@ -45,7 +45,7 @@ impl Scale {
         if quick {
             Self {
                 rounds: 2,
-                nanoseconds: 100,
+                nanoseconds: 200,
                 microseconds: 3,
                 milliseconds: 2,
                 serial: 4,

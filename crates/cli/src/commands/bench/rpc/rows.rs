@@ -22,6 +22,8 @@ use super::{Scale, machine, report, spread};
 
 /// Records in the state, and rows of a replacement.
 const RECORDS: usize = 100;
+/// As of when the first list is: after its records, and before the node's time.
+const LIST_MS: i64 = 1_767_614_100_000;
 /// The rows, in order.
 pub(super) const ROWS: [&str; 4] = ["check 1", "get 100", "sync 100", "update 1"];
 
@@ -186,8 +188,10 @@ impl<'a> Rows<'a> {
     fn next_list(&mut self) -> (UtcMs, Vec<EliminationRow>) {
         let first = self.list % 2 * RECORDS;
         self.list += 1;
+        // Each list is later than the one before, however many of them come in a millisecond.
+        let as_of = UtcMs(LIST_MS.saturating_add(i64::try_from(self.list).unwrap_or(i64::MAX)));
         let rows = (first..first + RECORDS).map(|number| row(name(number))).collect();
-        (self.backend.clock().now(), rows)
+        (as_of, rows)
     }
 
     async fn sync_over_grpc(&mut self) -> Result<SyncEliminationsResponse> {
@@ -208,7 +212,8 @@ impl<'a> Rows<'a> {
             let source = ValidatorId::new("other")?;
             let list = SyncedEliminations { source, as_of, rows };
             let receipt = self.backend.submit(vec![Input::SyncEliminations(list)]).await?;
-            ensure!(receipt.replies.iter().all(Result::is_ok), "the workload is broken");
+            let refused = receipt.replies.iter().find_map(|reply| reply.as_ref().err());
+            ensure!(refused.is_none(), "the workload is broken: {refused:?}");
         }
         self.sample(ROWS[2], Way::Direct, begun, times);
 
