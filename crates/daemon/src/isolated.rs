@@ -122,15 +122,15 @@ impl Lines {
 
 impl Journal for Lines {
     fn note(&self, service: &str, note: &Note) {
-        if let Note::Started { .. } = note {
-            if let Some((name, count)) = self.starts.get_key_value(service) {
-                self.metrics.set_restarts(name, count.fetch_add(1, Ordering::Relaxed));
-            }
+        if let Note::Started { .. } = note
+            && let Some((name, count)) = self.starts.get_key_value(service)
+        {
+            self.metrics.set_restarts(name, count.fetch_add(1, Ordering::Relaxed));
         }
-        match note {
-            Note::Line(line) => tracing::info!(service, "{line}"),
-            note if note.is_alert() => tracing::warn!(service, "{note}"),
-            note => tracing::info!(service, "{note}"),
+        if note.is_alert() {
+            tracing::warn!(service, "{note}");
+        } else {
+            tracing::info!(service, "{note}");
         }
     }
 }

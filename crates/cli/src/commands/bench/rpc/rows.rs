@@ -112,7 +112,7 @@ impl<'a> Rows<'a> {
 
     /// Has the first list in force, in the replica too.
     async fn home(&mut self) -> Result<()> {
-        if self.list % 2 == 0 {
+        if self.list.is_multiple_of(2) {
             self.sync_over_grpc().await?;
         }
         let commit = self.backend.views().peek().stamp.commit;
