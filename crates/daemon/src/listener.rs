@@ -158,25 +158,19 @@ pub(crate) fn server() -> Server {
         .initial_stream_window_size(WINDOW)
 }
 
-/// Returns `routes` with the description of the whole contract beside them.
+/// Returns `routes` with the description of the whole contract beside them, under both names that
+/// clients ask for it.
 pub(crate) fn with_reflection(routes: Routes) -> Routes {
-    match reflection() {
-        Ok(reflection) => routes.add_service(reflection),
-        Err(_) => routes,
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    match (described().build_v1(), described().build_v1alpha()) {
+        (Ok(present), Ok(older)) => routes.add_service(present).add_service(older),
+        // The descriptors are part of this program; without them everything else still answers.
+        (Err(_), _) | (_, Err(_)) => routes,
     }
-}
-
-type Reflection<S> = Result<S, tonic_reflection::server::Error>;
-
-fn reflection() -> Reflection<
-    tonic_reflection::server::v1::ServerReflectionServer<
-        impl tonic_reflection::server::v1::ServerReflection,
-    >,
-> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
 }
 
 async fn report(health: &HealthReporter, services: &[&'static str], serves: bool) {
