@@ -77,7 +77,7 @@ fn order(keypair: &Keypair, chain: &str, number: u32, now: UtcMs) -> v1::SignedO
 fn forms(bytes: &[u8]) -> Vec<String> {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let list: Vec<String> = bytes.iter().map(u8::to_string).collect();
-    vec![hex.to_uppercase(), hex, list.join(", "), list.join(",")]
+    vec![hex.to_uppercase(), hex, list.join(", "), list.join(","), bytes.escape_ascii().to_string()]
 }
 
 #[tokio::test]
