@@ -183,3 +183,25 @@ async fn connections_that_say_nothing_are_few_and_do_not_last() {
     assert!(port.get("/metrics").await.starts_with("HTTP/1.1 200"), "there is room again");
     node.end().await;
 }
+
+#[tokio::test]
+async fn every_metric_is_explained_under_its_name_in_the_docs() {
+    let docs = include_str!("../../../../docs/operating.md");
+    let node = Node::start(&[]).await;
+    node.metrics.set_restarts("orders", 0);
+    let text = node.metrics.text();
+    let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert!(families.len() > 20, "{families:?}");
+    for family in families {
+        let (name, kind) = family.split_once(' ').expect("a name and a type");
+        let name = match kind {
+            "counter" => format!("{name}_total"),
+            "info" => format!("{name}_info"),
+            _ => name.to_owned(),
+        };
+        // Followed by the end of the name, or by its labels.
+        let explained = [format!("`{name}`"), format!("`{name}{{")];
+        assert!(explained.iter().any(|form| docs.contains(form)), "{name} is not explained");
+    }
+    node.end().await;
+}
