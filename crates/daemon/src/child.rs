@@ -242,7 +242,7 @@ async fn serve(
     let address = listener.local_addr().map_err(listen)?;
     let mut until = closed;
     let stop = async move { drop(until.wait_for(|closing| *closing).await.map(drop)) };
-    let incoming = connections::accept(listener, service(), LIMITS);
+    let (incoming, _) = connections::accept(listener, service(), LIMITS);
     let mut server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stop));
     health::call(address, SELF_CALL).await.map_err(|message| ChildError::SelfCall {
         service: service(),

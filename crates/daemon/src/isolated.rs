@@ -103,7 +103,7 @@ fn router(service: Service, start: &Start, backend: &Backend) -> Result<Router, 
         }
     });
     let routes = service::routes(service, backend, &terms).add_service(health_service);
-    Ok(listener::server().add_routes(listener::with_reflection(routes)))
+    Ok(listener::server(listener::LIMITS).add_routes(listener::with_reflection(routes)))
 }
 
 /// Writes notes as log lines, and counts restarts.
