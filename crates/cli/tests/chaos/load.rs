@@ -294,13 +294,14 @@ async fn eliminate(client: &Client, told: &Told, trader: &str) -> v1::Eliminatio
 
 /// Returns the record of `trader`, asking until there is an answer.
 async fn elimination(client: &Client, trader: &str) -> Option<v1::Elimination> {
-    let answer =
-        until("verdicts are told", RECOVERY, async || match client.elimination(trader).await {
-            Ok(answer) => Some(answer.elimination),
-            Err(CallError::NoAnswer { .. }) => None,
+    let begun = Instant::now();
+    loop {
+        match client.elimination(trader).await {
+            Ok(answer) => return answer.elimination,
+            Err(CallError::NoAnswer { .. }) if begun.elapsed() < RECOVERY => {}
             Err(error) => panic!("{trader}: {error}"),
-        });
-    answer.await
+        }
+    }
 }
 
 async fn feed(client: Client, told: Arc<Told>) {

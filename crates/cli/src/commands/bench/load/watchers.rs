@@ -82,22 +82,30 @@ async fn watch_orders(
                     break;
                 }
             },
-            _ = ended.wait_for(|ended| *ended) => break,
+            () = told(&mut ended) => break,
         }
     }
-    let rest = async {
-        loop {
-            match stream.message().await {
-                Ok(Some(message)) => count(&message),
-                other => return end_of(other.map(drop)),
-            }
-        }
-    };
     let last = match last {
         Some(last) => last,
-        None => timeout(LAST, rest).await.unwrap_or_else(|_| "still watching".into()),
+        None => {
+            let rest = async {
+                loop {
+                    match stream.message().await {
+                        Ok(Some(message)) => count(&message),
+                        other => return end_of(other.map(drop)),
+                    }
+                }
+            };
+            timeout(LAST, rest).await.unwrap_or_else(|_| "still watching".into())
+        }
     };
     json!({ "watcher": kind, "messages": messages, "events": events, "gaps": gaps, "end": last })
+}
+
+/// Waits until the run is over.
+async fn told(ended: &mut watch::Receiver<bool>) {
+    // An error says that the run is gone, and with it is over.
+    drop(ended.wait_for(|ended| *ended).await.map(drop));
 }
 
 fn end_of(end: Result<(), tonic::Status>) -> String {
