@@ -326,6 +326,23 @@ async fn x_29_a_child_that_cannot_start_says_why_is_held_and_kills_nobody() {
     supervisor.stop().await;
 }
 
+/// A node that is killed and started again at once meets the children that it left behind, which
+/// hold their ports until they have drained. To be held for that was ten minutes without a service.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_waits_for_the_port_that_the_one_before_it_still_drains() {
+    let node = Node::start().await;
+    let taken = std::net::TcpListener::bind(loopback()).expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let (supervisor, mut status, notes) = node.supervise(service("service", address));
+    // It has folded the log, and nothing but the port is in its way.
+    until(&mut status, |status| status.commit > 0).await;
+    drop(taken);
+    let ready = until(&mut status, |status| status.phase == Phase::Ready).await;
+    assert_eq!((ready.address, ready.starts), (Some(address), 1));
+    assert_eq!(notes.count(|note| matches!(note, Note::Ended { .. } | Note::Held { .. })), 0);
+    supervisor.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_directory_or_program_is_told_at_once() {
     let node = Node::start().await;
