@@ -4,6 +4,7 @@
 mod cargo;
 mod ci;
 mod codegen;
+mod fuzz;
 mod golden;
 mod tally;
 
@@ -38,6 +39,8 @@ enum Task {
         #[arg(long)]
         large: bool,
     },
+    /// Look for an input that breaks a promise; prints it, and writes it below `target/fuzz/`.
+    Fuzz(fuzz::Arguments),
     /// Run files of golden cases through the engine and compare field by field.
     Golden {
         /// Which kind of cases the files hold.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Update => ci::update(),
         Task::Codegen => cargo::root().and_then(|root| codegen::run(&root)),
         Task::Model { large } => ci::model(large),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Golden { kind, files } => golden::run(kind, &files),
     };
     match outcome {
