@@ -4,6 +4,7 @@
 mod cargo;
 mod ci;
 mod codegen;
+mod fuzz;
 mod golden;
 mod tally;
 
@@ -51,6 +52,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Look for an input that breaks a promise; prints it, and writes it below `target/fuzz/`.
+    Fuzz(fuzz::Arguments),
     /// Run files of golden cases through the engine and compare field by field.
     Golden {
         /// Which kind of cases the files hold.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Codegen => cargo::root().and_then(|root| codegen::run(&root)),
         Task::Model { large } => ci::model(large),
         Task::Chaos { kills, seed, release } => ci::chaos(kills, seed, release),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Golden { kind, files } => golden::run(kind, &files),
     };
     match outcome {

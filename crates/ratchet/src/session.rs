@@ -14,6 +14,8 @@ mod deadline;
 #[cfg(test)]
 mod hooks;
 mod outcome;
+mod receive;
+mod seal;
 
 use std::collections::VecDeque;
 
@@ -21,12 +23,10 @@ pub use outcome::{Data, Event, Freshness, Life, Progress, Refused, Status, Ticke
 
 use crate::credit::{Receiving, Sending, cost};
 use crate::crypto::Crypto;
-use crate::frame::{DATA_OVERHEAD_BYTES, Frame, HEADER_BYTES, Header};
-use crate::key_schedule::{self, Agreed, InitialKeys, Mode};
-use crate::limit::{
-    Bucket, CONTROL_RESERVE, HANDSHAKE_RESERVE, Limits, Moment, RECORDS_PER_EPOCH_MAX,
-};
-use crate::reason::{Reason, Violation};
+use crate::frame::{Frame, HEADER_BYTES};
+use crate::key_schedule::{self, Agreed, InitialKeys};
+use crate::limit::{Bucket, CONTROL_RESERVE, Limits, Moment, RECORDS_PER_EPOCH_MAX};
+use crate::reason::Reason;
 use crate::rekey::{Rekey, Side};
 
 /// Codes of [`Session::close`] below this are the protocol's own, see [`Reason::code`].
@@ -374,203 +374,6 @@ impl<C: Crypto> Session<C> {
     /// A clock that went back stands still instead.
     fn set_clock(&mut self, now: Moment) {
         self.now = self.now.max(now);
-    }
-
-    /// Handles the first record of `header` and `rest` and returns how long its frame was, `None`
-    /// when it is not complete.
-    fn record(
-        &mut self,
-        header: &[u8; HEADER_BYTES],
-        rest: &mut [u8],
-    ) -> Result<Option<usize>, Reason> {
-        let Some(rekey) = &mut self.rekey else { return Ok(None) };
-        let min = 1 + C::TAG_BYTES;
-        let max = Frame::bytes_max::<C>(payload_max(&self.agreed)) + C::TAG_BYTES;
-        let Header { length, epoch } = Header::decode(header, min, max)?;
-        let expected = rekey.recv.wire_epoch();
-        if epoch != expected {
-            return Err(Violation::RecordEpoch { found: epoch, expected }.into());
-        }
-        let Some(sealed) = rest.get_mut(..length) else { return Ok(None) };
-        if self.peer_code.is_some() {
-            return Err(Violation::AfterClose.into());
-        }
-        if rekey.recv.seq >= RECORDS_PER_EPOCH_MAX {
-            return Err(Violation::KeyOverused.into());
-        }
-        let (epoch, seq) = (rekey.recv.epoch, rekey.recv.seq);
-        let opened = rekey.recv.open(header, sealed).ok_or(Reason::OpenFailed { epoch, seq })?;
-        self.heard = self.now;
-        self.unanswered = 0;
-        let frame = Frame::decode::<C>(opened)?;
-        self.frame(frame, opened, epoch)?;
-        Ok(Some(length))
-    }
-
-    /// Handles one frame; `bytes` are its own and `epoch` is the one it came in.
-    fn frame(&mut self, frame: Frame<'_>, bytes: &[u8], epoch: u64) -> Result<(), Reason> {
-        let open = self.life == Life::Open;
-        let Some(rekey) = &mut self.rekey else { return Ok(()) };
-        match frame {
-            Frame::Data { end, payload } => self.on_data(end, payload, epoch)?,
-            Frame::Init(init) => {
-                let (rounds, limits, now) = (&mut self.rounds, &self.limits, self.now);
-                let not_before = || {
-                    let at = rounds.take(limits, now);
-                    let too_late = at > now.after(limits.defer_max_ms);
-                    if too_late { Err(Reason::RateAbuse) } else { Ok(at) }
-                };
-                rekey.on_init(&mut self.crypto, open, &init, bytes, not_before)?;
-            }
-            Frame::Resp(resp) => rekey.on_resp(&self.crypto, open, &resp)?,
-            Frame::Fin { epoch, confirm } => {
-                rekey.on_fin(epoch, &confirm)?;
-                self.epoch_began();
-            }
-            Frame::Window(bytes) => self.credit.add(bytes)?,
-            Frame::Close { code, .. } => {
-                self.peer_code = Some(code);
-                match self.life {
-                    Life::Open => self.start_closing(0),
-                    Life::CloseSent => self.end(Life::Closed),
-                    Life::Closing | Life::Closed | Life::Dead(_) => {}
-                }
-            }
-            Frame::Ping(number) => self.pong_due = Some(number),
-            Frame::Pong(number) if number == 0 || number > self.pings => {
-                return Err(Violation::Pong.into());
-            }
-            Frame::Pong(_) => {}
-        }
-        Ok(())
-    }
-
-    fn on_data(&mut self, end: bool, payload: &[u8], epoch: u64) -> Result<(), Violation> {
-        if payload.len() > payload_max(&self.agreed) {
-            return Err(Violation::Payload(payload.len()));
-        }
-        if self.agreed.mode == Mode::FreshEpoch && self.carried_in.is_second(epoch) {
-            return Err(Violation::SecondMessage);
-        }
-        self.window.receive(cost(payload.len()))?;
-        self.carried_in = Carried { epoch: Some(epoch), unfinished: !end };
-        self.received.push_back(Data { payload: payload.to_vec(), end });
-        Ok(())
-    }
-
-    /// Seals the next record that is due: what ends a round first, then what begins one, then the
-    /// other control frames, and data last, so that control never waits behind data.
-    fn seal_next(&mut self, out: &mut Vec<u8>) -> Result<bool, Reason> {
-        let wants_round = self.is_round_wanted();
-        let now = self.now;
-        let Some(rekey) = &mut self.rekey else { return Ok(false) };
-        match self.life {
-            Life::Open => {}
-            Life::Closing => {
-                let code = self.close_code;
-                rekey.send.seal(out, |out| Frame::Close { code, reason: &[] }.encode(out));
-                if self.peer_code.is_some() {
-                    self.end(Life::Closed);
-                } else {
-                    self.life = Life::CloseSent;
-                }
-                return Ok(true);
-            }
-            Life::CloseSent | Life::Closed | Life::Dead(_) => return Ok(false),
-        }
-        if rekey.seal_switch(now, out) {
-            if rekey.is_idle() {
-                // It was a FIN: both directions of the initiator are in the new epoch.
-                self.epoch_began();
-            }
-            return Ok(true);
-        }
-        if wants_round {
-            if rekey.chain.epoch >= self.limits.epoch_max {
-                return Err(Reason::EpochExhausted);
-            }
-            rekey.propose(&mut self.crypto, now, out)?;
-            return Ok(true);
-        }
-        let control_max = self.limits.records_hard + CONTROL_RESERVE - HANDSHAKE_RESERVE;
-        let control = if let Some(number) = self.pong_due.take() {
-            Frame::Pong(number)
-        } else if std::mem::take(&mut self.ping_due) {
-            self.pings += 1;
-            Frame::Ping(self.pings)
-        } else if self.window.is_window_due() {
-            Frame::Window(self.window.window())
-        } else {
-            return Ok(self.seal_data(out));
-        };
-        if rekey.send.seq >= control_max {
-            return Err(Reason::KeyTooOld);
-        }
-        rekey.send.seal(out, |out| control.encode(out));
-        Ok(true)
-    }
-
-    /// Seals the next piece of the first message, if credit, limits and mode allow it.
-    fn seal_data(&mut self, out: &mut Vec<u8>) -> bool {
-        if self.is_stalled() || self.waits_for_fresh_epoch() {
-            return false;
-        }
-        let Some(rekey) = &mut self.rekey else { return false };
-        let Some(message) = self.queue.messages.front() else { return false };
-        let rest = message.get(self.queue.sealed..).unwrap_or_default();
-        let (piece, _) = rest.split_at(rest.len().min(payload_max(&self.agreed)));
-        if !self.credit.allows(cost(piece.len())) {
-            return false;
-        }
-        let end = piece.len() == rest.len();
-        out.reserve(HEADER_BYTES + DATA_OVERHEAD_BYTES + piece.len() + C::TAG_BYTES);
-        self.credit.spend(cost(piece.len()));
-        self.queue.bytes -= piece.len();
-        self.queue.sealed += piece.len();
-        self.carried_out = Carried { epoch: Some(rekey.send.epoch), unfinished: !end };
-        rekey.send.seal(out, |out| Frame::Data { end, payload: piece }.encode(out));
-        if end {
-            self.queue.messages.pop_front();
-            self.queue.sealed = 0;
-        }
-        true
-    }
-
-    /// Row 1's guard: nothing under way, and a newer epoch is asked for or due.
-    fn is_round_wanted(&self) -> bool {
-        let Some(rekey) = &self.rekey else { return false };
-        #[cfg(test)]
-        if let Some(answer) = rekey.mutate_want(self.wanted) {
-            return answer && self.life == Life::Open;
-        }
-        if self.life != Life::Open || !rekey.is_idle() {
-            return false;
-        }
-        let (limits, newest) = (&self.limits, rekey.chain.epoch);
-        let used = |seq, bytes| seq >= limits.records_soft || bytes >= limits.bytes_soft;
-        // Only of the newest epoch: a FIN that is not sealed yet renews the old key anyway.
-        let worn = (rekey.send.epoch == newest && used(rekey.send.seq, rekey.send.bytes))
-            || used(rekey.recv.seq, rekey.recv.bytes);
-        self.wanted > newest
-            || worn
-            || self.overdue_since.is_some()
-            || (rekey.send.epoch == newest && self.waits_for_fresh_epoch())
-    }
-
-    /// Returns whether the next message may not be sent in this epoch.
-    fn waits_for_fresh_epoch(&self) -> bool {
-        self.agreed.mode == Mode::FreshEpoch
-            && !self.queue.messages.is_empty()
-            && self.rekey.as_ref().is_some_and(|rekey| self.carried_out.is_second(rekey.send.epoch))
-    }
-
-    /// Returns whether data waits because the key must not seal more of it.
-    fn is_stalled(&self) -> bool {
-        let limits = &self.limits;
-        let is_full = |rekey: &Rekey<C>| {
-            rekey.send.seq >= limits.records_hard || rekey.send.bytes >= limits.bytes_hard
-        };
-        !self.queue.messages.is_empty() && self.rekey.as_ref().is_some_and(is_full)
     }
 
     fn epoch_began(&mut self) {

@@ -7,6 +7,7 @@ mod closing;
 mod contention;
 mod fixes;
 mod frames;
+mod fuzz;
 mod hostile;
 mod limits;
 mod operations;

@@ -487,6 +487,40 @@ fn every_single_byte_counts() {
     }
 }
 
+/// One order, one payload: bytes that are read are the bytes that the order would be signed as.
+fn fuzz(input: &[u8]) -> String {
+    let order = SignedOrder { payload: input.to_vec(), signature: Signature([0; 64]) };
+    match order.claim(&rules(), UtcMs(FROM)) {
+        Ok(claim) => {
+            let terms = Terms { chain_id: rules().chain_id, window: claim.window };
+            let again = SignedOrder::payload(&terms, &claim.request).expect("it was just read");
+            assert_eq!(again, input, "another payload for the same order");
+            assert!(claim.prove().is_err(), "nobody has signed it");
+            "read".to_owned()
+        }
+        Err(refusal) => {
+            assert!(refusal.to_string().len() < 600, "a refusal repeats little of what it refuses");
+            format!("{} {:?}", refusal.code(), refusal.field())
+        }
+    }
+}
+
+#[test]
+fn fuzz_signed_order_any_payload_is_refused_or_the_one_payload_of_its_order() {
+    let mut fuzzer = proctor_fuzz::Fuzz::target("signed-order").seed(FROZEN).executions(30_000);
+    for (old, new) in [
+        ("LONG", "SHORT"),
+        ("\"leverage\":0.25", "\"leverage\":1e-7,\"quantity\":3.0,\"value\":250000.0"),
+        ("{\"chain\"", "{\"cancel\":\"order:o-16\",\"chain\""),
+        ("0.25", "5e-324"),
+        ("0.25", "1.7976931348623157e308"),
+        ("0.25", "-0.0"),
+    ] {
+        fuzzer = fuzzer.seed(FROZEN.replacen(old, new, 1));
+    }
+    fuzzer.seed("{}").seed([b'"'; 9_000]).run(fuzz);
+}
+
 fn borsh_bytes(request: &OrderRequest) -> Vec<u8> {
     borsh::to_vec(request).expect("to memory")
 }

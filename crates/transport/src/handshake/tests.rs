@@ -1,5 +1,7 @@
 //! Tests of the handshake: every byte matters, and who is who cannot be confused.
 
+mod fuzz;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, whose values are valid by construction")]
 
+mod fuzz;
+
 use proctor_engine::challenge_period::reasons::{Published, ReasonsCommand};
 use proctor_engine::challenge_period::{PlagiarismReport, Stage, Standing};
 use proctor_engine::eliminations::{
