@@ -250,7 +250,11 @@ mod tests {
     fn entries_come_in_order_whatever_their_number_and_size() {
         let heavy = BATCH_BYTES / size_of::<Input>() + 1;
         for count in [0, 1, 63, 64, 65, 400] {
-            for ticks in [|_| 1, |n| usize::from(n % 100 == 99) * 2_000, |n| n as usize % 3] {
+            for ticks in [
+                |_| 1,
+                |n| usize::from(n % 100 == 99) * 2_000,
+                |n| usize::try_from(n % 3).unwrap_or(0),
+            ] {
                 let ticks = |n| if ticks(n) == 2_000 { heavy } else { ticks(n) };
                 let mut entries = Entries::new(Reader::open(log(count, ticks, None)).unwrap());
                 let (found, end) = indices(&mut entries);
