@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, quick: bool) -> Result<()> {
 }
 
 async fn measure(args: &Args, plan: Plan, directory: &Directory) -> Result<()> {
-    let mut node = LoadNode::start(args, &directory.0).await?;
+    let node = LoadNode::start(args, &directory.0).await?;
     let keys: Arc<[_]> = (0..plan.traders).map(orders::key).collect();
     node.enrol(&keys).await?;
     let feed = node.feed();
