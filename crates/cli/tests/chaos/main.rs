@@ -7,6 +7,8 @@
 //!
 //! `PROCTOR_CHAOS_KILLS` and `PROCTOR_CHAOS_SEED` make it longer and other; `cargo xtask chaos` sets them.
 
+#![allow(clippy::print_stdout, reason = "a run says what it did, so that it can be repeated")]
+
 mod killer;
 mod load;
 mod log;
