@@ -331,6 +331,7 @@ async fn x_29_a_child_that_cannot_start_says_why_is_held_and_kills_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_waits_for_the_port_that_the_one_before_it_still_drains() {
     let node = Node::start().await;
+    node.backend.submit(vec![Input::Tick]).await.expect("a commit to fold");
     let taken = std::net::TcpListener::bind(loopback()).expect("a port");
     let address = taken.local_addr().expect("an address");
     let (supervisor, mut status, notes) = node.supervise(service("service", address));
