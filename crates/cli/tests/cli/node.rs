@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::common::{Run, assert_one_line_error, proctor, run};
 
@@ -65,6 +65,18 @@ impl Node {
         run(&args)
     }
 
+    /// Asks until the node says that every service is ready.
+    fn all_ready(&self) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let status = self.run(&["status"]);
+            if status.code == Some(0) {
+                return;
+            }
+            assert!(Instant::now() < until, "never ready: {status:?}");
+        }
+    }
+
     /// Waits for the end; returns the exit code.
     fn ended(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
@@ -85,6 +97,7 @@ fn first_day(flags: &[&str]) {
     let (data, key) = (dir.path().join("data"), dir.path().join("alice.json"));
     let (data_text, key_text) = (data.to_str().unwrap(), key.to_str().unwrap());
     let node = Node::start(&data, flags);
+    node.all_ready();
     let made = run(&["key", "new", "--out", key_text]);
     let alice = made.out.trim().to_owned();
     assert_eq!(made.code, Some(0), "{made:?}");
@@ -98,7 +111,6 @@ fn first_day(flags: &[&str]) {
     assert_eq!(enrolled.code, Some(0), "{enrolled:?}");
     assert!(enrolled.out.contains("is registered, as of commit"), "{enrolled:?}");
 
-    // A child may still be folding: the client waits for it within its deadline.
     let patient = ["--timeout-ms", "30000"];
     let order = ["order", "submit", "--key", key_text, "--pair", "BTCUSD", "--side", "long"];
     let submitted =
