@@ -55,8 +55,7 @@ pub(crate) enum Plan {
     Cancel(Vec<u64>),
 }
 
-/// An order that is sized and priced. It is large, so it is made in a box and stays there until the
-/// position takes the order out.
+/// An order that is sized and priced.
 #[derive(Debug)]
 pub(crate) struct Fill {
     /// The pair.
@@ -162,7 +161,7 @@ impl Desk<'_> {
         let (id, side, size) = (&request.id, request.side, request.size);
         let ticket = Ticket { id, pair, side, size, source, protection };
         let fill = self.fill(&ticket, &execution, None)?;
-        Ok(fill.map_or(Plan::NothingToClose(pair), Plan::Fill))
+        Ok(fill.map_or(Plan::NothingToClose(pair), |fill| Plan::Fill(Box::new(fill))))
     }
 
     /// Judges the fill of a resting order whose level was reached: the same gate as for an order
@@ -175,7 +174,7 @@ impl Desk<'_> {
         order: &RestingOrder,
         quote: &Quote,
         reached: Reached,
-    ) -> Result<Box<Fill>, Rejection> {
+    ) -> Result<Fill, Rejection> {
         self.admit_trader()?;
         self.admit_pair(order.pair, order.is_bracket(), false)?;
         let execution = self.execution_of_resting(quote, &reached);
@@ -336,7 +335,7 @@ impl Desk<'_> {
         ticket: &Ticket<'_>,
         execution: &Execution,
         reached: Option<Reached>,
-    ) -> Result<Option<Box<Fill>>, Rejection> {
+    ) -> Result<Option<Fill>, Rejection> {
         let pair = ticket.pair;
         let held = self.account.book.portfolio_leverage(self.rulebook);
         let open = self.account.book.pair(pair).and_then(|book| book.open.as_ref());
@@ -378,7 +377,7 @@ impl Desk<'_> {
         target: Target,
         open: Option<&Position>,
         portfolio_leverage: f64,
-    ) -> Result<Box<Fill>, Rejection> {
+    ) -> Result<Fill, Rejection> {
         let Ticket { id, pair, side, size, source, protection } = *ticket;
         let account_size = match target {
             Target::New(size) | Target::NewAfterFull(size) => size.get(),
@@ -407,7 +406,7 @@ impl Desk<'_> {
         };
         let flat_price = ForcedFlatPrice::Found { price: execution.price, rates };
         let priced_by = execution.priced_by.clone();
-        Ok(Box::new(Fill {
+        Ok(Fill {
             pair,
             order,
             portfolio_leverage,
@@ -416,7 +415,7 @@ impl Desk<'_> {
             reached,
             protection,
             priced_by,
-        }))
+        })
     }
 
     /// Returns the slippage of the order by the rulebook's model.

@@ -33,7 +33,7 @@ impl Engine {
         step: &mut Step,
         rules: &Rulebook,
         place: usize,
-        mut fill: Box<Fill>,
+        mut fill: Fill,
     ) -> Result<(), Rejection> {
         let events_before = step.events.len();
         let parent = Parent {
