@@ -308,7 +308,7 @@ impl Engine {
                 order: request.id.clone(),
                 pair,
             }),
-            Plan::Fill(fill) => self.fill(step, &adopted.rules, place, *fill)?,
+            Plan::Fill(fill) => self.fill(step, &adopted.rules, place, fill)?,
             Plan::Rest(order) => self.rest(step, place, order, None),
             Plan::Cancel(numbers) => {
                 for number in numbers {
