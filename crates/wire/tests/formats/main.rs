@@ -646,18 +646,18 @@ fn a_checkpoint_begins_with_its_version_and_gives_the_engine_back() {
     let outcome = engine.apply(&commit).expect("the first commit");
     assert!(outcome.replies.iter().all(Result::is_ok));
     let bytes = checkpoint::encode(&engine).expect("finite");
-    assert_eq!(bytes[0], 2, "the version");
+    assert_eq!(bytes[0], checkpoint::VERSION, "the version");
     assert_eq!(bytes[1..9], 1_u64.to_le_bytes(), "the commit");
     assert_eq!(bytes[9..17], AT.to_le_bytes(), "its time");
     assert_eq!(bytes[17..49], outcome.digest.0, "the digest");
     let restored = checkpoint::decode(&bytes).expect("round trip");
     assert_eq!(checkpoint::encode(&restored).expect("finite"), bytes);
     assert_eq!((restored.stamp(), restored.digest()), (engine.stamp(), engine.digest()));
-    for version in [0, 1, 255] {
+    for version in [0, 1, 2, 255] {
         let mut other = bytes.clone();
         other[0] = version;
         let refused = checkpoint::decode(&other).map(drop);
-        assert!(matches!(refused, Err(DecodeError::Version { known: 2, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(DecodeError::Version { known: checkpoint::VERSION, .. })), "{refused:?}");
     }
     let longer = [&bytes[..], &[0]].concat();
     assert!(checkpoint::decode(&longer).is_err());
