@@ -9,6 +9,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod certificate;
+pub mod codec;
+pub mod header;
+pub mod moment;
 pub mod node_id;
 
+pub use certificate::{Certificate, Committee, Trust};
+pub use codec::{Canonical, CodecError};
+pub use header::{ChainId, Facts, Header, Tip};
+pub use moment::Moment;
 pub use node_id::{BadSignature, NodeId, Signature};
