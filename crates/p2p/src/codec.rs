@@ -164,6 +164,12 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    /// Returns how many bytes are left.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Ends: nothing may be left.
     ///
     /// # Errors

@@ -12,11 +12,17 @@
 pub mod certificate;
 pub mod codec;
 pub mod header;
+pub mod message;
 pub mod moment;
 pub mod node_id;
+pub mod snapshot;
+pub mod status;
 
 pub use certificate::{Certificate, Committee, Trust};
 pub use codec::{Canonical, CodecError};
 pub use header::{ChainId, Facts, Header, Tip};
+pub use message::{Answer, Failure, Message, Push, Request};
 pub use moment::Moment;
 pub use node_id::{BadSignature, NodeId, Signature};
+pub use snapshot::Manifest;
+pub use status::{Certified, Hello, SignedStatus, Status};
