@@ -15,8 +15,10 @@ pub mod header;
 pub mod message;
 pub mod moment;
 pub mod node_id;
+pub mod server;
 pub mod snapshot;
 pub mod status;
+pub mod sync;
 
 pub use certificate::{Certificate, Committee, Trust};
 pub use codec::{Canonical, CodecError};
@@ -24,5 +26,7 @@ pub use header::{ChainId, Facts, Header, Tip};
 pub use message::{Answer, Failure, Message, Push, Request};
 pub use moment::Moment;
 pub use node_id::{BadSignature, NodeId, Signature};
+pub use server::Server;
 pub use snapshot::Manifest;
 pub use status::{Certified, Hello, SignedStatus, Status};
+pub use sync::SyncCore;

@@ -40,16 +40,26 @@ impl Bucket {
 
     /// Takes `tokens` if they are there, and says whether they were.
     pub fn take(&mut self, now: Moment, tokens: u64) -> bool {
-        let gained = now.since(self.at).saturating_mul(self.per_second);
-        let full = self.burst.saturating_mul(1_000);
-        self.level = self.level.saturating_add(gained).min(full);
-        self.at = self.at.max(now);
+        self.fill(now);
         let wanted = tokens.saturating_mul(1_000);
         let enough = wanted <= self.level;
         if enough {
             self.level -= wanted;
         }
         enough
+    }
+
+    /// Takes `tokens`, or what there is: for what has been spent already.
+    pub fn spend(&mut self, now: Moment, tokens: u64) {
+        self.fill(now);
+        self.level = self.level.saturating_sub(tokens.saturating_mul(1_000));
+    }
+
+    fn fill(&mut self, now: Moment) {
+        let gained = now.since(self.at).saturating_mul(self.per_second);
+        let full = self.burst.saturating_mul(1_000);
+        self.level = self.level.saturating_add(gained).min(full);
+        self.at = self.at.max(now);
     }
 }
 
