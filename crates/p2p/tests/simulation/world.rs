@@ -1,0 +1,729 @@
+//! The world of a run: virtual time, a network with delays and partitions, crashes; one seed.
+//!
+//! Events are taken in the order of time and number, so a seed gives the same run, which the trace, a
+//! hash over every event, shows. Invariants are checked on a node after each of its events.
+
+use std::collections::BTreeMap;
+
+use ed25519_zebra::SigningKey;
+use proctor_fuzz::Rng;
+use proctor_p2p::message::{FRAME_BYTES_MAX, INLINE_BODY_BYTES_MAX};
+use proctor_p2p::server::{Read, ServerAction, ServerEvent, Ticket};
+use proctor_p2p::status::Status;
+use proctor_p2p::sync::verify::{Job, Verdict};
+use proctor_p2p::sync::{
+    Action, Config, Event, JobId, Marks, Offence, RequestId, StoreJob, TICK_MS,
+};
+use proctor_p2p::{
+    Answer, Canonical, Certified, Message, Moment, NodeId, Push, Request, SignedStatus,
+};
+use proctor_types::Digest;
+
+use crate::liar::{Lie, snapshot_height};
+use crate::node::Node;
+use crate::truth::{CHAIN, Truth, key, node_id, sign};
+
+pub(crate) enum Peer {
+    Honest(Box<Node>),
+    Liar { id: NodeId, key: SigningKey, lie: Lie, sequence: u64, asked: u64 },
+}
+
+/// What travels.
+#[derive(Clone, Debug)]
+enum Wire {
+    Message(u64, Message, bool),
+    Cancel(u64),
+}
+
+enum Ev {
+    Deliver { from: usize, to: usize, session: u64, wire: Wire },
+    Tick(usize),
+    Status(usize),
+    Verified(usize, u64, JobId, Verdict),
+    Store(usize, u64, JobId, StoreJob),
+    Apply(usize, u64),
+    Read(usize, u64, Ticket, Read),
+    Produce,
+    Crash(usize, u64),
+    Restart(usize),
+    Connect(usize, usize),
+    Dead(usize, usize, u64),
+    Spam(usize),
+}
+
+/// One direction between two nodes.
+#[derive(Clone, Copy)]
+pub(crate) struct Link {
+    pub(crate) delay_ms: u64,
+    pub(crate) jitter_ms: u64,
+    pub(crate) bytes_per_ms: u64,
+    /// Until then nothing arrives.
+    pub(crate) cut_until: u64,
+    last: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) now: u64,
+    number: u64,
+    queue: BTreeMap<(u64, u64), Ev>,
+    pub(crate) rng: Rng,
+    pub(crate) truth: Truth,
+    pub(crate) peers: Vec<Peer>,
+    ids: BTreeMap<NodeId, usize>,
+    sessions: BTreeMap<(usize, usize), u64>,
+    pub(crate) links: BTreeMap<(usize, usize), Link>,
+    sessions_made: u64,
+    pub(crate) trace: u64,
+    pub(crate) events: u64,
+    pub(crate) produce_ms: u64,
+    /// Of a thousand store jobs so many end in a crash, before or after the write.
+    pub(crate) crash_permille: usize,
+    pub(crate) store_ms: u64,
+    pub(crate) wire_checked: bool,
+}
+
+const CUT_DEAD_MS: u64 = 15_000;
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let truth = Truth::new(key(1));
+        Self {
+            seed,
+            now: 0,
+            number: 0,
+            queue: BTreeMap::new(),
+            rng: Rng::new(seed),
+            truth,
+            peers: Vec::new(),
+            ids: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            links: BTreeMap::new(),
+            sessions_made: 0,
+            trace: 0,
+            events: 0,
+            produce_ms: 0,
+            crash_permille: 0,
+            store_ms: 3,
+            wire_checked: true,
+        }
+    }
+
+    pub(crate) fn grow(&mut self, commits: usize) {
+        for _ in 0..commits {
+            self.truth.extend(&mut self.rng);
+        }
+    }
+
+    /// Adds an honest node that has the chain up to `height`. The first is the sequencer.
+    pub(crate) fn honest(&mut self, config: Config, height: u64) -> usize {
+        let at = self.peers.len();
+        let key = if at == 0 { self.truth.key } else { key(10 + at as u8) };
+        let mut node = Node::new(key, Config { seed: self.rng.bits(), ..config }, &self.truth);
+        node.fill(&mut self.truth, height);
+        self.add(Peer::Honest(Box::new(node)))
+    }
+
+    pub(crate) fn liar(&mut self, lie: Lie) -> usize {
+        let key = key(100 + self.peers.len() as u8);
+        let at = self.add(Peer::Liar { id: node_id(&key), key, lie, sequence: 0, asked: 0 });
+        if lie == Lie::Flood {
+            self.after(200, Ev::Spam(at));
+        }
+        at
+    }
+
+    fn add(&mut self, peer: Peer) -> usize {
+        let at = self.peers.len();
+        let id = match &peer {
+            Peer::Honest(node) => node.id,
+            Peer::Liar { id, .. } => *id,
+        };
+        self.ids.insert(id, at);
+        self.peers.push(peer);
+        for other in 0..at {
+            for pair in [(at, other), (other, at)] {
+                let delay_ms = 1 + self.rng.below(60) as u64;
+                let (jitter_ms, bytes_per_ms) = (1 + self.rng.below(20) as u64, 20_000);
+                let link = Link { delay_ms, jitter_ms, bytes_per_ms, cut_until: 0, last: 0 };
+                self.links.insert(pair, link);
+            }
+            self.after(1, Ev::Connect(other, at));
+        }
+        if let Peer::Honest(_) = self.peers[at] {
+            self.restart(at);
+            let phase = self.rng.below(100) as u64;
+            self.after(phase, Ev::Tick(at));
+        }
+        let phase = 5_000 + self.rng_below(1_000);
+        self.after(phase, Ev::Status(at));
+        at
+    }
+
+    fn rng_below(&mut self, end: usize) -> u64 {
+        self.rng.below(end) as u64
+    }
+
+    fn after(&mut self, ms: u64, ev: Ev) {
+        self.number += 1;
+        self.queue.insert((self.now + ms, self.number), ev);
+    }
+
+    pub(crate) fn node(&self, at: usize) -> &Node {
+        match &self.peers[at] {
+            Peer::Honest(node) => node,
+            Peer::Liar { .. } => panic!("peer {at} is a liar"),
+        }
+    }
+
+    pub(crate) fn node_mut(&mut self, at: usize) -> &mut Node {
+        match &mut self.peers[at] {
+            Peer::Honest(node) => node,
+            Peer::Liar { .. } => panic!("peer {at} is a liar"),
+        }
+    }
+
+    pub(crate) fn honest_nodes(&self) -> Vec<usize> {
+        let honest = |at: &usize| matches!(self.peers[*at], Peer::Honest(_));
+        (0..self.peers.len()).filter(honest).collect()
+    }
+
+    pub(crate) fn is_honest(&self, id: &NodeId) -> bool {
+        matches!(self.peers[self.ids[id]], Peer::Honest(_))
+    }
+
+    pub(crate) fn id(&self, at: usize) -> NodeId {
+        match &self.peers[at] {
+            Peer::Honest(node) => node.id,
+            Peer::Liar { id, .. } => *id,
+        }
+    }
+
+    /// Starts to order commits, one every so many milliseconds; 0 stops it.
+    pub(crate) fn produce(&mut self, every_ms: u64) {
+        let idle = self.produce_ms == 0;
+        self.produce_ms = every_ms;
+        if idle && every_ms > 0 {
+            self.after(every_ms, Ev::Produce);
+        }
+    }
+
+    /// Lets nothing through between two nodes for a while, in one or both directions.
+    pub(crate) fn cut(&mut self, a: usize, b: usize, ms: u64, both: bool) {
+        let until = self.now + ms;
+        let pairs = if both { vec![(a, b), (b, a)] } else { vec![(a, b)] };
+        for pair in pairs {
+            let link = self.links.get_mut(&pair).unwrap();
+            link.cut_until = link.cut_until.max(until);
+        }
+        if let Some(session) = self.sessions.get(&order(a, b)).copied()
+            && ms > CUT_DEAD_MS
+        {
+            self.after(CUT_DEAD_MS, Ev::Dead(a, b, session));
+        }
+        self.after(ms + 500, Ev::Connect(a, b));
+    }
+
+    pub(crate) fn crash(&mut self, at: usize, down_ms: u64) {
+        self.after(0, Ev::Crash(at, down_ms));
+    }
+
+    pub(crate) fn run_for(&mut self, ms: u64) {
+        let end = self.now + ms;
+        while let Some(entry) = self.queue.first_entry() {
+            if entry.key().0 > end {
+                break;
+            }
+            let ((time, number), ev) = entry.remove_entry();
+            self.now = time;
+            self.events += 1;
+            self.mix(time);
+            self.mix(number);
+            self.on(ev);
+        }
+        self.now = end;
+    }
+
+    fn mix(&mut self, value: u64) {
+        self.trace = (self.trace ^ value).wrapping_mul(0x0100_0000_01B3).rotate_left(23);
+    }
+
+    fn on(&mut self, ev: Ev) {
+        match ev {
+            Ev::Deliver { from, to, session, wire } => {
+                if self.sessions.get(&order(from, to)) == Some(&session) {
+                    self.deliver(from, to, wire);
+                }
+            }
+            Ev::Tick(at) => {
+                self.after(TICK_MS, Ev::Tick(at));
+                self.tell(at, Event::Tick);
+            }
+            Ev::Status(at) => {
+                let wait = 4_000 + self.rng_below(2_000);
+                self.after(wait, Ev::Status(at));
+                for to in self.sessions_of(at) {
+                    self.send_status(at, to);
+                }
+            }
+            Ev::Verified(at, life, id, verdict) if self.node(at).life == life => {
+                self.tell(at, Event::Verified(id, verdict));
+            }
+            Ev::Store(at, life, id, job) if self.node(at).life == life => self.store(at, id, job),
+            Ev::Apply(at, life) if self.node(at).life == life => self.apply(at),
+            Ev::Read(at, life, ticket, read) if self.node(at).life == life => {
+                let Peer::Honest(node) = &self.peers[at] else { return };
+                let loaded = node.load(read, &mut self.truth);
+                self.serve(at, ServerEvent::Loaded(ticket, loaded));
+            }
+            Ev::Verified(..) | Ev::Store(..) | Ev::Apply(..) | Ev::Read(..) => {}
+            Ev::Produce => self.on_produce(),
+            Ev::Crash(at, down_ms) => self.on_crash(at, down_ms),
+            Ev::Restart(at) => {
+                self.restart(at);
+                for other in 0..self.peers.len() {
+                    if other != at {
+                        self.after(1, Ev::Connect(at, other));
+                    }
+                }
+            }
+            Ev::Connect(a, b) => self.connect(a, b),
+            Ev::Dead(a, b, session) => {
+                if self.sessions.get(&order(a, b)) == Some(&session) {
+                    self.disconnect(a, b);
+                }
+            }
+            Ev::Spam(at) => self.spam(at),
+        }
+    }
+
+    fn restart(&mut self, at: usize) {
+        let now = Moment(self.now);
+        let Peer::Honest(node) = &mut self.peers[at] else { return };
+        node.start(now, &self.truth);
+        let available = node.available();
+        self.serve(at, ServerEvent::Available(available));
+    }
+
+    fn on_crash(&mut self, at: usize, down_ms: u64) {
+        if !self.node(at).up {
+            return;
+        }
+        for other in self.sessions_of(at) {
+            self.disconnect(at, other);
+        }
+        let node = self.node_mut(at);
+        node.up = false;
+        node.life += 1;
+        self.after(down_ms, Ev::Restart(at));
+    }
+
+    fn on_produce(&mut self) {
+        if self.produce_ms == 0 {
+            return;
+        }
+        self.after(self.produce_ms, Ev::Produce);
+        // A sequencer that is a follower for now, or down, orders nothing.
+        if !self.node(0).up || self.node(0).disk.tip().height != self.truth.height() {
+            return;
+        }
+        self.truth.extend(&mut self.rng);
+        let height = self.truth.height();
+        let Peer::Honest(node) = &mut self.peers[0] else { return };
+        node.fill(&mut self.truth, height);
+        let commit = self.truth.certified(height);
+        self.tell(0, Event::Produced { commit });
+    }
+
+    fn is_up(&self, at: usize) -> bool {
+        match &self.peers[at] {
+            Peer::Honest(node) => node.up,
+            Peer::Liar { .. } => true,
+        }
+    }
+
+    fn connect(&mut self, a: usize, b: usize) {
+        let banned = [(a, b), (b, a)].iter().any(|(one, other)| match &self.peers[*one] {
+            Peer::Honest(node) => node.banned.contains(&self.id(*other)),
+            Peer::Liar { .. } => false,
+        });
+        let cut = [(a, b), (b, a)].iter().any(|pair| self.links[pair].cut_until > self.now);
+        let there = self.sessions.contains_key(&order(a, b));
+        if banned || cut || there || !self.is_up(a) || !self.is_up(b) {
+            return;
+        }
+        self.sessions_made += 1;
+        self.sessions.insert(order(a, b), self.sessions_made);
+        let binding = binding(self.sessions_made);
+        for (one, other) in [(a, b), (b, a)] {
+            let peer = self.id(other);
+            self.tell(one, Event::PeerJoined { peer, binding });
+        }
+        self.send_status(a, b);
+        self.send_status(b, a);
+    }
+
+    fn disconnect(&mut self, a: usize, b: usize) {
+        if self.sessions.remove(&order(a, b)).is_none() {
+            return;
+        }
+        for (one, other) in [(a, b), (b, a)] {
+            let peer = self.id(other);
+            self.tell(one, Event::PeerLeft(peer));
+            self.serve(one, ServerEvent::PeerLeft(peer));
+        }
+        self.after(1_000, Ev::Connect(a, b));
+    }
+
+    fn sessions_of(&self, at: usize) -> Vec<usize> {
+        let pairs = self.sessions.keys().filter(|(a, b)| *a == at || *b == at);
+        pairs.map(|(a, b)| if *a == at { *b } else { *a }).collect()
+    }
+
+    fn send_status(&mut self, from: usize, to: usize) {
+        let Some(session) = self.sessions.get(&order(from, to)) else { return };
+        let binding = binding(*session);
+        let status = match &mut self.peers[from] {
+            Peer::Honest(node) => node.status(&binding),
+            Peer::Liar { key, lie, sequence, .. } => {
+                *sequence += 1;
+                let tip = lie.tip(&mut self.truth);
+                let latest_snapshot = snapshot_height(self.truth.height());
+                let status = Status {
+                    tip,
+                    lowest_body: 0,
+                    lowest_header: 0,
+                    latest_snapshot,
+                    sequence: *sequence,
+                    load_permille: 0,
+                };
+                let signature = sign(key, &status.signed_bytes(&CHAIN, &binding));
+                SignedStatus { status, signature }
+            }
+        };
+        self.send(from, to, 0, Message::Push(Push::Status(status)), true);
+    }
+
+    fn send(&mut self, from: usize, to: usize, id: u64, message: Message, last: bool) {
+        // Half of the runs move values, which is fast; the other half bytes.
+        let (mut message, mut len) = (message, 200);
+        if self.wire_checked {
+            let bytes = message.encode();
+            assert!(bytes.len() <= FRAME_BYTES_MAX, "a frame of {} bytes", bytes.len());
+            len = bytes.len();
+            match Message::decode(&bytes) {
+                Ok(read) => message = read,
+                // What a liar sends need not be a message; a real peer is cut off for it.
+                Err(_) => return self.punish_codec(from, to),
+            }
+        }
+        self.transmit(from, to, len as u64, Wire::Message(id, message, last));
+    }
+
+    fn punish_codec(&mut self, from: usize, to: usize) {
+        assert!(
+            !matches!(self.peers[from], Peer::Honest(_)),
+            "an honest message has a codec error"
+        );
+        let peer = self.id(from);
+        self.penalise(to, peer, Offence::Unsolicited);
+    }
+
+    fn transmit(&mut self, from: usize, to: usize, len: u64, wire: Wire) {
+        let Some(session) = self.sessions.get(&order(from, to)).copied() else { return };
+        let jitter = self.links[&(from, to)].jitter_ms as usize;
+        let jitter = self.rng_below(jitter.max(1));
+        let now = self.now;
+        let link = self.links.get_mut(&(from, to)).unwrap();
+        let sent = now.max(link.cut_until).max(link.last) + len / link.bytes_per_ms.max(1);
+        let at = (sent + if link.last > sent { 0 } else { link.delay_ms + jitter }).max(link.last);
+        // The pipe is busy until what was sent has gone; what comes later arrives later.
+        link.last = at.saturating_sub(link.delay_ms).max(sent);
+        self.number += 1;
+        self.queue.insert((at, self.number), Ev::Deliver { from, to, session, wire });
+    }
+
+    fn deliver(&mut self, from: usize, to: usize, wire: Wire) {
+        let peer = self.id(from);
+        if let Peer::Liar { lie, asked, .. } = &mut self.peers[to] {
+            let lie = *lie;
+            if let Wire::Message(id, Message::Request(request), _) = wire
+                && lie != Lie::Silent
+            {
+                *asked += 1;
+                let pieces = lie.answer(&mut self.truth, &mut self.rng, request);
+                let count = pieces.len();
+                for (piece, nth) in pieces.into_iter().zip(1..) {
+                    self.send(to, from, id, Message::Answer(piece), nth == count);
+                }
+            }
+            return;
+        }
+        match wire {
+            Wire::Cancel(id) => self.serve(to, ServerEvent::Cancel { peer, id }),
+            Wire::Message(id, Message::Request(request), _) => {
+                self.serve(to, ServerEvent::Request { peer, id, request });
+            }
+            Wire::Message(id, Message::Answer(answer), last) => {
+                self.tell(to, Event::Answer { peer, id: RequestId(id), answer, last });
+            }
+            Wire::Message(_, Message::Push(Push::Status(status)), _) => {
+                self.tell(to, Event::Status { peer, status });
+            }
+            Wire::Message(_, Message::Push(Push::Commit { commit, body }), _) => {
+                self.tell(to, Event::Pushed { peer, commit, body });
+            }
+            Wire::Message(_, Message::Hello(_), _) => {}
+        }
+    }
+
+    /// Tells a node's sync core something, and does what it wants done.
+    fn tell(&mut self, at: usize, event: Event) {
+        let now = Moment(self.now);
+        let Peer::Honest(node) = &mut self.peers[at] else { return };
+        if !node.up {
+            return;
+        }
+        let before = node.core.marks();
+        let mut actions = Vec::new();
+        let joined = matches!(event, Event::Stored(..));
+        node.core.on_event(now, event, &mut actions);
+        self.check(at, before, joined);
+        self.mix(at as u64);
+        self.mix(actions.len() as u64);
+        let marks = self.node(at).core.marks();
+        self.mix(marks.verified.wrapping_mul(31).wrapping_add(marks.stored));
+        for action in actions {
+            self.act(at, action);
+        }
+    }
+
+    /// V2, V7, and that every request ends once.
+    fn check(&self, at: usize, before: Marks, may_jump: bool) {
+        let node = self.node(at);
+        let (marks, held) = (node.core.marks(), node.core.held());
+        assert!(marks.applied <= marks.stored && marks.stored <= marks.verified, "V2 {marks:?}");
+        assert!(
+            before.stored <= marks.stored
+                && before.applied <= marks.applied
+                && (before.verified <= marks.verified || may_jump),
+            "V2 {before:?} {marks:?}"
+        );
+        assert!(marks.target <= self.truth.height().max(marks.verified), "R22 {marks:?}");
+        assert!(held.requests <= 256 && held.ranges <= 9 && held.bodies <= 64, "V7 {held:?}");
+        assert!(held.headers <= 8 * 256 + 256 && held.inline <= 16, "V7 {held:?}");
+        assert!(held.jobs <= 64 + 64 + 16, "V7 {held:?}");
+        assert!(held.body_bytes <= (32 << 20) || held.bodies == 1, "V7 {held:?}");
+        assert_eq!(held.opened, held.ended + held.requests as u64, "each request ends once");
+    }
+
+    fn act(&mut self, at: usize, action: Action) {
+        let life = self.node(at).life;
+        match action {
+            Action::Request { peer, id, request } => {
+                self.node_mut(at).requests += 1;
+                let to = self.ids[&peer];
+                self.send(at, to, id.0, Message::Request(request), true);
+            }
+            Action::Cancel { peer, id } => {
+                let to = self.ids[&peer];
+                self.transmit(at, to, 20, Wire::Cancel(id.0));
+            }
+            Action::Verify(id, job) => {
+                let name = name(&job);
+                *self.node_mut(at).verifies.entry(name).or_default() += 1;
+                let verdict = job.run();
+                let wait = 1 + self.rng_below(4);
+                self.after(wait, Ev::Verified(at, life, id, verdict));
+            }
+            Action::Store(id, job) => {
+                let wait = 1 + self.rng_below(4) + self.store_ms;
+                self.after(wait, Ev::Store(at, life, id, job));
+            }
+            Action::Advanced(height) => {
+                self.node_mut(at).acknowledged = height;
+                self.after(1, Ev::Apply(at, life));
+                self.refresh(at);
+            }
+            Action::Joined(tip) => {
+                let node = self.node_mut(at);
+                node.acknowledged = tip.height;
+                node.applied = (tip.height, node.disk.base_state);
+                node.joins += 1;
+                let state = self.truth.state(tip.height);
+                assert_eq!(self.node(at).applied.1, state, "V5 after a snapshot");
+                self.refresh(at);
+            }
+            Action::Announce(_) => self.refresh(at),
+            Action::Push { peer, commit } => self.push(at, peer, commit),
+            Action::Penalise { peer, offence } => self.penalise(at, peer, offence),
+            Action::Behind(reason) => self.node_mut(at).reasons.extend(reason),
+            Action::Alarm(_) => self.node_mut(at).alarms += 1,
+            Action::Halt(halt) => self.node_mut(at).halted = Some(halt),
+            Action::Ended { .. } | Action::Credit { .. } => {}
+        }
+    }
+
+    fn refresh(&mut self, at: usize) {
+        let available = self.node(at).available();
+        self.serve(at, ServerEvent::Available(available));
+    }
+
+    fn push(&mut self, at: usize, peer: NodeId, commit: Certified) {
+        let body = self.node(at).disk.commit(commit.header.height).map(|(_, body)| body.clone());
+        let body = body.filter(|body| body.len() <= INLINE_BODY_BYTES_MAX);
+        let to = self.ids[&peer];
+        self.send(at, to, 0, Message::Push(Push::Commit { commit, body }), true);
+    }
+
+    fn penalise(&mut self, at: usize, peer: NodeId, offence: Offence) {
+        let cost = match offence {
+            lie if lie.is_a_lie() => 100,
+            Offence::Unsolicited => 25,
+            Offence::Flood => 10,
+            _ => 5,
+        };
+        let other = self.ids[&peer];
+        let node = self.node_mut(at);
+        node.offences.push((peer, offence));
+        let trust = node.trust.entry(peer).or_insert(100);
+        *trust -= cost;
+        if *trust <= 0 && node.banned.insert(peer) {
+            let seed = self.seed;
+            let reasons = &self.node(at).offences;
+            assert!(!self.is_honest(&peer), "V11, seed {seed}: {at} bans {other}: {reasons:?}");
+            self.after(
+                0,
+                Ev::Dead(at, other, self.sessions.get(&order(at, other)).copied().unwrap_or(0)),
+            );
+        }
+    }
+
+    /// Tells a node's server something, and does what it wants done.
+    fn serve(&mut self, at: usize, event: ServerEvent) {
+        let now = Moment(self.now);
+        let Peer::Honest(node) = &mut self.peers[at] else { return };
+        let mut actions = Vec::new();
+        node.server.on_event(now, event, &mut actions);
+        assert!(node.server.held().0 <= 256, "V7");
+        let life = node.life;
+        for action in actions {
+            match action {
+                ServerAction::Read(ticket, read) => {
+                    let wait = 1 + self.rng_below(5);
+                    self.after(wait, Ev::Read(at, life, ticket, read));
+                }
+                ServerAction::Submit(..) => {}
+                ServerAction::Answer { peer, id, answer, last } => {
+                    let to = self.ids[&peer];
+                    self.send(at, to, id, Message::Answer(answer), last);
+                }
+                ServerAction::Penalise { peer, offence } => self.penalise(at, peer, offence),
+            }
+        }
+    }
+
+    /// F10: a crash before the write, or after it and before anybody hears of it.
+    fn store(&mut self, at: usize, id: JobId, job: StoreJob) {
+        let crash = self.rng.below(1_000) < self.crash_permille;
+        let before = crash && self.rng.below(2) == 0;
+        if !before {
+            let Peer::Honest(node) = &mut self.peers[at] else { return };
+            let result = node.store(job, &self.truth);
+            if !crash {
+                return self.tell(at, Event::Stored(id, result));
+            }
+        }
+        let down = 100 + self.rng_below(3_000);
+        self.on_crash(at, down);
+    }
+
+    fn apply(&mut self, at: usize) {
+        loop {
+            let Peer::Honest(node) = &mut self.peers[at] else { return };
+            let next = node.applied.0 + 1;
+            if next > node.acknowledged {
+                return;
+            }
+            let Some((height, state)) = node.apply(next, &self.truth) else { return };
+            self.tell(at, Event::Applied { height, state });
+        }
+    }
+
+    /// A flood: status, pushes, requests and answers to nothing, far above every limit.
+    fn spam(&mut self, at: usize) {
+        self.after(200, Ev::Spam(at));
+        for to in self.sessions_of(at) {
+            for nth in 0..30 {
+                let height = self.truth.height();
+                if height > 0 {
+                    let commit = self.truth.certified(1 + self.rng.below(height as usize) as u64);
+                    let body = Some(vec![nth; 100]);
+                    let push = Push::Commit { commit, body };
+                    self.send(at, to, 0, Message::Push(push), true);
+                }
+                let request = Request::GetHeaders { from: 1, max: 256 };
+                self.send(at, to, u64::from(nth), Message::Request(request), true);
+                let answer = Answer::NoBody(u32::from(nth));
+                self.send(at, to, 1, Message::Answer(answer), true);
+            }
+            self.send_status(at, to);
+        }
+    }
+
+    /// Runs until everybody has everything. Nodes with windows of one body are slow, so what is bounded
+    /// is the time without progress: longer than any partition or back-off (V10).
+    pub(crate) fn settle(&mut self) {
+        let done = |world: &Self| -> u64 {
+            let nodes = world.honest_nodes();
+            nodes.iter().map(|at| world.node(*at).core.marks()).map(|m| m.stored + m.applied).sum()
+        };
+        let mut before = (done(self), self.now);
+        let all = 2 * self.truth.height() * self.honest_nodes().len() as u64;
+        while self.now < before.1 + 45_000 && done(self) < all {
+            self.run_for(1_000);
+            if done(self) != before.0 {
+                before = (done(self), self.now);
+            }
+        }
+        self.assert_synced();
+    }
+
+    /// V10 and V5: everybody who is honest has the whole chain and the same state.
+    pub(crate) fn assert_synced(&self) {
+        for at in self.honest_nodes() {
+            let node = self.node(at);
+            let (marks, height) = (node.core.marks(), self.truth.height());
+            assert!(
+                marks.stored == height && marks.applied == height,
+                "V10, seed {}: node {at} is at {marks:?} of {height}, reason {:?}, held {:?}, \
+                 offences {:?}, halted {:?}",
+                self.seed,
+                node.core.reason(),
+                node.core.held(),
+                node.offences,
+                node.halted,
+            );
+            assert_eq!(node.applied, (height, self.truth.state(height)), "V5");
+        }
+    }
+}
+
+fn order(a: usize, b: usize) -> (usize, usize) {
+    (a.min(b), a.max(b))
+}
+
+fn binding(session: u64) -> Digest {
+    Digest::of(&session.to_be_bytes())
+}
+
+fn name(job: &Job) -> &'static str {
+    match job {
+        Job::Status { .. } => "status",
+        Job::Tip { .. } => "tip",
+        Job::Range { .. } => "range",
+        Job::Bodies(_) => "bodies",
+        Job::Manifest { .. } => "manifest",
+        Job::Chunk { .. } => "chunk",
+    }
+}
