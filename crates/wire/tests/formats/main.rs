@@ -657,7 +657,10 @@ fn a_checkpoint_begins_with_its_version_and_gives_the_engine_back() {
         let mut other = bytes.clone();
         other[0] = version;
         let refused = checkpoint::decode(&other).map(drop);
-        assert!(matches!(refused, Err(DecodeError::Version { known: checkpoint::VERSION, .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(DecodeError::Version { known: checkpoint::VERSION, .. })),
+            "{refused:?}"
+        );
     }
     let longer = [&bytes[..], &[0]].concat();
     assert!(checkpoint::decode(&longer).is_err());
