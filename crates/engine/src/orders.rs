@@ -4,6 +4,7 @@
 //! validator gives the same answer to the same order. A refused order changes nothing: the
 //! gate only reads, and a position checks an order whole before it takes it. Source: trading 2.6, 2.7.
 
+pub mod judged;
 pub mod seen;
 pub mod sizing;
 

@@ -306,6 +306,7 @@ fn judged_by_several(input: &Input, trader: &TraderId) -> bool {
         Input::SyncEliminations(_) => true,
         Input::Order(_)
         | Input::RecordedOrder(..)
+        | Input::SignedOrder(_)
         | Input::Prices(_)
         | Input::Roster(_)
         | Input::AccountSize(..)
