@@ -271,11 +271,10 @@ impl SyncCore {
         }
     }
 
-    /// Returns after how many milliseconds a second peer is asked for what the first has not given.
-    pub(crate) fn hedge_after_ms(&self, id: Option<RequestId>) -> u64 {
-        let open = id.and_then(|id| self.requests.get(id));
-        let source = open.and_then(|open| self.sources.get(&open.peer));
-        source.map_or(500, |source| source.latency_ms.saturating_mul(2).saturating_add(500))
+    /// Returns after how many milliseconds a second peer is asked for what the first has not given:
+    /// measured by the fastest peer, or a slow one would set the pace at which it is given up.
+    pub(crate) fn hedge_after_ms(&self) -> u64 {
+        self.sources.best_latency_ms().saturating_mul(3).saturating_add(300)
     }
 }
 

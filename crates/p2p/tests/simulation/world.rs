@@ -59,6 +59,7 @@ pub(crate) struct Link {
     pub(crate) bytes_per_ms: u64,
     /// Until then nothing arrives.
     pub(crate) cut_until: u64,
+    busy_until: u64,
     last: u64,
 }
 
@@ -79,6 +80,11 @@ pub(crate) struct World {
     pub(crate) produce_ms: u64,
     /// Of a thousand store jobs so many end in a crash, before or after the write.
     pub(crate) crash_permille: usize,
+    /// The newest push that waits for a pipe to be free: one for each peer, newest wins (B27).
+    outbox: BTreeMap<(usize, usize), Message>,
+    /// Crash at this store job, counted from 1, before or after its write.
+    pub(crate) crash_at: Option<(u64, bool)>,
+    store_jobs: u64,
     pub(crate) store_ms: u64,
     pub(crate) wire_checked: bool,
 }
@@ -104,6 +110,9 @@ impl World {
             events: 0,
             produce_ms: 0,
             crash_permille: 0,
+            outbox: BTreeMap::new(),
+            crash_at: None,
+            store_jobs: 0,
             store_ms: 3,
             wire_checked: true,
         }
@@ -113,6 +122,17 @@ impl World {
         for _ in 0..commits {
             self.truth.extend(&mut self.rng);
         }
+    }
+
+    pub(crate) fn grow_by_body(&mut self, body: Vec<u8>) {
+        self.truth.append(body);
+    }
+
+    /// Gives a node the chain up to a height, and lets it know: as if it had ordered it.
+    pub(crate) fn fill(&mut self, at: usize, height: u64) {
+        let Peer::Honest(node) = &mut self.peers[at] else { return };
+        node.fill(&mut self.truth, height);
+        self.crash(at, 100);
     }
 
     /// Adds an honest node that has the chain up to `height`. The first is the sequencer.
@@ -145,7 +165,14 @@ impl World {
             for pair in [(at, other), (other, at)] {
                 let delay_ms = 1 + self.rng.below(60) as u64;
                 let (jitter_ms, bytes_per_ms) = (1 + self.rng.below(20) as u64, 20_000);
-                let link = Link { delay_ms, jitter_ms, bytes_per_ms, cut_until: 0, last: 0 };
+                let link = Link {
+                    delay_ms,
+                    jitter_ms,
+                    bytes_per_ms,
+                    cut_until: 0,
+                    busy_until: 0,
+                    last: 0,
+                };
                 self.links.insert(pair, link);
             }
             self.after(1, Ev::Connect(other, at));
@@ -257,6 +284,7 @@ impl World {
             }
             Ev::Tick(at) => {
                 self.after(TICK_MS, Ev::Tick(at));
+                self.flush(at);
                 self.tell(at, Event::Tick);
             }
             Ev::Status(at) => {
@@ -298,7 +326,7 @@ impl World {
     }
 
     fn restart(&mut self, at: usize) {
-        let now = Moment(self.now);
+        let now = self.clock(at);
         let Peer::Honest(node) = &mut self.peers[at] else { return };
         node.start(now, &self.truth);
         let available = node.available();
@@ -435,10 +463,11 @@ impl World {
         let jitter = self.rng_below(jitter.max(1));
         let now = self.now;
         let link = self.links.get_mut(&(from, to)).unwrap();
-        let sent = now.max(link.cut_until).max(link.last) + len / link.bytes_per_ms.max(1);
-        let at = (sent + if link.last > sent { 0 } else { link.delay_ms + jitter }).max(link.last);
-        // The pipe is busy until what was sent has gone; what comes later arrives later.
-        link.last = at.saturating_sub(link.delay_ms).max(sent);
+        // Bytes leave one after the other, and arrive in the order in which they were sent.
+        link.busy_until =
+            now.max(link.cut_until).max(link.busy_until) + len / link.bytes_per_ms.max(1);
+        let at = (link.busy_until + link.delay_ms + jitter).max(link.last);
+        link.last = at;
         self.number += 1;
         self.queue.insert((at, self.number), Ev::Deliver { from, to, session, wire });
     }
@@ -477,9 +506,26 @@ impl World {
         }
     }
 
+    /// What a node's own clock says: whatever it began with, and perhaps it jumped ahead.
+    fn clock(&self, at: usize) -> Moment {
+        match &self.peers[at] {
+            Peer::Honest(node) => Moment(self.now + node.clock_ahead_ms),
+            Peer::Liar { .. } => Moment(self.now),
+        }
+    }
+
+    /// Returns the milliseconds until a node has everything; at most `limit`.
+    pub(crate) fn time_to_sync(&mut self, at: usize, limit: u64) -> u64 {
+        let start = self.now;
+        while self.node(at).core.marks().applied < self.truth.height() && self.now < start + limit {
+            self.run_for(20);
+        }
+        self.now - start
+    }
+
     /// Tells a node's sync core something, and does what it wants done.
     fn tell(&mut self, at: usize, event: Event) {
-        let now = Moment(self.now);
+        let now = self.clock(at);
         let Peer::Honest(node) = &mut self.peers[at] else { return };
         if !node.up {
             return;
@@ -573,7 +619,20 @@ impl World {
         let body = self.node(at).disk.commit(commit.header.height).map(|(_, body)| body.clone());
         let body = body.filter(|body| body.len() <= INLINE_BODY_BYTES_MAX);
         let to = self.ids[&peer];
-        self.send(at, to, 0, Message::Push(Push::Commit { commit, body }), true);
+        self.outbox.insert((at, to), Message::Push(Push::Commit { commit, body }));
+        self.flush(at);
+    }
+
+    fn flush(&mut self, at: usize) {
+        let free = |pair: &(usize, usize)| {
+            let link = &self.links[pair];
+            pair.0 == at && link.cut_until <= self.now && link.busy_until <= self.now
+        };
+        let free: Vec<_> = self.outbox.keys().filter(|pair| free(pair)).copied().collect();
+        for pair in free {
+            let message = self.outbox.remove(&pair).unwrap();
+            self.send(pair.0, pair.1, 0, message, true);
+        }
     }
 
     fn penalise(&mut self, at: usize, peer: NodeId, offence: Offence) {
@@ -601,7 +660,7 @@ impl World {
 
     /// Tells a node's server something, and does what it wants done.
     fn serve(&mut self, at: usize, event: ServerEvent) {
-        let now = Moment(self.now);
+        let now = self.clock(at);
         let Peer::Honest(node) = &mut self.peers[at] else { return };
         let mut actions = Vec::new();
         node.server.on_event(now, event, &mut actions);
@@ -625,8 +684,12 @@ impl World {
 
     /// F10: a crash before the write, or after it and before anybody hears of it.
     fn store(&mut self, at: usize, id: JobId, job: StoreJob) {
-        let crash = self.rng.below(1_000) < self.crash_permille;
-        let before = crash && self.rng.below(2) == 0;
+        self.store_jobs += 1;
+        let mut crash = self.rng.below(1_000) < self.crash_permille;
+        let mut before = crash && self.rng.below(2) == 0;
+        if let Some((_, early)) = self.crash_at.filter(|(job, _)| *job == self.store_jobs) {
+            (crash, before) = (true, early);
+        }
         if !before {
             let Peer::Honest(node) = &mut self.peers[at] else { return };
             let result = node.store(job, &self.truth);
