@@ -218,9 +218,10 @@ impl SyncCore {
             if chosen.offered_by.is_empty() {
                 // Perhaps somebody who was asked for a manifest offers the same.
                 let none = join.asked.is_empty() && join.checking == 0;
-                return if none && chosen.under_way.is_empty() {
-                    self.give_up_join(PAUSE_MS)
-                };
+                if none && chosen.under_way.is_empty() {
+                    self.give_up_join(PAUSE_MS);
+                }
+                return;
             }
             let count = u32::try_from(chosen.manifest.chunks.len()).unwrap_or(0);
             let free =

@@ -183,7 +183,7 @@ impl SyncCore {
             }
             (Purpose::Bodies(fetch), Answer::NoBody(index)) => {
                 let taken = fetch.skip(index);
-                self.penalise(peer, Offence::Promised, actions);
+                self.on_broken_promise(peer, actions);
                 self.on_body_part(now, id, taken, last, actions);
             }
             (Purpose::Manifest, Answer::Manifest(manifest)) => {
@@ -228,6 +228,7 @@ impl SyncCore {
         } else if last {
             if fetch.delivered() == 0 {
                 // Nothing of what it says it has.
+                self.on_broken_promise(peer, actions);
                 self.blame(id);
             } else {
                 self.answered(peer, took_ms);
@@ -251,7 +252,11 @@ impl SyncCore {
                 }
             }
             Failure::NotHere => {
-                self.penalise(peer, Offence::Promised, actions);
+                // Snapshots come and go; who offers one promises nothing.
+                let open = self.requests.get(id).map(|open| &open.purpose);
+                if matches!(open, Some(Purpose::Headers { .. } | Purpose::Bodies(_))) {
+                    self.on_broken_promise(peer, actions);
+                }
                 self.blame(id);
             }
             Failure::TooLarge | Failure::BadRequest => self.blame(id),
@@ -263,6 +268,15 @@ impl SyncCore {
             }
         }
         self.end_request(now, id, Ending::Answered, actions);
+    }
+
+    /// A peer has not what it said it has: it is charged once, and asked for nothing before it says
+    /// anew what it has. An honest peer that has just moved to a snapshot does this once.
+    fn on_broken_promise(&mut self, peer: NodeId, actions: &mut Vec<Action>) {
+        let claim = self.sources.get_mut(&peer).and_then(|source| source.claim.take());
+        if claim.is_some() {
+            self.penalise(peer, Offence::Promised, actions);
+        }
     }
 
     fn answered(&mut self, peer: NodeId, took_ms: u64) {
