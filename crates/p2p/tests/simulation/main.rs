@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
     clippy::wildcard_enum_match_arm,
+    clippy::large_enum_variant,
     reason = "helpers of tests: a panic is a failure, numbers are small"
 )]
 
