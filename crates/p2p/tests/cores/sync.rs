@@ -273,6 +273,28 @@ fn a_request_ends_once_whether_answered_expired_cancelled_or_left_alone() {
     }
 }
 
+/// R14, B7: what the only peer failed to deliver is asked for again, after a while and not at once.
+#[test]
+fn r14_b7_headers_and_bodies_that_nobody_delivered_are_asked_for_again_after_a_while() {
+    let chain = headers(&Tip::GENESIS, 5);
+    for bodies in [false, true] {
+        let mut bench = Bench::new(1);
+        bench.status(0, &chain[4]);
+        if bodies {
+            bench.answer_headers(&chain);
+        }
+        for _ in 0..4 {
+            assert_eq!(bench.asked().len(), 1, "asked once, bodies: {bodies}");
+            bench.take();
+            bench.now = bench.now.after(30_000);
+            bench.tell(Event::Tick);
+            assert_eq!(bench.asked().len(), 0, "not at once");
+            bench.now = bench.now.after(15_000);
+            bench.tell(Event::Tick);
+        }
+    }
+}
+
 #[test]
 fn an_answer_to_nothing_or_of_another_kind_is_an_offence() {
     let chain = headers(&Tip::GENESIS, 5);
