@@ -76,6 +76,9 @@ fn every_seed_ends_with_one_chain_and_one_state() {
         let Ok(world) = outcome else {
             panic!("seed {seed} fails: PROCTOR_SEED={seed} runs it alone");
         };
+        if (seed + 1 - first).is_multiple_of(500) {
+            println!("{} seeds", seed + 1 - first);
+        }
         events += world.events;
         commits += world.truth.height();
         for at in world.honest_nodes() {
