@@ -10,5 +10,6 @@
 #![forbid(unsafe_code)]
 
 pub mod node_id;
+pub mod peers;
 
 pub use node_id::{BadSignature, NodeId, Signature};
