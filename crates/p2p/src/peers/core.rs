@@ -431,14 +431,10 @@ impl Peers {
                 || policy.rules().fixed.contains_key(peer)
         };
         let quality = |peer: &NodeId| scorer.quality(peer);
-        for _ in 0..PICKS {
-            let spread =
-                |peer: &NodeId, providers: &[Subnet]| unfit(peer) || policy.is_crowded(providers);
-            if let Some(peer) = self.book.pick(now, spread, quality) {
-                return Some(peer);
-            }
-        }
-        self.book.pick(now, |peer, _| unfit(peer), quality)
+        let spread =
+            |peer: &NodeId, providers: &[Subnet]| unfit(peer) || policy.is_crowded(providers);
+        let book = &mut self.book;
+        book.pick(now, spread, quality).or_else(|| book.pick(now, |peer, _| unfit(peer), quality))
     }
 
     fn dial(&mut self, now: Moment, peer: NodeId, actions: &mut Vec<PeersAction>) {
