@@ -1,7 +1,9 @@
 //! `PeerBook`: which nodes there are, where they listen, and how that was learned.
 //!
-//! A record enters *new* when somebody told us of it, and *tried* when we have reached the node at
-//! its address ourselves. Only tried records are told to others. What one source, and one provider of
+//! A record enters *new* when somebody told us of it, and *tried* when its address is proven: we have
+//! reached the node there ourselves, or it has dialled us from that host and proved its key. (Without the
+//! second way a bootnode, which everybody dials and which so has nobody to dial, could tell
+//! newcomers of nobody.) Only tried records are told to others. What one source, and one provider of
 //! addresses, can put into the book is capped, because keys cost nothing: see `docs/p2p.md`.
 //!
 //! Not the concern of the book: who may connect and when to dial (`policy`), who is good (`score`).
@@ -11,6 +13,7 @@ mod dials;
 mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::address::{PeerAddress, Subnet};
 use super::bucket::{Rate, Throttle};
@@ -86,8 +89,10 @@ pub enum BookEvent {
     Up {
         /// The node.
         peer: NodeId,
-        /// Whether we dialled it: only that proves its address.
+        /// Whether we dialled it.
         dialled: bool,
+        /// From where it speaks, if that is known.
+        ip: Option<IpAddr>,
     },
     /// The last connection to `peer` is down.
     Down {
@@ -180,6 +185,15 @@ struct Pending {
 struct Link {
     since: Moment,
     dialled: bool,
+    ip: Option<IpAddr>,
+}
+
+impl Link {
+    /// Whether this connection shows that the node is where the record says.
+    fn proves(&self, record: &PeerRecord) -> bool {
+        let named = |ip| record.addresses().iter().any(|address| Some(address.ip) == ip);
+        self.dialled || self.ip.is_some() && named(self.ip)
+    }
 }
 
 /// How many records the book holds.
@@ -258,7 +272,10 @@ impl PeerBook {
                 }
             }
             BookEvent::Checked { key, verdict } => self.on_checked(now, key, verdict, actions),
-            BookEvent::Up { peer, dialled } => self.on_up(now, peer, dialled),
+            BookEvent::Up { peer, dialled, ip } => {
+                self.on_up(peer, Link { since: now, dialled, ip });
+                self.seen(now, &peer);
+            }
             BookEvent::Down { peer } => {
                 self.connected.remove(&peer);
                 self.seen(now, &peer);
@@ -348,7 +365,7 @@ impl PeerBook {
             return;
         }
         let mut entry = entry(now, source, record);
-        if self.connected.get(&key).is_some_and(|link| link.dialled) {
+        if self.connected.get(&key).is_some_and(|link| link.proves(entry.record.record())) {
             entry.table = Table::Tried;
         }
         if self.make_room(&key, &entry) {
@@ -356,15 +373,18 @@ impl PeerBook {
         }
     }
 
-    fn on_up(&mut self, now: Moment, peer: NodeId, dialled: bool) {
-        self.connected.insert(peer, Link { since: now, dialled });
-        self.seen(now, &peer);
-        if dialled && let Some(mut entry) = self.entries.remove(&peer) {
-            entry.failures = 0;
-            entry.other_chain_until = None;
-            let before = std::mem::replace(&mut entry.table, Table::Tried);
-            if before == Table::New && !self.make_room(&peer, &entry) {
-                entry.table = before;
+    fn on_up(&mut self, peer: NodeId, link: Link) {
+        // A peer that changed to another connection has been there since the first.
+        let since = self.connected.get(&peer).map_or(link.since, |before| before.since);
+        self.connected.insert(peer, Link { since, ..link });
+        if let Some(mut entry) = self.entries.remove(&peer) {
+            if link.proves(entry.record.record()) {
+                entry.failures = 0;
+                entry.other_chain_until = None;
+                let before = std::mem::replace(&mut entry.table, Table::Tried);
+                if before == Table::New && !self.make_room(&peer, &entry) {
+                    entry.table = before;
+                }
             }
             self.entries.insert(peer, entry);
         }

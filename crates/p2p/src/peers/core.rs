@@ -307,12 +307,12 @@ impl Peers {
                     self.links.insert(peer, Contact { ip, asked: None, awaited: false });
                     self.score(now, ScoreEvent::Up { peer, ip }, actions);
                     let dialled = conn.direction == Direction::Outbound;
-                    self.tell(now, BookEvent::Up { peer, dialled }, actions);
+                    self.tell(now, BookEvent::Up { peer, dialled, ip }, actions);
                     self.ask(now, peer, actions);
                 }
-                ConnAction::Moved { peer, conn } => {
+                ConnAction::Moved { peer, conn, ip } => {
                     let dialled = conn.direction == Direction::Outbound;
-                    self.tell(now, BookEvent::Up { peer, dialled }, actions);
+                    self.tell(now, BookEvent::Up { peer, dialled, ip }, actions);
                 }
                 ConnAction::Down { peer } => {
                     self.links.remove(&peer);

@@ -158,6 +158,8 @@ struct Conn {
     since: Moment,
     /// When it must have left this state; of an active one its life decides.
     deadline: Moment,
+    /// Which process of the peer it leads to, as far as that is known.
+    instance: u64,
     life: Life,
 }
 
@@ -234,7 +236,9 @@ impl ConnPolicy {
                 }
             }
             ConnEvent::Secured { conn, peer } => self.on_secured(now, conn, peer, actions),
-            ConnEvent::HelloOk { conn } => self.on_hello_ok(now, conn, actions),
+            ConnEvent::HelloOk { conn, instance } => {
+                self.on_hello_ok(now, conn, instance, actions);
+            }
             ConnEvent::HelloBad { conn, why } => self.on_hello_bad(now, conn, why, actions),
             ConnEvent::Ended { conn, how } => self.on_ended(now, conn, how, actions),
             ConnEvent::Heard { conn } => {
@@ -318,11 +322,17 @@ impl ConnPolicy {
         }
     }
 
-    fn on_hello_ok(&mut self, now: Moment, id: ConnId, actions: &mut Vec<ConnAction>) {
+    fn on_hello_ok(
+        &mut self,
+        now: Moment,
+        id: ConnId,
+        instance: u64,
+        actions: &mut Vec<ConnAction>,
+    ) {
         let Some((peer, ip)) = self.conns.get_mut(&id).and_then(|conn| {
             let peer = conn.peer.filter(|_| conn.state == State::Hello)?;
             conn.enter(State::Active, now, 0);
-            conn.life = Life::begin(now);
+            (conn.life, conn.instance) = (Life::begin(now), instance);
             Some((peer, conn.ip))
         }) else {
             return;
@@ -334,14 +344,14 @@ impl ConnPolicy {
             }
             Some(Link { active: None, since }) => {
                 self.links.insert(peer, Link { active: Some(id), since });
-                actions.push(ConnAction::Moved { peer, conn: id });
+                actions.push(ConnAction::Moved { peer, conn: id, ip });
             }
             Some(Link { active: Some(old), since }) => {
                 if self.survivor(now, peer, old, id) == old {
                     self.close(now, id, Bye::Duplicate, actions);
                 } else {
                     self.links.insert(peer, Link { active: Some(id), since });
-                    actions.push(ConnAction::Moved { peer, conn: id });
+                    actions.push(ConnAction::Moved { peer, conn: id, ip });
                     self.close(now, old, Bye::Duplicate, actions);
                 }
             }

@@ -66,6 +66,7 @@ impl ConnPolicy {
                 ip: Some(ip),
                 since: now,
                 deadline: now.after(SECURE_MS),
+                instance: 0,
                 life: Life::default(),
             },
         );

@@ -137,6 +137,7 @@ impl ConnPolicy {
                 ip: ip_of(endpoint),
                 since: now,
                 deadline: now.after(DIAL_MS),
+                instance: 0,
                 life: Life::default(),
             },
         );

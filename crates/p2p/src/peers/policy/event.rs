@@ -97,6 +97,9 @@ pub enum ConnEvent {
     HelloOk {
         /// The connection.
         conn: ConnId,
+        /// A number that the peer drew when its process began: another one than on an older connection
+        /// shows that it was restarted, and that the older one is dead. 0 if the peer does not say.
+        instance: u64,
     },
     /// The Hello of the peer came and is not: [`Bye::WrongChain`] or [`Bye::OldProto`].
     HelloBad {
@@ -212,6 +215,8 @@ pub enum ConnAction {
         peer: NodeId,
         /// The connection.
         conn: ConnId,
+        /// From where it speaks, if that is known.
+        ip: Option<IpAddr>,
     },
     /// The peer cannot be spoken to any more.
     Down {

@@ -21,12 +21,17 @@ pub(super) fn simultaneous(me: NodeId, peer: NodeId, one: ConnId, other: ConnId)
 impl ConnPolicy {
     /// Returns which of `old`, which is active, and `new`, whose Hello has just come, stays.
     ///
-    /// An old connection that has been active for long gives way to whatever comes: the peer
-    /// has proved who it is, and an honest node does not dial whom it is connected to, so it was
-    /// restarted, or saw the old one break. Waiting for the old one to be found dead would lock it out
-    /// for half a minute.
+    /// An old connection that leads to another process of the peer, or has been active for long, gives way
+    /// to whatever comes: the peer has proved who it is, and an honest node does not dial whom it is
+    /// connected to, so it was restarted, or saw the old one break. Waiting for the old one to be found
+    /// dead would lock it out for half a minute.
     pub(super) fn survivor(&self, now: Moment, peer: NodeId, old: ConnId, new: ConnId) -> ConnId {
+        let instance = |id| self.conns.get(&id).map(|conn| conn.instance);
         let settled = self.conns.get(&old).is_none_or(|conn| now.since(conn.since) >= SETTLED_MS);
-        if settled { new } else { simultaneous(self.me, peer, old, new) }
+        if settled || instance(old) != instance(new) {
+            new
+        } else {
+            simultaneous(self.me, peer, old, new)
+        }
     }
 }
