@@ -388,7 +388,8 @@ impl Peers {
         let required = self.policy.rules().required();
         let chosen = |peer: &&NodeId| {
             let conn = self.policy.conn_of(peer);
-            conn.is_some_and(|conn| conn.direction == Direction::Outbound) || required.contains(peer)
+            conn.is_some_and(|conn| conn.direction == Direction::Outbound)
+                || required.contains(peer)
         };
         let ours: Vec<_> = self.links.keys().filter(chosen).copied().collect();
         let peers = if ours.is_empty() { self.links.keys().copied().collect() } else { ours };
