@@ -487,3 +487,6 @@ impl Peers {
         &mut self.scorer
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,24 +82,6 @@ fn f15_v11_churn_costs_one_reconnection_per_restart_and_bans_nobody() {
         }
         world.run_until(7 * 60_000);
         for ((node, starts, peer), count) in ups(&world) {
-            if count > 1 && true {
-                for l in world.seen.links.iter().filter(|l| {
-                    l.1 == node && l.3 == peer || node_id(l.1) == peer && l.3 == node_id(node)
-                }) {
-                    println!("{l:?}");
-                }
-                println!(
-                    "{:?}",
-                    world
-                        .seen
-                        .dials
-                        .iter()
-                        .filter(|d| d.1 == node && d.2 == peer
-                            || node_id(d.1) == peer && d.2 == node_id(node))
-                        .collect::<Vec<_>>()
-                );
-                println!("{restarts:?}");
-            }
             let allowed = 1 + restarts.get(&peer).map_or(0, |times| times.len() as u64);
             assert!(
                 count <= allowed,

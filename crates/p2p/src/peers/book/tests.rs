@@ -302,6 +302,20 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    /// R12: whatever a file holds, reading it gives a book or an error, even if its checksum is right.
+    #[test]
+    fn r12_any_stored_bytes_are_a_book_or_an_error(
+        content in prop::collection::vec(prop_oneof![0_u8..7, any::<u8>()], 0..400)
+    ) {
+        let mut book = book();
+        let file = crate::peers::stored::seal("proctor peer book", 1, &content);
+        // No random bytes are a signed record.
+        let outcome = book.load(Moment(0), &file);
+        prop_assert!(outcome.is_err() || book.keys().count() == 0);
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// V7, R8, B23: no cap is exceeded whatever is told; connected and required nodes stay.

@@ -95,7 +95,7 @@ impl ConnPolicy {
 
     fn is_connected(&self, peer: &NodeId) -> bool {
         let with_peer = |conn: &Conn| conn.peer == Some(*peer) && conn.state != State::Draining;
-        self.conns.values().any(with_peer)
+        self.links.contains_key(peer) || self.conns.values().any(with_peer)
     }
 
     /// Dials `peer` at the next of `endpoints`; returns whether it did. Addresses that are denied or too

@@ -255,6 +255,19 @@ fn between_two_connections_of_a_tie_the_peer_is_not_down() {
     assert!(actions.contains(&ConnAction::Down { peer: key(1) }), "{actions:?}");
 }
 
+/// A run of the simulation: the other end saw both connections first, closed one, and its word of that came
+/// before the other was even secure here. The peer went down and up for a tie.
+#[test]
+fn after_a_duplicate_the_peer_is_waited_for_a_moment_before_it_is_down() {
+    let mut case = Case::new();
+    case.accept(0, ip(1, 1), 1, 5);
+    let how = Ended::Bye(Bye::Duplicate);
+    assert_eq!(case.feed(ConnEvent::Ended { conn: inbound(0), how }), []);
+    assert!(!case.policy.may_dial(case.now, &key(1)), "another dial would make another tie");
+    assert_eq!(case.wait(HELLO_MS - 1), []);
+    assert_eq!(case.wait(1), [ConnAction::Down { peer: key(1) }]);
+}
+
 #[test]
 fn an_idle_peer_is_pinged_and_dead_after_thirty_seconds_of_silence() {
     let mut case = Case::new();
@@ -509,7 +522,8 @@ proptest! {
                     prop_assert_eq!(up.get(peer), Some(&conn));
                     prop_assert_eq!(case.policy.conns[&conn].state, State::Active);
                 } else {
-                    prop_assert!(case.policy.successor(peer).is_some());
+                    let waits = case.now < case.policy.links[peer].patience;
+                    prop_assert!(waits || case.policy.successor(peer).is_some());
                 }
             }
             // Every active connection serves its peer: none is forgotten.
