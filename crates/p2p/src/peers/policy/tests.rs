@@ -1,5 +1,7 @@
 //! Connections: limits, ties, keep-alive, what is remembered of Hello, and laws over arbitrary events.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks at one kind of action")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
