@@ -10,8 +10,8 @@ pub mod pipe;
 
 use std::io::{BufRead, Read, Write};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::mpsc as blocking;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use proctor_commit_log::storage::files::FileStorage;

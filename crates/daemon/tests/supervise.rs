@@ -43,7 +43,9 @@ fn loopback() -> SocketAddr {
 #[test]
 fn role() {
     match std::env::var(ROLE).as_deref() {
-        Ok("service") => std::process::exit(i32::from(run_service("prices", |_, _, _| Ok(healthy())))),
+        Ok("service") => {
+            std::process::exit(i32::from(run_service("prices", |_, _, _| Ok(healthy()))))
+        }
         Ok("deaf") => std::process::exit(i32::from(run_service("prices", |_, _, _| Ok(deaf())))),
         Ok("writer") => std::process::exit(i32::from(run_service("prices", |_, backend, _| {
             tokio::spawn(write(backend));

@@ -23,9 +23,7 @@ use tower_layer::Layer;
 
 use crate::listener::Origin;
 
-use super::table::{
-    Counted, EndLabels, MethodLabels, Names, RefusalLabels, Table, ToldSoFar,
-};
+use super::table::{Counted, EndLabels, MethodLabels, Names, RefusalLabels, Table, ToldSoFar};
 
 /// A refusal of one kind is told in the log once in so long; the line says how many were not told.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -422,7 +420,9 @@ mod tests {
         let refused = r#"refusals_total{service="proctor.v1.Prices",reason="BUSY"} 1"#;
         let in_flight = |count| format!("rpc_in_flight{labels}}} {count}");
         let now = text(&here);
-        for expected in [&ended("ok", 3), &ended(name(Reason::Busy.code()), 1), refused, &in_flight(1)] {
+        for expected in
+            [&ended("ok", 3), &ended(name(Reason::Busy.code()), 1), refused, &in_flight(1)]
+        {
             assert!(now.contains(expected), "{expected} is missing in\n{now}");
         }
         // A new process counts from nothing, and what the old one counted stays.
@@ -435,7 +435,8 @@ mod tests {
         assert!(now.contains(&ended("ok", 4)) && !now.contains(&in_flight(1)), "{now}");
         // Both are well-formed, and what the node got is what the child has.
         let buckets = |text: &str| -> Vec<String> {
-            let lines = text.lines().filter(|line| line.contains("bucket") && line.contains("+Inf"));
+            let lines =
+                text.lines().filter(|line| line.contains("bucket") && line.contains("+Inf"));
             lines.map(str::to_owned).collect()
         };
         assert_eq!(buckets(&text(&there)).len(), 3, "ok, refused, cancelled");

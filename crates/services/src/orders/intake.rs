@@ -91,9 +91,8 @@ impl Intake {
         let permit = Arc::clone(&self.checkers).acquire_owned().await;
         let permit = permit.map_err(|_| internal("the checking of signatures has ended"))?;
         let checked = tokio::task::spawn_blocking(move || {
-            let each = |(place, claim): (usize, Result<Claim, Refused>)| {
-                Ok(proved(&path(place), claim?)?)
-            };
+            let each =
+                |(place, claim): (usize, Result<Claim, Refused>)| Ok(proved(&path(place), claim?)?);
             let checked = claims.into_iter().enumerate().map(each).collect();
             drop(permit);
             checked
