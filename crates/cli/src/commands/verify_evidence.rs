@@ -42,7 +42,9 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
             println!("  recomputed {} ledger steps from the file alone", confirmed.steps);
             if confirmed.signed > 0 {
                 let signed = confirmed.signed;
-                println!("  signed     {signed} orders, each by its trader: every signature counts");
+                println!(
+                    "  signed     {signed} orders, each by its trader: every signature counts"
+                );
             }
             super::print_anchors(&confirmed.anchors);
             if confirmed.verdict_in_digest {
