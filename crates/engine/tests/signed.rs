@@ -49,13 +49,8 @@ impl Message {
             }
         };
         let (id, pair) = (OrderId::new(&format!("o{}", self.id)), PairName::new("BTCUSD"));
-        let market = OrderRequest::market(
-            trader(self.trader),
-            id.unwrap(),
-            pair.unwrap(),
-            Side::Long,
-            size,
-        );
+        let market =
+            OrderRequest::market(trader(self.trader), id.unwrap(), pair.unwrap(), Side::Long, size);
         match self.kind {
             Kind::Buy | Kind::BuyNothing => market,
             Kind::Rest => OrderRequest {
@@ -182,8 +177,7 @@ fn what_a_stranger_sent_is_not_taken_once_he_has_registered() {
 
 #[test]
 fn the_memory_of_messages_is_bounded_and_a_full_one_forgets_nothing() {
-    let rules =
-        VANTA.replace("ids_remembered = { value = 100_000", "ids_remembered = { value = 3");
+    let rules = VANTA.replace("ids_remembered = { value = 100_000", "ids_remembered = { value = 3");
     assert_ne!(rules, VANTA, "the rulebook states the number");
     let mut engine = Engine::new();
     let roster = Input::Roster(Roster::new(1, vec![trader("alice")]));
@@ -211,8 +205,7 @@ enum Move {
 }
 
 fn moves() -> impl Strategy<Value = (Vec<Message>, Vec<Move>)> {
-    let kind =
-        prop::sample::select(vec![Kind::Buy, Kind::BuyNothing, Kind::Rest, Kind::CancelAll]);
+    let kind = prop::sample::select(vec![Kind::Buy, Kind::BuyNothing, Kind::Rest, Kind::CancelAll]);
     let who = prop::sample::select(vec!["alice", "bob"]);
     let message = (who, kind, 0_u8..4, 0_i64..60_000, 1_i64..60_000).prop_map(
         |(trader, kind, id, from, length)| Message { trader, kind, id, from, until: from + length },

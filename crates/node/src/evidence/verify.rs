@@ -124,9 +124,8 @@ pub fn verify(bytes: &[u8], expected: &Expected<'_>) -> Result<Confirmed, Refusa
     } else {
         bytes
     };
-    let begins = |format: &str| {
-        bytes.starts_with(format!("{{\n\"format\": \"{format}\",\n").as_bytes())
-    };
+    let begins =
+        |format: &str| bytes.starts_with(format!("{{\n\"format\": \"{format}\",\n").as_bytes());
     if !begins(FORMAT) && !begins(FORMAT_UNSIGNED) {
         return Err(Unanswerable::NotEvidence.into());
     }

@@ -10,9 +10,7 @@ use proctor_engine::rulebook::Rulebook;
 use proctor_engine::state::Adopted;
 use proctor_engine::{Commit, Input};
 use proctor_sequencer::ReplayError;
-use proctor_types::{
-    OrderId, Price, Quote, SourceName, Stamp, TradePair, TraderId, UtcMs,
-};
+use proctor_types::{OrderId, Price, Quote, SourceName, Stamp, TradePair, TraderId, UtcMs};
 use proctor_wire::log_entry::LogEntry;
 
 use super::{Alteration, Change, Impossible, Question, WhatIfError};
