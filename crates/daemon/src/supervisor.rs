@@ -175,9 +175,7 @@ pub trait Journal: fmt::Debug + Send + Sync {
     fn note(&self, service: &str, note: &Note);
 
     /// Takes note of the calls that a child has counted; must not block.
-    fn calls(&self, service: &str, counted: &Counted) {
-        let _ = (service, counted);
-    }
+    fn calls(&self, _service: &str, _counted: &Counted) {}
 }
 
 /// How far a child is.

@@ -234,6 +234,10 @@ impl Changes for OrderChanges {
     fn heartbeat(&mut self, stamp: Stamp) -> Self::Message {
         self.message(stamp, Vec::new())
     }
+
+    fn bytes(message: &Self::Message) -> usize {
+        proctor_rpc::encoded_len(message)
+    }
 }
 
 type Answer<M> = Result<Response<M>, Status>;

@@ -276,3 +276,59 @@ impl http_body::Body for Sent {
         self.refused || (self.first.is_none() && self.inner.is_end_stream())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full, StreamBody};
+
+    use super::*;
+
+    fn answer(bytes: usize) -> http::Response<Body> {
+        http::Response::new(Body::new(Full::new(Bytes::from(vec![7; bytes]))))
+    }
+
+    /// Returns the first part of an answer, or why there is none.
+    async fn begun(answer: http::Response<Body>) -> Result<Bytes, Problem> {
+        if let Some(status) = Status::from_header_map(answer.headers()) {
+            return Err(Problem::of(&status).expect("a problem"));
+        }
+        let frame = answer.into_body().frame().await.expect("a part").expect("no error");
+        Ok(frame.into_data().expect("data"))
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_charged_until_its_last_byte_is_gone_and_one_too_many_is_refused() {
+        let port = Purse::new(250);
+        let (one, other) = (Budget::new(100, &port), Budget::new(200, &port));
+        let first = begun(charged(answer(80), one.clone()).await).await.expect("there is room");
+        // The connection's bound, then the port's.
+        let refused = begun(charged(answer(30), one.clone()).await).await.expect_err("full");
+        assert_eq!((refused.reason, refused.code.as_deref()), (Reason::Busy, Some("bytes")));
+        let second = begun(charged(answer(170), other.clone()).await).await.expect("room");
+        begun(charged(answer(20), other.clone()).await).await.expect_err("the port is full");
+        let part = first.slice(10..);
+        drop(first);
+        begun(charged(answer(30), one.clone()).await).await.expect_err("a part is still there");
+        drop(part);
+        begun(charged(answer(30), one.clone()).await).await.expect("room again");
+        drop(second);
+        // What is larger than all may pass when it is alone.
+        let large = begun(charged(answer(5_000), one.clone()).await).await.expect("alone");
+        assert_eq!(large.len(), 5_000);
+        begun(charged(answer(1), one).await).await.expect_err("and keeps others out");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_nobody_reads_ends_with_the_reason() {
+        let budget = Budget::new(100, &Purse::new(1_000));
+        let parts = [60, 60, 60].map(|n| Ok::<_, Status>(Frame::data(Bytes::from(vec![7; n]))));
+        let body = Body::new(StreamBody::new(tokio_stream::iter(parts)));
+        let mut body = charged(http::Response::new(body), budget).await.into_body();
+        let first = body.frame().await.expect("a part").expect("no error");
+        let end = body.frame().await.expect("an end").expect("no error");
+        let status = end.trailers_ref().and_then(Status::from_header_map).expect("a status");
+        assert_eq!(Problem::of(&status).expect("a problem").reason, Reason::Busy);
+        assert!(body.frame().await.is_none() && body.is_end_stream());
+        drop(first);
+    }
+}

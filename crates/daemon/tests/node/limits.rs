@@ -164,7 +164,7 @@ async fn bytes_of_unfinished_messages_are_bounded_for_a_connection_and_for_a_por
 }
 
 #[tokio::test]
-async fn a_message_that_never_ends_is_given_up() {
+async fn x_38_a_message_that_never_ends_is_given_up() {
     let port = port(Limits { call: Duration::from_millis(100), ..WIDE }).await;
     let mut channel = connect(port.address).await;
     let status = end(&mut channel, unfinished(8)).await;

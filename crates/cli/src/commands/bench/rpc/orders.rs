@@ -18,7 +18,7 @@ use super::{Scale, machine, report, spread};
 /// Length of the file that the bare disk is measured with.
 const PROBE_BYTES: u64 = 16 << 20;
 /// About what a commit of one order takes in the log.
-const ORDER_BYTES: usize = 256;
+const ORDER_BYTES: usize = 560;
 /// A price is told again after so many orders: it must not grow stale.
 const ORDERS_PER_PRICE: usize = 50;
 
