@@ -15,6 +15,7 @@ pub mod header;
 pub mod message;
 pub mod moment;
 pub mod node_id;
+pub mod peers;
 pub mod server;
 pub mod snapshot;
 pub mod status;
