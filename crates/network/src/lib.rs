@@ -1,0 +1,1 @@
+//! The shell around the cores of the network between nodes.
