@@ -93,6 +93,7 @@ pub enum Loaded {
 }
 
 /// What the server is told.
+#[allow(clippy::large_enum_variant, reason = "made, passed on once and dropped")]
 #[derive(Clone, Debug)]
 pub enum ServerEvent {
     /// What can be served changed.
@@ -124,6 +125,7 @@ pub enum ServerEvent {
 }
 
 /// What the server wants done.
+#[allow(clippy::large_enum_variant, reason = "made, passed on once and dropped")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerAction {
     /// Read, and report with [`ServerEvent::Loaded`].

@@ -299,21 +299,34 @@ impl SyncCore {
         }
     }
 
-    /// The body that everything waits for is asked of a second peer when the first is late (B20).
+    /// The body that everything waits for is asked of a second peer when the first is late, and with it
+    /// those behind it that are late as well (B20).
     fn hedge_head_body(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let missing = self.bodies.slots.iter().find(|(_, wanted)| wanted.state == State::Missing);
-        let Some((height, wanted)) = missing else { return };
-        let (height, first) = (*height, wanted.asked.first().copied());
-        let late = now.since(wanted.asked_at) >= self.hedge_after_ms(first);
-        if wanted.asked.len() != 1 || !late {
-            return;
+        let patience = self.hedge_after_ms();
+        let late =
+            |wanted: &Wanted| wanted.asked.len() == 1 && now.since(wanted.asked_at) >= patience;
+        let missing = self.bodies.slots.iter().filter(|(_, one)| one.state == State::Missing);
+        let late = missing.take_while(|(_, wanted)| late(wanted));
+        let late: Vec<(u64, &Wanted)> = (late.map(|(height, wanted)| (*height, wanted)))
+            .take(self.config.bodies_per_request.max(1))
+            .collect();
+        let Some((first, _)) = late.first().copied() else { return };
+        let (mut tried, mut bytes, mut group) = (BTreeSet::new(), 0_u64, Vec::new());
+        for (height, wanted) in late {
+            bytes = bytes.saturating_add(u64::from(wanted.len));
+            if bytes > REQUEST_BYTES_MAX && !group.is_empty() {
+                break;
+            }
+            tried.extend(wanted.tried.iter().copied());
+            let asked = wanted.asked.iter().filter_map(|id| self.requests.get(*id));
+            tried.extend(asked.map(|open| open.peer));
+            group.push(height);
         }
-        let (mut tried, bytes) = (wanted.tried.clone(), u64::from(wanted.len));
-        tried.extend(first.and_then(|id| self.requests.get(id)).map(|open| open.peer));
+        let last = group.last().copied().unwrap_or(first);
         let draw = self.draw();
-        let peer = self.sources.pick(now, draw, &tried, |source| source.has_body(height));
-        if let Some(peer) = peer {
-            self.ask_bodies(now, peer, &[height], bytes, actions);
+        let has = |source: &super::source::Source| source.has_body(first) && source.has_body(last);
+        if let Some(peer) = self.sources.pick(now, draw, &tried, has) {
+            self.ask_bodies(now, peer, &group, bytes, actions);
         }
     }
 

@@ -175,6 +175,7 @@ pub enum Ending {
 }
 
 /// Why this node stops following for good: a person must look.
+#[allow(clippy::large_enum_variant, reason = "made, passed on once and dropped")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Halt {
     /// Two headers are certified at one height (V1).
@@ -219,6 +220,7 @@ pub enum Reason {
 }
 
 /// What the core wants done. None of these may make its caller wait.
+#[allow(clippy::large_enum_variant, reason = "made, passed on once and dropped")]
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Ask a peer.

@@ -25,6 +25,8 @@ const ASKED_MAX: usize = 4;
 const REFUSED_MAX: usize = 16;
 /// How long after a failed attempt the next may begin, in milliseconds.
 const RETRY_MS: u64 = 10_000;
+/// The same when it failed for want of peers that offer one, in milliseconds.
+const PAUSE_MS: u64 = 1_000;
 
 #[derive(Debug)]
 struct Chosen {
@@ -48,7 +50,8 @@ pub(crate) struct Join {
     checking: usize,
     chosen: Option<Chosen>,
     refused: BTreeSet<Digest>,
-    over: bool,
+    /// The attempt is over; after so many milliseconds there may be another.
+    over: Option<u64>,
 }
 
 impl Join {
@@ -74,11 +77,14 @@ impl SyncCore {
             self.abandon_fetches(now, actions);
         }
         let Some(join) = &self.join else { return };
-        if join.over {
-            return self.leave_join(now, actions);
+        if let Some(retry_ms) = join.over {
+            return self.leave_join(now, retry_ms, actions);
         }
+        // Others may offer the same snapshot, or a better one if this is none.
+        self.ask_for_manifests(now, actions);
+        let Some(join) = &self.join else { return };
         match &join.chosen {
-            None => self.ask_for_manifests(now, actions),
+            None => {}
             Some(chosen) if chosen.installing || !chosen.begun => {}
             Some(chosen) if chosen.staged.len() == chosen.manifest.chunks.len() => {
                 self.install(actions);
@@ -96,8 +102,7 @@ impl SyncCore {
         let gap = self.target.height().saturating_sub(self.stored);
         let next = self.stored.saturating_add(1);
         let usable = || self.sources.iter().filter(|(_, s)| !s.shunned && s.claim.is_some());
-        let offered =
-            usable().any(|(_, s)| s.claim.is_some_and(|claim| claim.snapshot > self.stored));
+        let offered = usable().any(|(_, source)| source.has_snapshot(self.stored));
         let storing = self.jobs.values().any(|waiting| matches!(waiting, Waiting::Commits(_)));
         let pruned = gap > 0 && usable().all(|(_, source)| !source.has_body(next));
         now >= self.join_after && offered && !storing && (pruned || gap > self.config.snapshot_gap)
@@ -121,18 +126,17 @@ impl SyncCore {
             if join.asked.len() >= ASKED_MAX {
                 return;
             }
-            let has = |source: &super::source::Source| {
-                source.claim.is_some_and(|claim| claim.snapshot > stored)
-            };
+            let has = |source: &super::source::Source| source.has_snapshot(stored);
             let Some(peer) = self.sources.pick(now, draw, &tried, has) else {
                 let waiting = self
                     .sources
                     .iter()
                     .any(|(peer, source)| !source.shunned && !tried.contains(peer) && has(source));
                 let idle = join.asked.is_empty() && join.checking == 0 && !waiting;
-                return if idle {
-                    self.give_up_join()
-                };
+                if idle && join.chosen.is_none() {
+                    self.give_up_join(PAUSE_MS);
+                }
+                return;
             };
             let ask = (Request::GetSnapshot(u64::MAX), Purpose::Manifest);
             let Some(id) = self.ask(now, peer, ask, (CHUNKS_MAX * 32) as u64, actions) else {
@@ -209,11 +213,15 @@ impl SyncCore {
     fn ask_for_chunks(&mut self, now: Moment, actions: &mut Vec<Action>) {
         loop {
             let draw = self.draw();
-            let Some(chosen) = self.join.as_ref().and_then(|join| join.chosen.as_ref()) else {
+            let Some(join) = &self.join else { return };
+            let Some(chosen) = &join.chosen else { return };
+            if chosen.offered_by.is_empty() {
+                // Perhaps somebody who was asked for a manifest offers the same.
+                let none = join.asked.is_empty() && join.checking == 0;
+                if none && chosen.under_way.is_empty() {
+                    self.give_up_join(PAUSE_MS);
+                }
                 return;
-            };
-            if chosen.offered_by.is_empty() && chosen.under_way.is_empty() {
-                return self.give_up_join();
             }
             let count = u32::try_from(chosen.manifest.chunks.len()).unwrap_or(0);
             let free =
@@ -325,11 +333,16 @@ impl SyncCore {
             (Waiting::Install, Ok(_)) => self.joined(now, actions),
             (Waiting::Install, Err(StoreFailed::WrongState)) => {
                 let (manifest, digest) = (chosen.manifest.clone(), chosen.digest);
+                for peer in std::mem::take(&mut chosen.offered_by) {
+                    if let Some(source) = self.sources.get_mut(&peer) {
+                        source.false_snapshot = true;
+                    }
+                }
                 self.target.refuse(digest, REFUSED_MAX);
                 actions.push(Action::Alarm(manifest));
-                self.give_up_join();
+                self.give_up_join(0);
             }
-            (_, _) => self.give_up_join(),
+            (_, _) => self.give_up_join(RETRY_MS),
         }
     }
 
@@ -361,16 +374,16 @@ impl SyncCore {
         actions.push(Action::Joined(base));
     }
 
-    fn give_up_join(&mut self) {
+    fn give_up_join(&mut self, retry_ms: u64) {
         if let Some(join) = &mut self.join {
-            join.over = true;
+            join.over = Some(retry_ms);
         }
     }
 
     /// Ends an attempt: nothing was applied, and what is staged may serve the next.
-    fn leave_join(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn leave_join(&mut self, now: Moment, retry_ms: u64, actions: &mut Vec<Action>) {
         self.join = None;
-        self.join_after = now.after(RETRY_MS);
+        self.join_after = now.after(retry_ms);
         for id in self.requests.all() {
             self.end_request(now, id, Ending::Cancelled, actions);
         }

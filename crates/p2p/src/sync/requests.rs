@@ -183,7 +183,7 @@ impl SyncCore {
             }
             (Purpose::Bodies(fetch), Answer::NoBody(index)) => {
                 let taken = fetch.skip(index);
-                self.penalise(peer, Offence::Promised, actions);
+                self.on_broken_promise(peer, actions);
                 self.on_body_part(now, id, taken, last, actions);
             }
             (Purpose::Manifest, Answer::Manifest(manifest)) => {
@@ -228,6 +228,7 @@ impl SyncCore {
         } else if last {
             if fetch.delivered() == 0 {
                 // Nothing of what it says it has.
+                self.on_broken_promise(peer, actions);
                 self.blame(id);
             } else {
                 self.answered(peer, took_ms);
@@ -251,7 +252,11 @@ impl SyncCore {
                 }
             }
             Failure::NotHere => {
-                self.penalise(peer, Offence::Promised, actions);
+                // Snapshots come and go; who offers one promises nothing.
+                let open = self.requests.get(id).map(|open| &open.purpose);
+                if matches!(open, Some(Purpose::Headers { .. } | Purpose::Bodies(_))) {
+                    self.on_broken_promise(peer, actions);
+                }
                 self.blame(id);
             }
             Failure::TooLarge | Failure::BadRequest => self.blame(id),
@@ -265,17 +270,25 @@ impl SyncCore {
         self.end_request(now, id, Ending::Answered, actions);
     }
 
+    /// A peer has not what it said it has: it is charged once, and asked for nothing before it says
+    /// anew what it has. An honest peer that has just moved to a snapshot does this once.
+    fn on_broken_promise(&mut self, peer: NodeId, actions: &mut Vec<Action>) {
+        let claim = self.sources.get_mut(&peer).and_then(|source| source.claim.take());
+        if claim.is_some() {
+            self.penalise(peer, Offence::Promised, actions);
+        }
+    }
+
     fn answered(&mut self, peer: NodeId, took_ms: u64) {
         if let Some(source) = self.sources.get_mut(&peer) {
             source.answered_in(took_ms);
         }
     }
 
-    /// Returns after how many milliseconds a second peer is asked for what the first has not given.
-    pub(crate) fn hedge_after_ms(&self, id: Option<RequestId>) -> u64 {
-        let open = id.and_then(|id| self.requests.get(id));
-        let source = open.and_then(|open| self.sources.get(&open.peer));
-        source.map_or(500, |source| source.latency_ms.saturating_mul(2).saturating_add(500))
+    /// Returns after how many milliseconds a second peer is asked for what the first has not given:
+    /// measured by the fastest peer, or a slow one would set the pace at which it is given up.
+    pub(crate) fn hedge_after_ms(&self) -> u64 {
+        self.sources.best_latency_ms().saturating_mul(3).saturating_add(300)
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Source {
     pub(crate) latency_ms: u64,
     /// Requests since the last right answer that went unanswered.
     pub(crate) failures: u32,
+    /// The manifest that it offered gave another state: its snapshots are not taken any more.
+    pub(crate) false_snapshot: bool,
     /// It lied: it is not asked any more.
     pub(crate) shunned: bool,
     /// The check of its last status or push that is under way.
@@ -90,6 +92,7 @@ impl Source {
             busy_until: Moment(0),
             latency_ms: LATENCY_MS,
             failures: 0,
+            false_snapshot: false,
             shunned: false,
             checking: None,
             next_status: None,
@@ -107,6 +110,11 @@ impl Source {
     /// Whether it says that it has the body at `height`.
     pub(crate) fn has_body(&self, height: u64) -> bool {
         self.claim.is_some_and(|claim| claim.lowest_body <= height && height <= claim.height)
+    }
+
+    /// Whether it says that it has a snapshot above `height`, and none of its was false.
+    pub(crate) fn has_snapshot(&self, height: u64) -> bool {
+        !self.false_snapshot && self.claim.is_some_and(|claim| claim.snapshot > height)
     }
 
     fn can_be_asked(&self, now: Moment) -> bool {
@@ -166,6 +174,12 @@ impl Sources {
         self.0.iter()
     }
 
+    /// Returns how long the fastest peer that does not fail takes to answer, in milliseconds.
+    pub(crate) fn best_latency_ms(&self) -> u64 {
+        let able = self.0.values().filter(|source| !source.shunned && source.failures == 0);
+        able.map(|source| source.latency_ms).min().unwrap_or(LATENCY_MS)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -183,10 +197,12 @@ impl Sources {
             source.can_be_asked(now) && has(source) && !tried.contains(*peer)
         };
         let candidates = || self.0.iter().filter(usable);
-        if draw.is_multiple_of(20) {
-            let count = candidates().count();
-            let nth = usize::try_from(draw / 20).unwrap_or(0).checked_rem(count)?;
-            return candidates().nth(nth).map(|(peer, _)| *peer);
+        // Not of those that just failed: what is asked of them is lost time.
+        let hopeful = || candidates().filter(|(_, source)| source.failures == 0);
+        let count = hopeful().count() as u64;
+        if draw.is_multiple_of(20) && count > 0 {
+            let nth = usize::try_from((draw / 20) % count).unwrap_or(0);
+            return hopeful().nth(nth).map(|(peer, _)| *peer);
         }
         let merit = |source: &Source| {
             (source.failures.min(3), source.latency_ms.saturating_mul(1 + source.open as u64))

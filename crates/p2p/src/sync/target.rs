@@ -215,7 +215,9 @@ impl SyncCore {
         if self.on_tip_checked(peer, commit.clone(), tip, actions)
             && let Some(source) = self.sources.get_mut(&peer)
         {
-            let claim = source.claim.get_or_insert_default();
+            // Of a peer that has not said what it has, no more is known than this commit.
+            let this = Claim { height, lowest_body: height, lowest_header: height, snapshot: 0 };
+            let claim = source.claim.get_or_insert(this);
             claim.height = claim.height.max(height);
             self.pushed_range(peer, commit);
         }

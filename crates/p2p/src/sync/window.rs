@@ -120,7 +120,7 @@ impl SyncCore {
         let max = u32::try_from(slot.last.saturating_sub(start).saturating_add(1)).unwrap_or(1);
         let (first, asked) = (slot.asked.first().copied(), slot.asked.len());
         let (asked_at, mut tried) = (slot.asked_at, slot.tried.clone());
-        let hedge = head && asked == 1 && now.since(asked_at) >= self.hedge_after_ms(first);
+        let hedge = head && asked == 1 && now.since(asked_at) >= self.hedge_after_ms();
         if asked > 0 && !hedge {
             return;
         }

@@ -243,10 +243,10 @@ thread_local! {
 }
 
 #[test]
-fn fuzz_p2p_message() {
+fn fuzz_peer_message() {
     let all = extremes();
     let short = all.iter().map(Canonical::encode).filter(|bytes| bytes.len() < 2_000);
-    let fuzz = short.fold(Fuzz::target("p2p_message"), Fuzz::seed);
+    let fuzz = short.fold(Fuzz::target("peer-message"), Fuzz::seed);
     fuzz.len_max(2 << 10).run(|bytes| match Message::decode(bytes) {
         Ok(message) => {
             assert_eq!(message.encode(), bytes);

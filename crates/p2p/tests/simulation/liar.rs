@@ -85,6 +85,25 @@ impl Lie {
         Some(tip)
     }
 
+    fn headers(self, truth: &mut Truth, rng: &mut Rng, from: u64, max: u32) -> Vec<Answer> {
+        let to = from.saturating_add(u64::from(max) - 1).min(truth.height());
+        if from == 0 || from > to {
+            return vec![Answer::Failed(Failure::NotHere)];
+        }
+        let mut headers: Vec<Header> =
+            (from..=to).map(|height| truth.header(height).clone()).collect();
+        let middle = rng.below(headers.len());
+        match self {
+            Self::WrongHeader => headers[middle].facts.body.0[5] ^= 1,
+            Self::Reordered if headers.len() > 1 => headers.swap(0, 1),
+            Self::Reordered => headers[0].facts.time.0 -= 5,
+            Self::WrongStart => drop(headers.remove(0)),
+            Self::Empty => headers.clear(),
+            _ => {}
+        }
+        vec![Answer::Headers { headers, certificate: truth.certificate(to) }]
+    }
+
     /// The pieces that a liar answers with.
     pub(crate) fn answer(self, truth: &mut Truth, rng: &mut Rng, request: Request) -> Vec<Answer> {
         let missing = vec![Answer::Failed(Failure::NotHere)];
@@ -92,24 +111,7 @@ impl Lie {
             return missing;
         }
         match request {
-            Request::GetHeaders { from, max } => {
-                let to = from.saturating_add(u64::from(max) - 1).min(truth.height());
-                if from == 0 || from > to {
-                    return missing;
-                }
-                let mut headers: Vec<Header> =
-                    (from..=to).map(|height| truth.header(height).clone()).collect();
-                let middle = rng.below(headers.len());
-                match self {
-                    Self::WrongHeader => headers[middle].facts.body.0[5] ^= 1,
-                    Self::Reordered if headers.len() > 1 => headers.swap(0, 1),
-                    Self::Reordered => headers[0].facts.time.0 -= 5,
-                    Self::WrongStart => drop(headers.remove(0)),
-                    Self::Empty => headers.clear(),
-                    _ => {}
-                }
-                vec![Answer::Headers { headers, certificate: truth.certificate(to) }]
-            }
+            Request::GetHeaders { from, max } => self.headers(truth, rng, from, max),
             Request::GetBodies(bodies) => {
                 let mut pieces = Vec::new();
                 for (body, index) in bodies.iter().zip(0..) {

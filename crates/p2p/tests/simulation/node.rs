@@ -28,6 +28,10 @@ pub(crate) struct Disk {
     pub(crate) pruned_below: u64,
     /// No room for snapshots.
     pub(crate) full: bool,
+    /// Every write fails.
+    pub(crate) broken: bool,
+    /// Makes no snapshots.
+    pub(crate) without_snapshots: bool,
 }
 
 impl Disk {
@@ -41,6 +45,8 @@ impl Disk {
             staged_for: None,
             pruned_below: 0,
             full: false,
+            broken: false,
+            without_snapshots: false,
         }
     }
 
@@ -65,6 +71,9 @@ impl Disk {
 
     /// Does a store job, all of it.
     fn write(&mut self, job: StoreJob, truth: &Truth) -> Result<Stored, StoreFailed> {
+        if self.broken {
+            return Err(StoreFailed::Disk);
+        }
         match job {
             StoreJob::Commits { commits, certificates } => {
                 for (header, body) in commits {
@@ -137,6 +146,8 @@ pub(crate) struct Node {
     pub(crate) verifies: BTreeMap<&'static str, u64>,
     pub(crate) requests: u64,
     pub(crate) acknowledged: u64,
+    /// How far its clock is ahead of the others'.
+    pub(crate) clock_ahead_ms: u64,
 }
 
 impl Node {
@@ -165,6 +176,7 @@ impl Node {
             verifies: BTreeMap::new(),
             requests: 0,
             acknowledged: 0,
+            clock_ahead_ms: 0,
         }
     }
 
@@ -202,8 +214,8 @@ impl Node {
     pub(crate) fn available(&self) -> Available {
         let tip = self.disk.certified().map_or(0, |tip| tip.header.height);
         let latest_snapshot = snapshot_height(tip);
-        let latest_snapshot =
-            if latest_snapshot > self.disk.base.height { latest_snapshot } else { 0 };
+        let has_one = latest_snapshot > self.disk.base.height && !self.disk.without_snapshots;
+        let latest_snapshot = if has_one { latest_snapshot } else { 0 };
         let lowest_body = self.disk.lowest();
         Available { tip, lowest_body, lowest_header: self.disk.base.height + 1, latest_snapshot }
     }

@@ -71,6 +71,10 @@ impl Truth {
         };
         let mut body = vec![rng.bits() as u8; len];
         body.extend(self.tip.height.to_be_bytes());
+        self.append(body);
+    }
+
+    pub(crate) fn append(&mut self, body: Vec<u8>) {
         let state = *self.states.last().unwrap();
         let facts = Facts {
             record_before: Digest([9; 32]),

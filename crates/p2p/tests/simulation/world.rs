@@ -3,20 +3,18 @@
 //! Events are taken in the order of time and number, so a seed gives the same run, which the trace, a
 //! hash over every event, shows. Invariants are checked on a node after each of its events.
 
+mod drive;
+
 use std::collections::BTreeMap;
 
 use ed25519_zebra::SigningKey;
 use proctor_fuzz::Rng;
-use proctor_p2p::message::{FRAME_BYTES_MAX, INLINE_BODY_BYTES_MAX};
-use proctor_p2p::server::{Read, ServerAction, ServerEvent, Ticket};
+use proctor_p2p::message::FRAME_BYTES_MAX;
+use proctor_p2p::server::{Read, ServerEvent, Ticket};
 use proctor_p2p::status::Status;
-use proctor_p2p::sync::verify::{Job, Verdict};
-use proctor_p2p::sync::{
-    Action, Config, Event, JobId, Marks, Offence, RequestId, StoreJob, TICK_MS,
-};
-use proctor_p2p::{
-    Answer, Canonical, Certified, Message, Moment, NodeId, Push, Request, SignedStatus,
-};
+use proctor_p2p::sync::verify::Verdict;
+use proctor_p2p::sync::{Config, Event, JobId, Offence, RequestId, StoreJob, TICK_MS};
+use proctor_p2p::{Canonical, Message, NodeId, Push, SignedStatus};
 use proctor_types::Digest;
 
 use crate::liar::{Lie, snapshot_height};
@@ -59,6 +57,7 @@ pub(crate) struct Link {
     pub(crate) bytes_per_ms: u64,
     /// Until then nothing arrives.
     pub(crate) cut_until: u64,
+    busy_until: u64,
     last: u64,
 }
 
@@ -79,6 +78,11 @@ pub(crate) struct World {
     pub(crate) produce_ms: u64,
     /// Of a thousand store jobs so many end in a crash, before or after the write.
     pub(crate) crash_permille: usize,
+    /// The newest push that waits for a pipe to be free: one for each peer, newest wins (B27).
+    outbox: BTreeMap<(usize, usize), Message>,
+    /// Crash at this store job, counted from 1, before or after its write.
+    pub(crate) crash_at: Option<(u64, bool)>,
+    store_jobs: u64,
     pub(crate) store_ms: u64,
     pub(crate) wire_checked: bool,
 }
@@ -104,6 +108,9 @@ impl World {
             events: 0,
             produce_ms: 0,
             crash_permille: 0,
+            outbox: BTreeMap::new(),
+            crash_at: None,
+            store_jobs: 0,
             store_ms: 3,
             wire_checked: true,
         }
@@ -113,6 +120,17 @@ impl World {
         for _ in 0..commits {
             self.truth.extend(&mut self.rng);
         }
+    }
+
+    pub(crate) fn grow_by_body(&mut self, body: Vec<u8>) {
+        self.truth.append(body);
+    }
+
+    /// Gives a node the chain up to a height, and lets it know: as if it had ordered it.
+    pub(crate) fn fill(&mut self, at: usize, height: u64) {
+        let Peer::Honest(node) = &mut self.peers[at] else { return };
+        node.fill(&mut self.truth, height);
+        self.crash(at, 100);
     }
 
     /// Adds an honest node that has the chain up to `height`. The first is the sequencer.
@@ -145,7 +163,14 @@ impl World {
             for pair in [(at, other), (other, at)] {
                 let delay_ms = 1 + self.rng.below(60) as u64;
                 let (jitter_ms, bytes_per_ms) = (1 + self.rng.below(20) as u64, 20_000);
-                let link = Link { delay_ms, jitter_ms, bytes_per_ms, cut_until: 0, last: 0 };
+                let link = Link {
+                    delay_ms,
+                    jitter_ms,
+                    bytes_per_ms,
+                    cut_until: 0,
+                    busy_until: 0,
+                    last: 0,
+                };
                 self.links.insert(pair, link);
             }
             self.after(1, Ev::Connect(other, at));
@@ -257,6 +282,7 @@ impl World {
             }
             Ev::Tick(at) => {
                 self.after(TICK_MS, Ev::Tick(at));
+                self.flush(at);
                 self.tell(at, Event::Tick);
             }
             Ev::Status(at) => {
@@ -298,7 +324,7 @@ impl World {
     }
 
     fn restart(&mut self, at: usize) {
-        let now = Moment(self.now);
+        let now = self.clock(at);
         let Peer::Honest(node) = &mut self.peers[at] else { return };
         node.start(now, &self.truth);
         let available = node.available();
@@ -435,10 +461,11 @@ impl World {
         let jitter = self.rng_below(jitter.max(1));
         let now = self.now;
         let link = self.links.get_mut(&(from, to)).unwrap();
-        let sent = now.max(link.cut_until).max(link.last) + len / link.bytes_per_ms.max(1);
-        let at = (sent + if link.last > sent { 0 } else { link.delay_ms + jitter }).max(link.last);
-        // The pipe is busy until what was sent has gone; what comes later arrives later.
-        link.last = at.saturating_sub(link.delay_ms).max(sent);
+        // Bytes leave one after the other, and arrive in the order in which they were sent.
+        link.busy_until =
+            now.max(link.cut_until).max(link.busy_until) + len / link.bytes_per_ms.max(1);
+        let at = (link.busy_until + link.delay_ms + jitter).max(link.last);
+        link.last = at;
         self.number += 1;
         self.queue.insert((at, self.number), Ev::Deliver { from, to, session, wire });
     }
@@ -477,198 +504,13 @@ impl World {
         }
     }
 
-    /// Tells a node's sync core something, and does what it wants done.
-    fn tell(&mut self, at: usize, event: Event) {
-        let now = Moment(self.now);
-        let Peer::Honest(node) = &mut self.peers[at] else { return };
-        if !node.up {
-            return;
+    /// Returns the milliseconds until a node has everything; at most `limit`.
+    pub(crate) fn time_to_sync(&mut self, at: usize, limit: u64) -> u64 {
+        let start = self.now;
+        while self.node(at).core.marks().applied < self.truth.height() && self.now < start + limit {
+            self.run_for(20);
         }
-        let before = node.core.marks();
-        let mut actions = Vec::new();
-        let joined = matches!(event, Event::Stored(..));
-        node.core.on_event(now, event, &mut actions);
-        self.check(at, before, joined);
-        self.mix(at as u64);
-        self.mix(actions.len() as u64);
-        let marks = self.node(at).core.marks();
-        self.mix(marks.verified.wrapping_mul(31).wrapping_add(marks.stored));
-        for action in actions {
-            self.act(at, action);
-        }
-    }
-
-    /// V2, V7, and that every request ends once.
-    fn check(&self, at: usize, before: Marks, may_jump: bool) {
-        let node = self.node(at);
-        let (marks, held) = (node.core.marks(), node.core.held());
-        assert!(marks.applied <= marks.stored && marks.stored <= marks.verified, "V2 {marks:?}");
-        assert!(
-            before.stored <= marks.stored
-                && before.applied <= marks.applied
-                && (before.verified <= marks.verified || may_jump),
-            "V2 {before:?} {marks:?}"
-        );
-        assert!(marks.target <= self.truth.height().max(marks.verified), "R22 {marks:?}");
-        assert!(held.requests <= 256 && held.ranges <= 9 && held.bodies <= 64, "V7 {held:?}");
-        assert!(held.headers <= 8 * 256 + 256 && held.inline <= 16, "V7 {held:?}");
-        assert!(held.jobs <= 64 + 64 + 16, "V7 {held:?}");
-        assert!(held.body_bytes <= (32 << 20) || held.bodies == 1, "V7 {held:?}");
-        assert_eq!(held.opened, held.ended + held.requests as u64, "each request ends once");
-    }
-
-    fn act(&mut self, at: usize, action: Action) {
-        let life = self.node(at).life;
-        match action {
-            Action::Request { peer, id, request } => {
-                self.node_mut(at).requests += 1;
-                let to = self.ids[&peer];
-                self.send(at, to, id.0, Message::Request(request), true);
-            }
-            Action::Cancel { peer, id } => {
-                let to = self.ids[&peer];
-                self.transmit(at, to, 20, Wire::Cancel(id.0));
-            }
-            Action::Verify(id, job) => {
-                let name = name(&job);
-                *self.node_mut(at).verifies.entry(name).or_default() += 1;
-                let verdict = job.run();
-                let wait = 1 + self.rng_below(4);
-                self.after(wait, Ev::Verified(at, life, id, verdict));
-            }
-            Action::Store(id, job) => {
-                let wait = 1 + self.rng_below(4) + self.store_ms;
-                self.after(wait, Ev::Store(at, life, id, job));
-            }
-            Action::Advanced(height) => {
-                self.node_mut(at).acknowledged = height;
-                self.after(1, Ev::Apply(at, life));
-                self.refresh(at);
-            }
-            Action::Joined(tip) => {
-                let node = self.node_mut(at);
-                node.acknowledged = tip.height;
-                node.applied = (tip.height, node.disk.base_state);
-                node.joins += 1;
-                let state = self.truth.state(tip.height);
-                assert_eq!(self.node(at).applied.1, state, "V5 after a snapshot");
-                self.refresh(at);
-            }
-            Action::Announce(_) => self.refresh(at),
-            Action::Push { peer, commit } => self.push(at, peer, commit),
-            Action::Penalise { peer, offence } => self.penalise(at, peer, offence),
-            Action::Behind(reason) => self.node_mut(at).reasons.extend(reason),
-            Action::Alarm(_) => self.node_mut(at).alarms += 1,
-            Action::Halt(halt) => self.node_mut(at).halted = Some(halt),
-            Action::Ended { .. } | Action::Credit { .. } => {}
-        }
-    }
-
-    fn refresh(&mut self, at: usize) {
-        let available = self.node(at).available();
-        self.serve(at, ServerEvent::Available(available));
-    }
-
-    fn push(&mut self, at: usize, peer: NodeId, commit: Certified) {
-        let body = self.node(at).disk.commit(commit.header.height).map(|(_, body)| body.clone());
-        let body = body.filter(|body| body.len() <= INLINE_BODY_BYTES_MAX);
-        let to = self.ids[&peer];
-        self.send(at, to, 0, Message::Push(Push::Commit { commit, body }), true);
-    }
-
-    fn penalise(&mut self, at: usize, peer: NodeId, offence: Offence) {
-        let cost = match offence {
-            lie if lie.is_a_lie() => 100,
-            Offence::Unsolicited => 25,
-            Offence::Flood => 10,
-            _ => 5,
-        };
-        let other = self.ids[&peer];
-        let node = self.node_mut(at);
-        node.offences.push((peer, offence));
-        let trust = node.trust.entry(peer).or_insert(100);
-        *trust -= cost;
-        if *trust <= 0 && node.banned.insert(peer) {
-            let seed = self.seed;
-            let reasons = &self.node(at).offences;
-            assert!(!self.is_honest(&peer), "V11, seed {seed}: {at} bans {other}: {reasons:?}");
-            self.after(
-                0,
-                Ev::Dead(at, other, self.sessions.get(&order(at, other)).copied().unwrap_or(0)),
-            );
-        }
-    }
-
-    /// Tells a node's server something, and does what it wants done.
-    fn serve(&mut self, at: usize, event: ServerEvent) {
-        let now = Moment(self.now);
-        let Peer::Honest(node) = &mut self.peers[at] else { return };
-        let mut actions = Vec::new();
-        node.server.on_event(now, event, &mut actions);
-        assert!(node.server.held().0 <= 256, "V7");
-        let life = node.life;
-        for action in actions {
-            match action {
-                ServerAction::Read(ticket, read) => {
-                    let wait = 1 + self.rng_below(5);
-                    self.after(wait, Ev::Read(at, life, ticket, read));
-                }
-                ServerAction::Submit(..) => {}
-                ServerAction::Answer { peer, id, answer, last } => {
-                    let to = self.ids[&peer];
-                    self.send(at, to, id, Message::Answer(answer), last);
-                }
-                ServerAction::Penalise { peer, offence } => self.penalise(at, peer, offence),
-            }
-        }
-    }
-
-    /// F10: a crash before the write, or after it and before anybody hears of it.
-    fn store(&mut self, at: usize, id: JobId, job: StoreJob) {
-        let crash = self.rng.below(1_000) < self.crash_permille;
-        let before = crash && self.rng.below(2) == 0;
-        if !before {
-            let Peer::Honest(node) = &mut self.peers[at] else { return };
-            let result = node.store(job, &self.truth);
-            if !crash {
-                return self.tell(at, Event::Stored(id, result));
-            }
-        }
-        let down = 100 + self.rng_below(3_000);
-        self.on_crash(at, down);
-    }
-
-    fn apply(&mut self, at: usize) {
-        loop {
-            let Peer::Honest(node) = &mut self.peers[at] else { return };
-            let next = node.applied.0 + 1;
-            if next > node.acknowledged {
-                return;
-            }
-            let Some((height, state)) = node.apply(next, &self.truth) else { return };
-            self.tell(at, Event::Applied { height, state });
-        }
-    }
-
-    /// A flood: status, pushes, requests and answers to nothing, far above every limit.
-    fn spam(&mut self, at: usize) {
-        self.after(200, Ev::Spam(at));
-        for to in self.sessions_of(at) {
-            for nth in 0..30 {
-                let height = self.truth.height();
-                if height > 0 {
-                    let commit = self.truth.certified(1 + self.rng.below(height as usize) as u64);
-                    let body = Some(vec![nth; 100]);
-                    let push = Push::Commit { commit, body };
-                    self.send(at, to, 0, Message::Push(push), true);
-                }
-                let request = Request::GetHeaders { from: 1, max: 256 };
-                self.send(at, to, u64::from(nth), Message::Request(request), true);
-                let answer = Answer::NoBody(u32::from(nth));
-                self.send(at, to, 1, Message::Answer(answer), true);
-            }
-            self.send_status(at, to);
-        }
+        self.now - start
     }
 
     /// Runs until everybody has everything. Nodes with windows of one body are slow, so what is bounded
@@ -715,15 +557,4 @@ fn order(a: usize, b: usize) -> (usize, usize) {
 
 fn binding(session: u64) -> Digest {
     Digest::of(&session.to_be_bytes())
-}
-
-fn name(job: &Job) -> &'static str {
-    match job {
-        Job::Status { .. } => "status",
-        Job::Tip { .. } => "tip",
-        Job::Range { .. } => "range",
-        Job::Bodies(_) => "bodies",
-        Job::Manifest { .. } => "manifest",
-        Job::Chunk { .. } => "chunk",
-    }
 }
