@@ -20,7 +20,7 @@ use super::rules::PeerRules;
 use super::score::{Admission, Fault, Limit, ScoreAction, ScoreEvent, Scorer};
 use crate::NodeId;
 
-/// How often one random peer is asked for peers.
+/// How often a random one of the peers that we chose is asked for peers.
 pub const ASK_MS: u64 = MINUTE_MS;
 /// A peer is not asked more often than it has to answer.
 const ASK_AGAIN_MS: u64 = 30 * SECOND_MS;
@@ -383,14 +383,25 @@ impl Peers {
         }
     }
 
+    /// One of those we chose ourselves: who chose us may be one of many that belong together.
+    fn whom_to_ask(&mut self) -> Option<NodeId> {
+        let required = self.policy.rules().required();
+        let chosen = |peer: &&NodeId| {
+            let conn = self.policy.conn_of(peer);
+            conn.is_some_and(|conn| conn.direction == Direction::Outbound)
+                || required.contains(peer)
+        };
+        let ours: Vec<_> = self.links.keys().filter(chosen).copied().collect();
+        let peers = if ours.is_empty() { self.links.keys().copied().collect() } else { ours };
+        peers.get(self.dice.index(peers.len())).copied()
+    }
+
     fn on_timer(&mut self, now: Moment, actions: &mut Vec<PeersAction>) {
         self.drive(now, ConnEvent::Timer, actions);
         if now >= self.ask_at {
             self.ask_at = now.after(ASK_MS);
-            let peers: Vec<_> = self.links.keys().copied().collect();
-            if let Some(peer) = peers.get(self.dice.index(peers.len())) {
-                self.ask(now, *peer, actions);
-            }
+            let peer = self.whom_to_ask();
+            peer.into_iter().for_each(|peer| self.ask(now, peer, actions));
         }
         if now >= self.tick_at {
             self.tick_at = now.after(TICK_MS);
@@ -476,3 +487,6 @@ impl Peers {
         &mut self.scorer
     }
 }
+
+#[cfg(test)]
+mod tests;

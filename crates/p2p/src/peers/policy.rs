@@ -166,10 +166,12 @@ struct Conn {
 /// A peer that can be spoken to.
 #[derive(Clone, Copy, Debug)]
 struct Link {
-    /// `None` while the other end has already closed one connection for the sake of another, whose Hello
-    /// is still on its way.
+    /// `None` while the other end has already closed one connection for the sake of another, which is not
+    /// complete here.
     active: Option<ConnId>,
     since: Moment,
+    /// How long the other connection is waited for.
+    patience: Moment,
 }
 
 /// The policy. All of it is a function of its events and the seed of its dice.
@@ -339,18 +341,18 @@ impl ConnPolicy {
         };
         match self.links.get(&peer).copied() {
             None => {
-                self.links.insert(peer, Link { active: Some(id), since: now });
+                self.links.insert(peer, Link { active: Some(id), since: now, patience: now });
                 actions.push(ConnAction::Up { peer, conn: id, ip });
             }
-            Some(Link { active: None, since }) => {
-                self.links.insert(peer, Link { active: Some(id), since });
+            Some(link @ Link { active: None, .. }) => {
+                self.links.insert(peer, Link { active: Some(id), ..link });
                 actions.push(ConnAction::Moved { peer, conn: id, ip });
             }
-            Some(Link { active: Some(old), since }) => {
+            Some(link @ Link { active: Some(old), .. }) => {
                 if self.survivor(now, peer, old, id) == old {
                     self.close(now, id, Bye::Duplicate, actions);
                 } else {
-                    self.links.insert(peer, Link { active: Some(id), since });
+                    self.links.insert(peer, Link { active: Some(id), ..link });
                     actions.push(ConnAction::Moved { peer, conn: id, ip });
                     self.close(now, old, Bye::Duplicate, actions);
                 }
@@ -371,6 +373,12 @@ impl ConnPolicy {
         let Some(conn) = self.conns.remove(&id) else {
             return;
         };
+        if how == Ended::Bye(Bye::Duplicate)
+            && let Some(link) = conn.peer.and_then(|peer| self.links.get_mut(&peer))
+        {
+            // The peer says that there is another, which may not have got as far here.
+            link.patience = now.after(HELLO_MS);
+        }
         self.detach(now, id, conn.peer, actions);
         let Some(peer) = conn.peer else {
             return;
@@ -403,10 +411,15 @@ impl ConnPolicy {
         if link.active.is_some_and(|active| active != id) {
             return;
         }
-        if self.successor(&peer).is_some() {
+        if now < link.patience || self.successor(&peer).is_some() {
             self.links.insert(peer, Link { active: None, ..link });
         } else {
-            self.links.remove(&peer);
+            self.part(now, peer, actions);
+        }
+    }
+
+    fn part(&mut self, now: Moment, peer: NodeId, actions: &mut Vec<ConnAction>) {
+        if let Some(link) = self.links.remove(&peer) {
             self.remember_end(now, peer, now.since(link.since));
             actions.push(ConnAction::Down { peer });
         }
@@ -419,6 +432,13 @@ impl ConnPolicy {
     }
 
     fn on_timer(&mut self, now: Moment, actions: &mut Vec<ConnAction>) {
+        let waited = |(_, link): &(&NodeId, &Link)| link.active.is_none() && link.patience <= now;
+        let alone: Vec<_> = self.links.iter().filter(waited).map(|(peer, _)| *peer).collect();
+        for peer in alone {
+            if self.successor(&peer).is_none() {
+                self.part(now, peer, actions);
+            }
+        }
         let ids: Vec<_> = self.conns.keys().copied().collect();
         for id in ids {
             let Some(conn) = self.conns.get_mut(&id) else {
@@ -476,7 +496,15 @@ impl ConnPolicy {
             State::Dialling | State::Securing | State::Hello | State::Draining => conn.deadline,
         });
         let of_dials = self.next_dial(now).into_iter();
-        of_conns.chain(of_dials).min().unwrap_or(now.after(HOUR_MS)).clamp(now, now.after(HOUR_MS))
+        let waiting = self.links.values().filter(|link| link.active.is_none());
+        // Who waits for a connection beyond its patience waits for the deadline of that one.
+        let of_links = waiting.map(|link| link.patience).filter(|patience| now < *patience);
+        of_conns
+            .chain(of_dials)
+            .chain(of_links)
+            .min()
+            .unwrap_or(now.after(HOUR_MS))
+            .clamp(now, now.after(HOUR_MS))
     }
 
     /// Returns the peers that can be spoken to, and over which connection.

@@ -42,7 +42,7 @@ fn attack(world: &mut World) {
 }
 
 fn honest_links(world: &World) -> Vec<NodeId> {
-    let honest: Vec<_> = (1..HONEST).map(node_id).collect();
+    let honest = &world.ids()[1..HONEST];
     world.up(VICTIM).into_iter().filter(|peer| honest.contains(peer)).collect()
 }
 

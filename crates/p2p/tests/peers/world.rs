@@ -117,6 +117,8 @@ pub(crate) struct Seen {
 pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) nodes: Vec<Node>,
+    /// The keys of the nodes: to compute one is the slowest thing here.
+    ids: Vec<NodeId>,
     pub(crate) seen: Seen,
     pub(crate) dice: Dice,
     listening: BTreeMap<IpAddr, usize>,
@@ -132,6 +134,7 @@ impl World {
         Self {
             now: 0,
             nodes: Vec::new(),
+            ids: Vec::new(),
             seen: Seen::default(),
             dice: Dice::new(seed),
             listening: BTreeMap::new(),
@@ -159,6 +162,7 @@ impl World {
             book: None,
             bans: None,
         });
+        self.ids.push(node_id(self.ids.len()));
         self.listening.insert(ip, self.nodes.len() - 1);
         self.nodes.len() - 1
     }
@@ -191,6 +195,10 @@ impl World {
             Kind::Honest(peers) => peers,
             Kind::Hostile(_) | Kind::Dead => panic!("node {node} runs no rules"),
         }
+    }
+
+    pub(crate) fn ids(&self) -> &[NodeId] {
+        &self.ids
     }
 
     pub(crate) fn up(&self, node: usize) -> BTreeSet<NodeId> {
@@ -248,7 +256,7 @@ impl World {
         let bans = node.bans.take().map(|bytes| BanList::from_bytes(moment, &bytes).unwrap());
         let mut peers = Peers::new(
             moment,
-            node_id(index),
+            self.ids[index],
             record_rules(),
             node.limits,
             BTreeSet::new(),
@@ -297,8 +305,12 @@ impl World {
         };
         let mut actions = Vec::new();
         peers.on_event(moment, event, &mut actions);
-        let counts = peers.policy().counts();
-        self.seen.most_pending_out = self.seen.most_pending_out.max(counts.pending_out);
+        let dials =
+            |action: &PeersAction| matches!(action, PeersAction::Conn(ConnAction::Dial { .. }));
+        if actions.iter().any(dials) {
+            let pending = peers.policy().counts().pending_out;
+            self.seen.most_pending_out = self.seen.most_pending_out.max(pending);
+        }
         let wait = peers.next_deadline(moment).since(moment);
         let due = self.now + wait;
         if due < self.nodes[node].timer {
@@ -321,7 +333,7 @@ impl World {
             }
             PeersAction::Tell { conn, records } => {
                 if let Some((other, _)) = self.other(node, conn) {
-                    let (wait, peer) = (self.latency(), node_id(node));
+                    let (wait, peer) = (self.latency(), self.ids[node]);
                     self.tell(wait, other, PeersEvent::Told { peer, records });
                 }
             }
@@ -339,12 +351,12 @@ impl World {
         let wait = self.latency();
         match &self.nodes[other].kind {
             Kind::Honest(_) => {
-                let peer = node_id(node);
+                let peer = self.ids[node];
                 self.tell(wait, other, PeersEvent::Asked { peer });
             }
             Kind::Hostile(records) => {
                 let records = self.dice.sample(records.clone(), 64);
-                let peer = node_id(other);
+                let peer = self.ids[other];
                 self.tell(wait, node, PeersEvent::Told { peer, records });
             }
             Kind::Dead => {}
@@ -446,7 +458,7 @@ impl World {
         let after = self.progress(wire);
         for end in [0, 1] {
             let other = &self.wires[wire][1 - end];
-            let (peer, mine) = (node_id(other.node), &self.wires[wire][end]);
+            let (peer, mine) = (self.ids[other.node], &self.wires[wire][end]);
             let (node, conn) = (mine.node, mine.conn);
             if after.0 && !before.0 {
                 let wait = self.latency();

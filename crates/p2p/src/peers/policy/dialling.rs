@@ -95,7 +95,7 @@ impl ConnPolicy {
 
     fn is_connected(&self, peer: &NodeId) -> bool {
         let with_peer = |conn: &Conn| conn.peer == Some(*peer) && conn.state != State::Draining;
-        self.conns.values().any(with_peer)
+        self.links.contains_key(peer) || self.conns.values().any(with_peer)
     }
 
     /// Dials `peer` at the next of `endpoints`; returns whether it did. Addresses that are denied or too
@@ -231,7 +231,13 @@ impl ConnPolicy {
         let of_required = required
             .map(|peer| self.memory.get(peer).map_or(now, |memory| memory.not_before.max(now)))
             .min();
-        let filling = self.filling || self.counts().band < self.limits.band_low;
+        let in_band = |(id, conn): &(&ConnId, &Conn)| {
+            id.direction == Direction::Outbound
+                && conn.state == State::Active
+                && !self.is_required(conn)
+        };
+        let filling =
+            self.filling || self.conns.iter().filter(in_band).count() < self.limits.band_low;
         let of_band = (filling && self.rules.mode != Mode::CommitteeOnly).then_some(self.fill_at);
         of_required.into_iter().chain(of_band).min()
     }
