@@ -53,6 +53,7 @@ pub type Done = Box<dyn FnOnce(Result<Outcome, Failure>) + Send>;
 
 /// What the node tells the network.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "made, passed on once and dropped")]
 pub enum News {
     /// A commit was ordered here; it is durable and applied.
     Produced(Certified),

@@ -25,7 +25,7 @@ impl Clock {
         if let Some(at) = self.0.checked_add(since_start) {
             tokio::time::sleep_until(at).await;
         } else {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

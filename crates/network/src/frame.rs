@@ -245,7 +245,8 @@ fn encode_bye(why: Bye) -> Vec<u8> {
 
 fn decode_bye(bytes: &[u8]) -> Option<Bye> {
     let (number, value) = bytes.split_first()?;
-    let value = if value.is_empty() { None } else { Some(u64::from_be_bytes(value.try_into().ok()?)) };
+    let value =
+        if value.is_empty() { None } else { Some(u64::from_be_bytes(value.try_into().ok()?)) };
     Some(match (number, value) {
         (1, None) => Bye::Duplicate,
         (2, Some(retry_ms)) => Bye::Full { retry_ms },

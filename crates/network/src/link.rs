@@ -57,11 +57,15 @@ pub(crate) struct Secure {
 
 /// What was read.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "made, passed on once and dropped")]
 pub(crate) enum Heard {
     /// The hello of the peer, checked.
     Hello(Box<Hello>, Result<(), HelloError>),
     /// Anything else.
     Frame(Frame),
+    /// Nothing more comes. In the same queue as the frames, so that the last of them is not passed
+    /// by.
+    End(ReadEnd),
 }
 
 /// Bytes of a connection, frames and their heads.
@@ -113,22 +117,21 @@ pub(crate) struct Reader {
 impl Reader {
     /// Reads frames until there are no more. While the loop is busy, or the peer has sent too much,
     /// nothing is read, and the peer has to wait.
-    pub(crate) async fn run(self, mut io: ReadHalf) -> Option<ReadEnd> {
+    pub(crate) async fn run(self, mut io: ReadHalf) -> Option<()> {
         let now = || PeersMoment(self.clock.now().0);
         let mut bucket = Bucket::full(READ, now());
         loop {
             let (frame, bytes) = match read_frame(&mut io).await {
                 Ok(read) => read,
-                Err(end) => return Some(end),
+                Err(end) => return self.inbox.send((self.conn, Heard::End(end))).await.ok(),
             };
             let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
             self.traffic.read.fetch_add(bytes, Ordering::Relaxed);
-            let heard = match frame {
-                Frame::Hello(hello) => {
-                    let checked = hello.check(&self.peer, &self.chain, &self.binding);
-                    Heard::Hello(hello, checked)
-                }
-                frame => Heard::Frame(frame),
+            let heard = if let Frame::Hello(hello) = frame {
+                let checked = hello.check(&self.peer, &self.chain, &self.binding);
+                Heard::Hello(hello, checked)
+            } else {
+                Heard::Frame(frame)
             };
             // The loop is gone: so is the node.
             self.inbox.send((self.conn, heard)).await.ok()?;

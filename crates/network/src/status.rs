@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
-use proctor_p2p::NodeId;
+use proctor_p2p::peers::Peers;
 use proctor_p2p::peers::book::BookSize;
 use proctor_p2p::peers::policy::{ConnCounts, Direction};
 use proctor_p2p::status::Roles;
 use proctor_p2p::sync::{Halt, Held, Marks, Reason};
+use proctor_p2p::{NodeId, SyncCore};
 
 /// A peer that can be spoken to.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,6 +130,25 @@ pub struct Status {
 }
 
 impl Status {
+    /// Returns the status before the loop runs.
+    pub(crate) fn first(address: Option<SocketAddr>, core: &SyncCore, peers: &Peers) -> Self {
+        Self {
+            listening: address,
+            marks: core.marks(),
+            reason: None,
+            halted: None,
+            join: None,
+            peers: Vec::new(),
+            bans: Vec::new(),
+            conns: ConnCounts::default(),
+            book: peers.book().size(),
+            held: core.held(),
+            counters: Counters::default(),
+            tasks: 0,
+            is_over: false,
+        }
+    }
+
     /// Returns by how many commits this node is behind the highest certified one it knows.
     #[must_use]
     pub fn gap(&self) -> u64 {

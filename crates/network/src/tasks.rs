@@ -15,7 +15,6 @@ use proctor_transport::HandshakeError;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::chain::Start;
-use crate::frame::ReadEnd;
 use crate::link::Secure;
 use crate::net::Socket;
 
@@ -28,7 +27,7 @@ pub(crate) enum Name {
     Write(ConnId),
     Drive(ConnId),
     Verify,
-    Store,
+    Store(JobId),
     Load(NodeId, Ticket),
     /// The chain is handed an input.
     Hand,
@@ -53,7 +52,8 @@ pub(crate) enum Submitter {
 pub(crate) enum Done {
     Dialled(io::Result<Socket>),
     Secured(Result<Box<Secure>, HandshakeError>),
-    Read(Option<ReadEnd>),
+    /// The reader has ended, and said why through the inbox.
+    Read,
     /// The writer has ended: all was written, or the stream is over.
     Written {
         all: bool,
@@ -78,6 +78,7 @@ pub(crate) struct Survey {
 }
 
 /// How a task ended.
+#[allow(clippy::large_enum_variant, reason = "made, passed on once and dropped")]
 pub(crate) enum Ending {
     Done(Done),
     /// It was aborted by the loop, which knows why.

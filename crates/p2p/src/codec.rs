@@ -138,7 +138,14 @@ impl<'a> Reader<'a> {
     pub fn record(&mut self) -> Result<PeerRecord, CodecError> {
         PeerRecord::decode_prefix(&mut self.rest).map_err(|error| match error {
             RecordError::Short => CodecError::Short("a peer record"),
-            _ => CodecError::NotCanonical("a peer record has 1 to 4 addresses, each once"),
+            RecordError::Trailing(_)
+            | RecordError::AddressCount(_)
+            | RecordError::AddressKind(_)
+            | RecordError::AddressTwice(_)
+            | RecordError::Address(_)
+            | RecordError::Signature(_) => {
+                CodecError::NotCanonical("a peer record has 1 to 4 addresses, each once")
+            }
         })
     }
 
