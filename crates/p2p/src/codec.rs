@@ -6,6 +6,7 @@
 use proctor_types::Digest;
 
 use crate::node_id::{NodeId, SIGNATURE_BYTES, Signature};
+use crate::peers::record::{PeerRecord, RecordError};
 
 /// The bytes are not a value of the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,6 +129,24 @@ impl<'a> Reader<'a> {
     /// [`CodecError::Short`].
     pub fn signature(&mut self) -> Result<Signature, CodecError> {
         Ok(Signature(self.array::<SIGNATURE_BYTES>("a signature")?))
+    }
+
+    /// Reads the record of a peer, not verified.
+    ///
+    /// # Errors
+    /// [`CodecError::Short`] or [`CodecError::NotCanonical`].
+    pub fn record(&mut self) -> Result<PeerRecord, CodecError> {
+        PeerRecord::decode_prefix(&mut self.rest).map_err(|error| match error {
+            RecordError::Short => CodecError::Short("a peer record"),
+            RecordError::Trailing(_)
+            | RecordError::AddressCount(_)
+            | RecordError::AddressKind(_)
+            | RecordError::AddressTwice(_)
+            | RecordError::Address(_)
+            | RecordError::Signature(_) => {
+                CodecError::NotCanonical("a peer record has 1 to 4 addresses, each once")
+            }
+        })
     }
 
     /// Reads a count of things that have at least `least` bytes each: never more than `limit`, nor

@@ -9,6 +9,8 @@ use proctor_types::Digest;
 use crate::certificate::{Certificate, RANGE_MAX};
 use crate::codec::{Canonical, CodecError, Reader, write_bytes, write_len};
 use crate::header::{HEADER_BYTES, Header};
+use crate::peers::book::ANSWER_MAX;
+use crate::peers::record::{PeerRecord, RECORD_BYTES_MIN};
 use crate::snapshot::Manifest;
 use crate::status::{Certified, Hello, SignedStatus};
 
@@ -57,6 +59,8 @@ pub enum Request {
         /// Number of the chunk.
         index: u32,
     },
+    /// Where other nodes listen.
+    GetPeers,
     /// A signed input, to be ordered by the sequencer.
     SubmitInput(Vec<u8>),
 }
@@ -124,6 +128,8 @@ pub enum Answer {
     Commit(Certified),
     /// What a snapshot consists of.
     Manifest(Manifest),
+    /// Records of nodes, at most [`ANSWER_MAX`]. Each is still to be verified.
+    Peers(Vec<PeerRecord>),
     /// Part of a chunk.
     Chunk(Part),
     /// What became of a submitted input.
@@ -159,12 +165,12 @@ pub enum Message {
     Push(Push),
 }
 
-// 6 and 22 are kept for the peer records of discovery.
 const GET_HEADERS: u8 = 1;
 const GET_BODIES: u8 = 2;
 const GET_COMMIT: u8 = 3;
 const GET_SNAPSHOT: u8 = 4;
 const GET_CHUNK: u8 = 5;
+const GET_PEERS: u8 = 6;
 const SUBMIT_INPUT: u8 = 7;
 
 impl Canonical for Request {
@@ -196,6 +202,7 @@ impl Canonical for Request {
                 out.extend_from_slice(&height.to_be_bytes());
                 out.extend_from_slice(&index.to_be_bytes());
             }
+            Self::GetPeers => out.push(GET_PEERS),
             Self::SubmitInput(bytes) => {
                 out.push(SUBMIT_INPUT);
                 write_bytes(out, bytes);
@@ -227,6 +234,7 @@ impl Canonical for Request {
             GET_CHUNK => {
                 Self::GetChunk { height: reader.u64("a height")?, index: reader.u32("a chunk")? }
             }
+            GET_PEERS => Self::GetPeers,
             SUBMIT_INPUT => Self::SubmitInput(reader.bytes("an input", INPUT_BYTES_MAX)?.to_vec()),
             found => return Err(CodecError::Tag { what: "request", found }),
         })
@@ -346,6 +354,11 @@ impl Canonical for Answer {
                 out.push(21);
                 manifest.write(out);
             }
+            Self::Peers(records) => {
+                out.push(22);
+                write_len(out, records.len());
+                records.iter().for_each(|record| record.encode(out));
+            }
             Self::Chunk(part) => {
                 out.push(23);
                 part.write(out);
@@ -372,6 +385,11 @@ impl Canonical for Answer {
             19 => Self::NoBody(reader.u32("an index")?),
             20 => Self::Commit(Certified::read(reader)?),
             21 => Self::Manifest(Manifest::read(reader)?),
+            22 => {
+                let count = reader.count("a list of peers", ANSWER_MAX, RECORD_BYTES_MIN)?;
+                let records = (0..count).map(|_| reader.record()).collect::<Result<_, _>>()?;
+                Self::Peers(records)
+            }
             23 => Self::Chunk(Part::read(reader)?),
             24 => Self::Outcome(Outcome::read(reader)?),
             25 => Self::Failed(Failure::read(reader)?),

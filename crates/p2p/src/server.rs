@@ -251,6 +251,8 @@ impl Server {
                 actions.push(ServerAction::Submit(ticket, peer, input));
                 return Ok(());
             }
+            // Answered by the peers core, before the server sees it.
+            Request::GetPeers => return Err(Failure::BadRequest),
             Request::GetSnapshot(at_most) => {
                 if !client.snapshots.take(now, 1) {
                     return Err(Failure::Busy(4 * BUSY_MS));

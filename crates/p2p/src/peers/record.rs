@@ -12,6 +12,8 @@ use crate::{BadSignature, NodeId, Signature};
 
 /// Addresses in one record at most.
 pub const ADDRESSES_MAX: usize = 4;
+/// The shortest record, in bytes: one IPv4 address.
+pub const RECORD_BYTES_MIN: usize = 32 + 8 + 4 + 1 + 7 + 64;
 /// The longest record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 32 + 8 + 4 + 1 + ADDRESSES_MAX * 19 + 64;
 const DOMAIN: &[u8] = b"proctor/peer/1";

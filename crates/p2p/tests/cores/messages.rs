@@ -4,6 +4,9 @@ use proctor_fuzz::{Fuzz, Rng, kind};
 use proctor_p2p::certificate::{PROOF_BYTES_MAX, RANGE_MAX, Scheme};
 use proctor_p2p::message::{BODIES_MAX, BodyId, FRAME_BYTES_MAX, INPUT_BYTES_MAX, Outcome, Part};
 use proctor_p2p::message::{INLINE_BODY_BYTES_MAX, PART_BYTES_MAX, REASON_BYTES_MAX};
+use proctor_p2p::peers::address::{AddressRules, PeerAddress};
+use proctor_p2p::peers::book::ANSWER_MAX;
+use proctor_p2p::peers::record::{OwnRecord, PeerRecord, RecordRules, Roles as RecordRoles};
 use proctor_p2p::snapshot::{CHUNKS_MAX, ManifestError};
 use proctor_p2p::status::{HelloError, PROTOCOL, Roles};
 use proctor_p2p::{
@@ -46,6 +49,14 @@ fn hello() -> Hello {
     }
 }
 
+fn record() -> PeerRecord {
+    let rules = RecordRules { chain: CHAIN.0, addresses: AddressRules::default() };
+    let address = |last| PeerAddress { ip: [0x2600, 0, 0, 0, 0, 0, 0, last].into(), port: 1 };
+    let addresses = (1..=4).map(address).collect();
+    let own = OwnRecord { key: node(&key(1)), roles: RecordRoles::FOLLOWER, addresses };
+    own.sign(1, &rules, |bytes| sign(&key(1), bytes)).unwrap().record().clone()
+}
+
 fn manifest() -> Manifest {
     Manifest {
         height: 3,
@@ -73,6 +84,7 @@ fn extremes() -> Vec<Message> {
         Request::GetBodies(vec![body]),
         Request::GetBodies(vec![body; BODIES_MAX]),
         Request::GetCommit(0),
+        Request::GetPeers,
         Request::GetSnapshot(u64::MAX),
         Request::GetChunk { height: 0, index: u32::MAX },
         Request::SubmitInput(vec![]),
@@ -100,6 +112,8 @@ fn extremes() -> Vec<Message> {
             next: tip.clone(),
             ..manifest()
         }),
+        Answer::Peers(vec![]),
+        Answer::Peers(vec![record(); ANSWER_MAX]),
         Answer::Chunk(part(PART_BYTES_MAX)),
         Answer::Outcome(Outcome::Committed { height: 1, ordinal: 2 }),
         Answer::Outcome(Outcome::Refused("x".repeat(REASON_BYTES_MAX))),

@@ -1,0 +1,65 @@
+//! The status: published when something changed, and ten times a second.
+
+use std::sync::Arc;
+
+use proctor_p2p::NodeId;
+use proctor_p2p::peers::ban::BannedBy;
+
+use super::{Node, Up, peers_moment};
+use crate::status::{BanRow, PeerRow, Status};
+
+impl Node {
+    pub(super) fn show(&mut self) {
+        let shown = Some((self.core.marks(), self.up.len()));
+        if self.show_due || self.shown != shown {
+            self.show_due = false;
+            self.shown = shown;
+            self.status.send_replace(Arc::new(self.picture(false)));
+        }
+    }
+
+    /// Returns what is to be seen at this moment.
+    pub(crate) fn picture(&self, is_over: bool) -> Status {
+        let now = peers_moment(self.now);
+        let bans = self.peers.scorer().bans().iter(now);
+        Status {
+            listening: self.sources.listener.as_ref().and_then(|one| one.address().ok()),
+            marks: self.core.marks(),
+            reason: self.core.reason(),
+            halted: self.halted.clone(),
+            join: self.core.join_progress(),
+            peers: self.up.iter().filter_map(|(peer, up)| self.row(peer, up)).collect(),
+            bans: bans
+                .map(|(peer, ban)| BanRow {
+                    peer: *peer,
+                    left_ms: ban.until.since(now),
+                    by_operator: ban.by == BannedBy::Operator,
+                })
+                .collect(),
+            conns: self.peers.policy().counts(),
+            book: self.peers.book().size(),
+            held: self.core.held(),
+            counters: self.counters,
+            tasks: self.sources.tasks.len(),
+            is_over,
+        }
+    }
+
+    fn row(&self, peer: &NodeId, up: &Up) -> Option<PeerRow> {
+        let conn = self.conns.get(&up.conn)?;
+        let (bytes_in, bytes_out) = conn.link().map_or((0, 0), |link| link.traffic.bytes());
+        let scorer = self.peers.scorer();
+        Some(PeerRow {
+            peer: *peer,
+            address: conn.address.clone(),
+            direction: up.conn.direction,
+            roles: up.roles,
+            height: up.status.status.height(),
+            rtt_ms: self.peers.policy().rtt_ms(up.conn),
+            trust: scorer.trust(peers_moment(self.now), peer),
+            quality: scorer.quality(peer),
+            bytes_in,
+            bytes_out,
+        })
+    }
+}
