@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use proctor_keys::ChainId;
+use proctor_network::PeerAt;
+use proctor_p2p::NodeId;
 use serde::{Deserialize, Serialize};
 
 use crate::supervisor::plan::FAILURES_MAX;
@@ -88,6 +90,8 @@ pub struct Config {
     pub log: LogSection,
     /// Addresses.
     pub listen: Listen,
+    /// Other nodes.
+    pub network: NetworkSection,
     /// Tokens.
     pub auth: Auth,
     /// Order intake.
@@ -148,6 +152,51 @@ pub struct Listen {
     pub challenge_period: u16,
     /// Port of the metrics; 0 for none.
     pub metrics: u16,
+    /// Port for other nodes; 0 for none.
+    pub peers: u16,
+}
+
+/// Section `network`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSection {
+    /// Nodes that are followed.
+    pub follow: Vec<String>,
+    /// Whose commits are taken over.
+    pub sequencer: String,
+    /// Key file.
+    pub key: PathBuf,
+}
+
+impl NetworkSection {
+    /// Returns the nodes that are followed. [`Config::of`] has tested that each is one.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerAt> {
+        self.follow.iter().filter_map(|peer| peer.parse().ok()).collect()
+    }
+
+    /// Returns whose commits are taken over: the named one, else the first that is followed; `None`
+    /// for a node that orders commits itself.
+    #[must_use]
+    pub fn sequencer(&self) -> Option<NodeId> {
+        self.sequencer.parse().ok().or_else(|| self.peers().first().map(|first| first.peer))
+    }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        for peer in &self.follow {
+            let parsed = peer.parse::<PeerAt>();
+            parsed.map_err(|error| ("network.follow", format!("{peer:?}: {error}")))?;
+        }
+        if !self.sequencer.is_empty() && self.sequencer.parse::<NodeId>().is_err() {
+            let what = format!("{:?} is no key of 64 hexadecimal digits", self.sequencer);
+            return Err(("network.sequencer", what));
+        }
+        if !self.sequencer.is_empty() && self.follow.is_empty() {
+            let what = "names another node, and network.follow says of nobody where it is".into();
+            return Err(("network.sequencer", what));
+        }
+        Ok(())
+    }
 }
 
 /// Section `auth`.
@@ -304,6 +353,9 @@ impl Config {
             let what = format!("{} can be reached from outside", self.listen.host);
             return refuse("listen.host", format!("{what}: set auth.open_reads = false"));
         }
+        if let Err((path, what)) = self.network.check() {
+            return refuse(path, what);
+        }
         let ports = self.listen.ports();
         for (place, (path, port)) in ports.iter().enumerate() {
             let earlier = ports[..place].iter().find(|(_, other)| other == port && *port != 0);
@@ -317,6 +369,12 @@ impl Config {
         Ok(())
     }
 
+    /// Returns the path of the node's key.
+    #[must_use]
+    pub fn node_key_file(&self) -> PathBuf {
+        below(&self.node.data, &self.network.key)
+    }
+
     /// Returns the path of the token file.
     #[must_use]
     pub fn token_file(&self) -> PathBuf {
@@ -327,7 +385,7 @@ impl Config {
 impl Listen {
     /// Returns every port with its path.
     #[must_use]
-    pub fn ports(&self) -> [(&'static str, u16); 7] {
+    pub fn ports(&self) -> [(&'static str, u16); 8] {
         [
             ("listen.node", self.node),
             ("listen.prices", self.prices),
@@ -336,6 +394,7 @@ impl Listen {
             ("listen.eliminations", self.eliminations),
             ("listen.challenge_period", self.challenge_period),
             ("listen.metrics", self.metrics),
+            ("listen.peers", self.peers),
         ]
     }
 }

@@ -12,6 +12,7 @@ pub mod generation;
 pub mod isolated;
 pub mod listener;
 pub mod metrics;
+pub mod network;
 pub mod node;
 pub mod service;
 pub mod supervisor;

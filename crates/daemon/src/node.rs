@@ -20,7 +20,9 @@ use proctor_sequencer::{
 };
 use proctor_services::Backend;
 use proctor_services::auth::Authenticate;
+use proctor_services::backend::Submitter;
 use proctor_services::backend::direct::{AlwaysFresh, Direct};
+use proctor_services::backend::forward::Forward;
 use proctor_services::node::NodeService;
 use proctor_types::UtcMs;
 use proctor_types::time::DAY_MS;
@@ -34,6 +36,7 @@ use crate::generation::Generations;
 use crate::isolated;
 use crate::listener::{self, BindError, Bound, Serving};
 use crate::metrics::{self, Metrics};
+use crate::network::{self, JoinError, Joined, Part};
 use crate::service::{self, Service, Terms, WATCHERS_MAX};
 use crate::supervisor::Supervisor;
 use crate::telemetry;
@@ -59,6 +62,9 @@ pub enum NodeError {
     /// The rulebook of the configuration cannot be used.
     #[error("node.rulebook: {0}")]
     Rulebook(String),
+    /// The node cannot take part in its network.
+    #[error(transparent)]
+    Network(#[from] JoinError),
     /// Prices cannot be had or submitted.
     #[error(transparent)]
     Feed(#[from] FeedError),
@@ -110,6 +116,8 @@ pub struct Running {
     closing: watch::Sender<bool>,
     stop: Stop,
     process: Arc<NodeProcess>,
+    /// The node among others.
+    network: Option<Joined>,
     /// Keeps the services that run as children.
     supervisor: Option<Supervisor>,
     // Held until the log is closed.
@@ -138,27 +146,37 @@ impl Running {
         let tokens = Arc::new(tokens::load(&config.token_file(), config.auth.open_reads, secret)?);
         let sequencer = sequencer(&config, &dir).await?;
         let handle = sequencer.handle();
-        adopt(&handle, document.text, source.opening()).await?;
+        let rules = service::rules(&config).map_err(|error| NodeError::Ended(error.to_string()))?;
+        let network = network::join(&config, &dir, &handle, rules).await?;
+        let part = Part::of(&config);
+        if matches!(part, Part::Sequencer) {
+            adopt(&handle, document.text, source.opening()).await?;
+        }
         let generations = Arc::new(generations()?);
         let (closing, closed) = watch::channel(false);
+        let submitter: Arc<dyn Submitter> = match (&part, &network) {
+            (Part::Follower(_), Some(network)) => {
+                Arc::new(Forward::new(network.carrier(), handle.views().clone()))
+            }
+            _ => Arc::new(Direct(handle.clone())),
+        };
         let backend = Backend::new(
             handle.views().clone(),
-            Arc::new(Direct(handle.clone())),
+            submitter,
             Arc::new(AlwaysFresh),
             Arc::new(SystemClock),
             generations.next(),
             closed.clone(),
         );
         let metrics = Metrics::new(SystemClock.now(), Some(handle.clone()));
-        let process = Arc::new(NodeProcess::new(&config, handle.clone(), stop.clone()));
+        let told = network.as_ref().map(Joined::told);
+        let process = Arc::new(NodeProcess::new(&config, handle.clone(), stop.clone(), told));
         let (failed, failures) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
-        let tick = Duration::from_millis(config.node.tick_ms);
-        let tick = feed::tick(tick, handle.clone(), closed.clone());
-        tasks.spawn(watched("the clock", tick, failed.clone()));
-        let interval = Duration::from_millis(config.feed.interval_ms);
-        let play = feed::play(source, interval, handle.clone(), metrics.clone(), closed.clone());
-        tasks.spawn(watched("the feed", play, failed.clone()));
+        if matches!(part, Part::Sequencer) {
+            let inputs = Inputs { source, handle: &handle, metrics: &metrics };
+            inputs.start(&config, &closed, &failed, &mut tasks);
+        }
         if tracing::enabled!(tracing::Level::DEBUG) {
             tasks.spawn(telemetry::tell_commits(backend.views().clone(), closed.clone()));
         }
@@ -194,6 +212,7 @@ impl Running {
             closing,
             stop,
             process,
+            network,
             supervisor,
             dir,
         })
@@ -202,7 +221,15 @@ impl Running {
     /// Returns where everything listens, by name.
     #[must_use]
     pub fn addresses(&self) -> Vec<(&str, std::net::SocketAddr)> {
-        self.servers.iter().map(|server| (server.name.as_str(), server.address)).collect()
+        let servers = self.servers.iter().map(|server| (server.name.as_str(), server.address));
+        let peers = self.network.as_ref().and_then(Joined::address);
+        servers.chain(peers.map(|address| ("peers", address))).collect()
+    }
+
+    /// Returns the key by which other nodes know this one, if it has to do with any.
+    #[must_use]
+    pub fn id(&self) -> Option<proctor_p2p::NodeId> {
+        self.network.as_ref().map(Joined::id)
     }
 
     /// Returns the backend of the services in this process.
@@ -255,6 +282,9 @@ impl Running {
             server.ended(grace.saturating_sub(started.elapsed())).await;
         }
         self.tasks.shutdown().await;
+        if let Some(network) = self.network {
+            network.stop().await;
+        }
         tracing::info!("stopping: the queue is worked off, the log is closed");
         let sequencer = self.sequencer;
         let closed = tokio::task::spawn_blocking(move || {
@@ -267,6 +297,31 @@ impl Running {
         drop(self.dir);
         tracing::info!(commit = stamp.commit, "stopped: everything is on disk");
         Ok(())
+    }
+}
+
+/// What a sequencer puts into the log by itself: prices and the passing of time.
+struct Inputs<'a> {
+    source: Source,
+    handle: &'a Handle,
+    metrics: &'a Metrics,
+}
+
+impl Inputs<'_> {
+    fn start(
+        self,
+        config: &Config,
+        closed: &watch::Receiver<bool>,
+        failed: &mpsc::Sender<String>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let Self { source, handle, metrics } = self;
+        let tick = Duration::from_millis(config.node.tick_ms);
+        let tick = feed::tick(tick, handle.clone(), closed.clone());
+        tasks.spawn(watched("the clock", tick, failed.clone()));
+        let interval = Duration::from_millis(config.feed.interval_ms);
+        let play = feed::play(source, interval, handle.clone(), metrics.clone(), closed.clone());
+        tasks.spawn(watched("the feed", play, failed.clone()));
     }
 }
 

@@ -110,6 +110,15 @@ pub struct Terms {
     pub metrics: Metrics,
 }
 
+/// Returns which signed orders `config` takes.
+///
+/// # Errors
+/// When the network's name cannot be one.
+pub fn rules(config: &Config) -> Result<Rules, InvalidChainId> {
+    let chain_id = ChainId::new(&config.node.chain_id)?;
+    Ok(Rules { chain_id, window_max: DurationMs(config.orders.window_max_ms) })
+}
+
 /// Returns what the services of `config` are told besides a backend.
 ///
 /// # Errors
@@ -119,8 +128,7 @@ pub fn terms(
     tokens: Arc<Tokens>,
     metrics: Metrics,
 ) -> Result<Terms, InvalidChainId> {
-    let chain_id = ChainId::new(&config.node.chain_id)?;
-    let rules = Rules { chain_id, window_max: DurationMs(config.orders.window_max_ms) };
+    let rules = rules(config)?;
     let limit = (config.orders.rate_max > 0).then_some(RateLimit {
         orders: config.orders.rate_max,
         window: DurationMs(config.orders.rate_window_ms),

@@ -1,6 +1,8 @@
 //! `Backend`: what every service stands on, in the node's process or outside of it.
 
 pub mod direct;
+pub mod forward;
+mod receipt;
 pub mod remote;
 
 use std::fmt;

@@ -39,6 +39,8 @@ pub struct Facts {
     pub queue_max: u64,
     /// Where prices come from.
     pub feed: String,
+    /// What the node does among others; empty when it has to do with none.
+    pub network: String,
     /// "running", "draining" or "stopped: " and why.
     pub phase: String,
     /// The services and how they are.

@@ -17,6 +17,14 @@ pub(crate) struct Args {
     /// Runs each service as a supervised process of its own; the same as --set services.mode=process.
     #[arg(long)]
     isolated: bool,
+    /// Follows another node, KEY@HOST:PORT, instead of ordering commits; may be given several times.
+    /// The same as --set network.follow=[..].
+    #[arg(long, value_name = "PEER")]
+    follow: Vec<String>,
+    /// Whose commits to take over, when it is not the first that is followed; the same as
+    /// --set network.sequencer=KEY.
+    #[arg(long, value_name = "KEY")]
+    sequencer: Option<String>,
     /// Where to keep the log; the same as --set node.data=DIR.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -31,6 +39,12 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     }
     if args.isolated {
         layers.flag("services.mode=process")?;
+    }
+    if !args.follow.is_empty() {
+        layers.flag(&format!("network.follow={:?}", args.follow))?;
+    }
+    if let Some(sequencer) = &args.sequencer {
+        layers.flag(&format!("network.sequencer={sequencer}"))?;
     }
     let config = Config::of(&layers)?;
     telemetry::start(&config.telemetry)?;
@@ -57,6 +71,9 @@ async fn node(config: Config, layers: &Layers) -> Result<()> {
     let node = Running::start(config, stop).await?;
     let stamp = node.backend().views().latest().stamp;
     tracing::info!(data, commit = stamp.commit, version = env!("CARGO_PKG_VERSION"), "ready");
+    if let Some(id) = node.id() {
+        tracing::info!(node = %id, "other nodes know this one by its key");
+    }
     for (name, address) in node.addresses() {
         tracing::info!(service = name, %address, "listening");
     }

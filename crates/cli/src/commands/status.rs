@@ -71,7 +71,7 @@ fn object(status: &GetStatusResponse) -> serde_json::Value {
         "accounts": status.accounts, "accounts_alive": status.accounts_alive,
         "eliminated": status.eliminated, "open_positions": status.open_positions,
         "resting_orders": status.resting_orders, "rulebook": status.rulebook,
-        "feed": status.feed, "services": services, "alerts": status.alerts,
+        "feed": status.feed, "network": status.network, "services": services, "alerts": status.alerts,
         "well": is_well(status),
     })
 }
@@ -89,6 +89,9 @@ fn page(status: &GetStatusResponse) -> String {
     line("digest", status.digest.clone());
     line("rulebook", status.rulebook.clone());
     line("feed", status.feed.clone());
+    if !status.network.is_empty() {
+        line("network", status.network.clone());
+    }
     line("queue", format!("{} of {}", count(status.queue_depth), count(status.queue_max)));
     line(
         "accounts",

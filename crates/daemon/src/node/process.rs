@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::Stop;
 use crate::config::Config;
 use crate::feed::Source;
+use crate::network::{Part, Told};
 use crate::service::Service;
 use crate::supervisor::{Phase, Status};
 
@@ -20,6 +21,7 @@ use crate::supervisor::{Phase, Status};
 pub(super) struct NodeProcess {
     chain_id: String,
     feed: String,
+    network: Option<Told>,
     started_ms: i64,
     handle: Handle,
     stop: Stop,
@@ -37,10 +39,14 @@ enum Known {
 }
 
 impl NodeProcess {
-    pub(super) fn new(config: &Config, handle: Handle, stop: Stop) -> Self {
+    pub(super) fn new(config: &Config, handle: Handle, stop: Stop, network: Option<Told>) -> Self {
         Self {
             chain_id: config.node.chain_id.clone(),
-            feed: Source::describe(&config.feed),
+            feed: match Part::of(config) {
+                Part::Sequencer => Source::describe(&config.feed),
+                Part::Follower(_) => "the sequencer's".into(),
+            },
+            network,
             started_ms: SystemClock.now().0,
             handle,
             stop,
@@ -77,12 +83,15 @@ impl Process for NodeProcess {
         let services: Vec<ServiceStatus> = known.iter().map(status_of).collect();
         let held = services.iter().filter(|service| service.state == "held");
         let alerts = held.map(|service| format!("{} is held: {}", service.name, service.note));
+        let network = self.network.as_ref();
+        let alerts = alerts.chain(network.map(Told::alerts).unwrap_or_default());
         Facts {
             chain_id: self.chain_id.clone(),
             started_ms: self.started_ms,
             queue_depth: count(self.handle.waiting()),
             queue_max: count(self.handle.queue_max()),
             feed: self.feed.clone(),
+            network: network.map(Told::line).unwrap_or_default(),
             phase: if draining { "draining" } else { "running" }.into(),
             alerts: alerts.collect(),
             services: services.clone(),

@@ -4300,6 +4300,10 @@ pub struct GetStatusResponse {
     /// "running", "draining" or "stopped: " and why.
     #[prost(string, tag = "17")]
     pub phase: ::prost::alloc::string::String,
+    /// What this node does among others: sequencer or follower, how far it is, how many peers. Empty when
+    /// it has to do with none.
+    #[prost(string, tag = "18")]
+    pub network: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchWatermarkRequest {}

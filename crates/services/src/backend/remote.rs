@@ -15,13 +15,13 @@ use std::time::Duration;
 use proctor_engine::Input;
 use proctor_rpc::internal_v1::Place;
 use proctor_rpc::{Problem, Reason};
-use proctor_sequencer::{FollowError, Follower, Receipt, Since, Views};
+use proctor_sequencer::{FollowError, Follower, Receipt, Views};
 use proctor_wire::log_entry;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use fold::Confirmed;
 
-use super::{Submitted, Submitter};
+use super::{Submitted, Submitter, receipt};
 use crate::link::{INPUT_BYTES_MAX, Secret};
 use line::{Line, Submission};
 
@@ -199,27 +199,10 @@ impl Submissions {
             }
             tokio::select! {
                 () = changed => {}
-                _ = failure.wait_for(Option::is_some) => return Err(committed(place.commit)),
+                _ = failure.wait_for(Option::is_some) => return Err(receipt::committed(place.commit)),
             }
         }
-        let Since::Commits(commits) = self.views.since(place.commit.saturating_sub(1), 1) else {
-            return Err(committed(place.commit));
-        };
-        let applied = commits.first().filter(|applied| applied.stamp.commit == place.commit);
-        let range = |first: usize, count: usize| first..first.saturating_add(count);
-        let first = usize::try_from(place.first).unwrap_or(usize::MAX);
-        let count = usize::try_from(place.count).unwrap_or(usize::MAX);
-        let own =
-            applied.and_then(|applied| Some((applied, applied.replies.get(range(first, count))?)));
-        let (applied, replies) = own.ok_or_else(|| committed(place.commit))?;
-        Ok(Receipt {
-            stamp: applied.stamp,
-            digest: applied.digest,
-            first,
-            replies: replies.to_vec(),
-            events: Arc::clone(&applied.events),
-            ends: Arc::clone(&applied.ends),
-        })
+        receipt::at(&self.views, place)
     }
 }
 
@@ -241,15 +224,6 @@ fn disconnected() -> Problem {
 fn stopping() -> Problem {
     let text = "the node is stopping and takes no more writes; nothing was taken";
     Problem::new(Reason::Unavailable, text).with_code("stopping")
-}
-
-/// The commit is durable, but what it did is not known here.
-fn committed(commit: u64) -> Problem {
-    let text = format!(
-        "committed as part of commit {commit}, but this process cannot tell the outcome any more; \
-         ask GetOrder, or read the state"
-    );
-    Problem::new(Reason::Unavailable, text).with_code("unknown_outcome")
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub fn status(view: &View, facts: Facts, now: UtcMs) -> GetStatusResponse {
             .map(|adopted| format!("{} {}", adopted.rules.name, adopted.rules.version))
             .unwrap_or_default(),
         feed: facts.feed,
+        network: facts.network,
         age_ms: now.since(view.stamp.at).0.max(0),
         services: facts.services,
         alerts,

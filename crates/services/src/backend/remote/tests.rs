@@ -10,6 +10,8 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::fold::Announcement;
+use proctor_sequencer::Since;
+
 use super::*;
 use crate::backend::Freshness as _;
 use crate::link::tests::{Node, listen, loopback, secret};

@@ -1,0 +1,252 @@
+//! The node among other nodes: its key, its chain, whom it follows, what it passes on.
+//!
+//! A sequencer certifies what it has written with the node's key; a follower takes over what the
+//! sequencer has certified and judges it itself. The sequencer's key is all that a follower must be
+//! told: the chain is named after it.
+
+mod chain;
+mod key;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use proctor_chain::{ChainError, ChainStore, Role, Signer};
+use proctor_keys::signed_order::Rules;
+use proctor_network::{Network, NetworkError, News, NewsSender, PeerAt, Settings, SubmitError};
+use proctor_node::data_dir::DataDir;
+use proctor_p2p::message::Outcome;
+use proctor_p2p::status::Roles;
+use proctor_p2p::{NodeId, Signature};
+use proctor_ratchet_crypto::Identity;
+use proctor_rpc::internal_v1::Place;
+use proctor_rpc::{Problem, Reason};
+use proctor_sequencer::Handle;
+use proctor_services::backend::forward::{Carried, Carrier};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use chain::NodeChain;
+pub use key::{KeyError, NodeKey};
+
+/// Directory of headers and certificates inside the data directory, and of peers and bans.
+const CHAIN: &str = "chain";
+const PEERS: &str = "peers";
+
+/// Why the node cannot take part in the network.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The node's key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The chain beside the log cannot be kept.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The network does not start.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// This node is to follow itself.
+    #[error("network.sequencer names this node itself: a follower needs another node's key")]
+    FollowsItself,
+}
+
+/// What a node is in its network.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    /// It orders commits.
+    Sequencer,
+    /// It follows the node with this key.
+    Follower(NodeId),
+}
+
+impl Part {
+    pub(crate) fn of(config: &Config) -> Self {
+        config.network.sequencer().map_or(Self::Sequencer, Self::Follower)
+    }
+}
+
+/// The network of this node.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    network: Arc<Network>,
+    id: NodeId,
+    part: Part,
+}
+
+/// Starts the network of a node whose log is in `dir`, behind `handle`; `None` when it neither
+/// listens nor follows.
+pub(crate) async fn join(
+    config: &Config,
+    dir: &DataDir,
+    handle: &Handle,
+    rules: Rules,
+) -> Result<Option<Joined>, JoinError> {
+    let part = Part::of(config);
+    let listen = match config.listen.peers {
+        0 => None,
+        port => Some(SocketAddr::new(config.listen.host, port)),
+    };
+    if listen.is_none() && matches!(part, Part::Sequencer) {
+        return Ok(None);
+    }
+    let key = NodeKey::load_or_make(&config.node_key_file())?;
+    let (identity, id) = (key.identity(), key.id());
+    let (sequencer, role) = match &part {
+        Part::Follower(sequencer) if *sequencer == id => return Err(JoinError::FollowsItself),
+        Part::Follower(sequencer) => (*sequencer, Role::Follower),
+        Part::Sequencer => (id, Role::Sequencer(signer(Arc::clone(&identity)))),
+    };
+    let (storage, own, path) = (dir.storage(), handle.clone(), dir.path().join(CHAIN));
+    let open = move || ChainStore::open(&path, &storage, own, sequencer, role);
+    let store = tokio::task::spawn_blocking(open).await.map_err(|_| NetworkError::Chain)??;
+    let store = Arc::new(store);
+    let news = Arc::new(std::sync::OnceLock::new());
+    let chain = NodeChain::new(Arc::clone(&store), handle.clone(), rules, Arc::clone(&news));
+    let settings = settings(config, &part, listen, dir);
+    let network = Network::start(settings, identity, Arc::new(chain)).await?;
+    // Set once, before anything can be stored: peers are not even dialled yet.
+    drop(news.set(network.news()));
+    if matches!(part, Part::Sequencer) {
+        tokio::spawn(produce(store, handle.clone(), network.news()));
+    }
+    Ok(Some(Joined { network: Arc::new(network), id, part }))
+}
+
+fn signer(identity: Arc<Identity>) -> Signer {
+    Signer::new(move |bytes| {
+        // The library fails only for lack of memory; a signature of zeros proves nothing.
+        Signature(identity.sign(bytes).unwrap_or([0; 64]))
+    })
+}
+
+fn settings(config: &Config, part: &Part, listen: Option<SocketAddr>, dir: &DataDir) -> Settings {
+    let mut settings = Settings {
+        listen,
+        roles: match part {
+            Part::Sequencer => Roles::VALIDATOR,
+            Part::Follower(_) => Roles::FOLLOWER,
+        },
+        allow_private: config.listen.host.is_loopback(),
+        store: Some(dir.path().join(PEERS)),
+        ..Settings::default()
+    };
+    for PeerAt { peer, endpoint } in config.network.peers() {
+        settings.rules.fixed.entry(peer).or_default().push(endpoint);
+    }
+    settings
+}
+
+/// Tells the network of each commit that was made here, newest first: what lies between follows from
+/// it. Ends when the log does.
+async fn produce(store: Arc<ChainStore>, handle: Handle, news: NewsSender) {
+    let mut told = store.stand().tip.height;
+    loop {
+        let changed = handle.views().changed();
+        if handle.views().peek().stamp.commit > told {
+            let own = Arc::clone(&store);
+            match tokio::task::spawn_blocking(move || own.follow()).await {
+                Ok(Ok(Some(commit))) => {
+                    told = commit.header.height;
+                    news.send(News::Produced(commit));
+                }
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "followers are told nothing any more");
+                    return;
+                }
+                Err(_) => return,
+            }
+            continue;
+        }
+        changed.await;
+    }
+}
+
+impl Joined {
+    /// Returns the key by which other nodes know this one.
+    pub(crate) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Returns where it listens for other nodes.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.network.address()
+    }
+
+    /// Returns the way of a follower's writes.
+    pub(crate) fn carrier(&self) -> Arc<dyn Carrier> {
+        Arc::new(ToSequencer(Arc::clone(&self.network)))
+    }
+
+    /// Returns what tells of the network while it runs.
+    pub(crate) fn told(&self) -> Told {
+        Told { status: self.network.watch(), part: self.part.clone() }
+    }
+
+    /// Stops: nothing is taken over or served any more.
+    pub(crate) async fn stop(self) {
+        if let Some(network) = Arc::into_inner(self.network) {
+            network.stop().await;
+        }
+    }
+}
+
+/// Where the network is, for who asks the node.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    status: watch::Receiver<Arc<proctor_network::Status>>,
+    part: Part,
+}
+
+impl Told {
+    /// Returns one line on what this node does among others.
+    pub(crate) fn line(&self) -> String {
+        let status = self.status.borrow();
+        let peers = status.peers.len();
+        match &self.part {
+            Part::Sequencer => format!("sequencer, {peers} peers"),
+            Part::Follower(sequencer) => {
+                let (at, target) = (status.marks.applied, status.marks.target);
+                format!("follower of {sequencer}, at {at} of {target}, {peers} peers")
+            }
+        }
+    }
+
+    /// Returns what a person must look at.
+    pub(crate) fn alerts(&self) -> Vec<String> {
+        let status = self.status.borrow();
+        let halted = status.halted.as_ref().map(|halt| format!("follows no more: {halt:?}"));
+        let behind = status.reason.map(|reason| format!("behind by {}: {reason:?}", status.gap()));
+        halted.into_iter().chain(behind).collect()
+    }
+}
+
+/// Carries inputs over the network.
+#[derive(Debug)]
+struct ToSequencer(Arc<Network>);
+
+impl Carrier for ToSequencer {
+    fn carry(&self, inputs: Vec<u8>) -> Carried<'_> {
+        Box::pin(async move {
+            match self.0.submit(inputs).await {
+                Ok(Outcome::Committed { height, ordinal }) => {
+                    Ok(Place { commit: height, first: ordinal, count: 0 })
+                }
+                Ok(Outcome::Refused(why)) => {
+                    Err(Problem::new(Reason::Refused, why).with_code("sequencer_refused"))
+                }
+                Err(error) => Err(problem(&error)),
+            }
+        })
+    }
+}
+
+fn problem(error: &SubmitError) -> Problem {
+    let text = error.to_string();
+    let (reason, code) = match error {
+        SubmitError::TooLong(_) => (Reason::InvalidArgument, "too_large"),
+        SubmitError::NoValidator | SubmitError::Failed(_) => (Reason::Unavailable, "disconnected"),
+        SubmitError::Unknown => (Reason::Unavailable, "unknown_outcome"),
+        SubmitError::Stopped => (Reason::Unavailable, "stopping"),
+    };
+    Problem::new(reason, text).with_code(code)
+}
