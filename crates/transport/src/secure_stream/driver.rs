@@ -132,7 +132,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             Limits { queue_bytes: usize::MAX, queue_messages: usize::MAX, ..options.limits };
         let session = Session::new(crypto, agreed, limits, keys, Moment(0))?;
         let (published, watching) = watch::channel(Published::default());
-        let shared = Arc::new(Shared::new(status_of(&session, 0, None), message_max - 1));
+        let shared = Arc::new(Shared::new(status_of(&session, 0, None), &agreed, message_max - 1));
         let begun = Instant::now();
         let driver = Self {
             io,
@@ -461,7 +461,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
             if this.finish(cx, now) {
                 return Poll::Ready(this.verdict.unwrap_or(Ended::Closed));
             }
-            if !moved && this.set_timer(cx) && this.shared.park(cx) {
+            let hungry = this.session.status().queued_bytes == 0;
+            if !moved && this.set_timer(cx) && this.shared.park(cx, hungry) {
                 return Poll::Pending;
             }
         }

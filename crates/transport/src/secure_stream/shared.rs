@@ -7,15 +7,13 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use proctor_ratchet::{Data, Freshness};
+use proctor_ratchet::{Agreed, Data, Freshness};
 use tokio::io::ReadBuf;
 
 use super::{Ended, Status};
 
 /// The most bytes that wait between a writer and the driver.
 const OUTBOUND_BYTES: usize = 256 << 10;
-/// Consumed cost that is worth waking the driver for.
-const CONSUMED_WORTHWHILE: u64 = 64 << 10;
 
 /// The first byte of a message, beside which there is only data.
 pub(super) const FLAG_END: u8 = 1;
@@ -71,6 +69,11 @@ struct State {
     flushed: bool,
     status: Status,
     commands: Commands,
+    /// Consumed cost that is worth waking the driver for; 0 is whatever empties the buffer.
+    worthwhile: u64,
+    /// The driver sleeps with an empty queue, so that something written is worth waking it for. With
+    /// data in its queue it waits for the peer or the connection, and looks here when they move.
+    hungry: bool,
     /// Something has changed since the driver looked.
     changed: bool,
     driver: Option<Waker>,
@@ -131,6 +134,14 @@ fn data_of(message: &Data) -> &[u8] {
     message.payload.get(1..).unwrap_or_default()
 }
 
+/// Returns what may stay untold of what was read, so that the peer never waits for credit for ever: it
+/// waits when it has less left than a record costs, and half of the credit is worth a WINDOW.
+fn worthwhile(agreed: &Agreed) -> u64 {
+    let record = Data { payload: Vec::new(), end: true }.cost() + u64::from(agreed.payload_max);
+    let credit = u64::from(agreed.credit);
+    (credit / 2).saturating_sub(record).min(credit / 4)
+}
+
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
@@ -151,7 +162,7 @@ pub(super) struct Shared {
 
 /// The user's side.
 impl Shared {
-    pub(super) fn new(status: Status, piece_max: usize) -> Self {
+    pub(super) fn new(status: Status, agreed: &Agreed, piece_max: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 inbound: VecDeque::new(),
@@ -166,6 +177,8 @@ impl Shared {
                 flushed: true,
                 status,
                 commands: Commands::default(),
+                worthwhile: worthwhile(agreed),
+                hungry: true,
                 changed: true,
                 driver: None,
                 reader: None,
@@ -250,9 +263,12 @@ impl Shared {
             return Poll::Pending;
         }
         state.read(buffer);
-        // Whoever has read everything has told so: else the peer could wait for credit for ever.
-        let worthwhile = state.commands.consumed >= CONSUMED_WORTHWHILE || state.inbound.is_empty();
-        let driver = if worthwhile { state.change() } else { None };
+        let is_due = match state.worthwhile {
+            // Whoever has read everything has told so.
+            0 => state.inbound.is_empty(),
+            worthwhile => state.commands.consumed >= worthwhile,
+        };
+        let driver = if is_due { state.change() } else { None };
         drop(state);
         wake(driver);
         Poll::Ready(Ok(()))
@@ -273,7 +289,8 @@ impl Shared {
         }
         let (bytes, _) = bytes.split_at(bytes.len().min(room));
         state.write(bytes);
-        let driver = state.change();
+        let driver = if state.hungry { state.change() } else { None };
+        state.changed = true;
         drop(state);
         wake(driver);
         Poll::Ready(Ok(bytes.len()))
@@ -378,12 +395,14 @@ impl Shared {
         wake(reader);
     }
 
-    /// Goes to sleep, unless something has changed since the commands were taken.
-    pub(super) fn park(&self, cx: &Context<'_>) -> bool {
+    /// Goes to sleep, unless something has changed since the commands were taken. `hungry` says that
+    /// the session has nothing to seal.
+    pub(super) fn park(&self, cx: &Context<'_>, hungry: bool) -> bool {
         let mut state = self.lock();
         if state.changed {
             return false;
         }
+        state.hungry = hungry;
         wait(&mut state.driver, cx);
         true
     }

@@ -7,6 +7,8 @@ mod lab;
 #[cfg(test)]
 mod cancelling;
 #[cfg(test)]
+mod contention;
+#[cfg(test)]
 mod ending;
 #[cfg(test)]
 mod fixes;
