@@ -16,6 +16,8 @@ const LINT: &str = "clippy --workspace --all-targets --locked -- -D warnings";
 const DOCUMENT: &str = "doc --workspace --no-deps --locked";
 const DENY_WARNINGS: (&str, &str) = ("RUSTDOCFLAGS", "-D warnings");
 const ARCHITECTURE: &str = "test --package xtask --locked --test architecture --test rulebooks";
+const CHAOS: &str = "test -p proctor-cli --test chaos -- --nocapture";
+const CHAOS_RELEASE: &str = "test --release -p proctor-cli --test chaos -- --nocapture";
 /// One configuration after the other, each with its line.
 const MODEL: &str =
     "test --package proctor-ratchet --lib --locked -- model:: --nocapture --test-threads 1";
@@ -55,6 +57,13 @@ pub(crate) fn update() -> Result<bool> {
 /// When a command cannot be started.
 pub(crate) fn model(large: bool) -> Result<bool> {
     cargo::run(if large { MODEL_LARGE } else { MODEL }, &[])
+}
+
+/// Runs the test of chaos with more kills than CI has time for.
+pub(crate) fn chaos(kills: u32, seed: u64, release: bool) -> Result<bool> {
+    let (kills, seed) = (kills.to_string(), seed.to_string());
+    let line = if release { CHAOS_RELEASE } else { CHAOS };
+    cargo::run(line, &[("PROCTOR_CHAOS_KILLS", &kills), ("PROCTOR_CHAOS_SEED", &seed)])
 }
 
 fn written_well() -> Result<bool> {

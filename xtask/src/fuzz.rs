@@ -22,8 +22,6 @@ pub(crate) enum Target {
     CommitLog,
     /// The payload of a commit in the log.
     LogEntry,
-    /// An evidence file.
-    Evidence,
 }
 
 /// What is asked for on the command line.
@@ -53,7 +51,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         Target::SignedOrder => ("keys", "--lib", "fuzz_signed_order"),
         Target::CommitLog => ("commit-log", "--test failures", "fuzz_commit_log"),
         Target::LogEntry => ("wire", "--test formats", "fuzz_log_entry"),
-        Target::Evidence => ("node", "--lib", "fuzz_evidence"),
     };
     let line = format!("test --locked --package proctor-{package} {place} {filter} -- --nocapture");
     let (seconds, seed) = (arguments.seconds.to_string(), arguments.seed.to_string());

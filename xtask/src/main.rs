@@ -39,6 +39,19 @@ enum Task {
         #[arg(long)]
         large: bool,
     },
+    /// Kill the node and its services under load, again and again, and compare the log with what
+    /// everybody was told.
+    Chaos {
+        /// How often something is killed.
+        #[arg(long, default_value_t = 50)]
+        kills: u32,
+        /// Decides who is killed when, and what is sent.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// With an optimised build.
+        #[arg(long)]
+        release: bool,
+    },
     /// Look for an input that breaks a promise; prints it, and writes it below `target/fuzz/`.
     Fuzz(fuzz::Arguments),
     /// Run files of golden cases through the engine and compare field by field.
@@ -58,6 +71,7 @@ fn main() -> ExitCode {
         Task::Update => ci::update(),
         Task::Codegen => cargo::root().and_then(|root| codegen::run(&root)),
         Task::Model { large } => ci::model(large),
+        Task::Chaos { kills, seed, release } => ci::chaos(kills, seed, release),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Golden { kind, files } => golden::run(kind, &files),
     };

@@ -128,3 +128,17 @@ fn without_a_name_there_is_help_and_an_unknown_name_is_refused() {
     assert!(message.contains("unrecognized subcommand 'egnine'"), "{message}");
     assert!(message.contains("engine"), "{message}");
 }
+
+#[test]
+fn a_quick_load_sends_every_order_and_each_has_an_outcome() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = proctor(directory.path(), &["load", "--quick", "--stuck", "1", "--slow", "1"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("text");
+    let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(last["orders"], 40);
+    assert_eq!(last["outcomes"], serde_json::json!({ "accepted": 40 }), "{last}");
+    assert_eq!(last["watchers"].as_array().map(Vec::len), Some(2), "{last}");
+    let left = std::fs::read_dir(directory.path().join("data/bench")).expect("a directory");
+    assert_eq!(left.count(), 0, "nothing is left behind");
+}

@@ -36,6 +36,8 @@ pub const EXIT_MISCONFIGURED: u8 = 78;
 const SELF_CALL: Duration = Duration::from_secs(10);
 /// How long a process may outlive the pipe to its supervisor beyond the time for draining.
 const ORPHAN_GRACE: Duration = Duration::from_secs(5);
+/// How often a port that is in use is asked for.
+const PORT_EVERY: Duration = Duration::from_millis(50);
 
 /// Why a child ends early.
 #[derive(Debug, thiserror::Error)]
@@ -238,11 +240,15 @@ async fn serve(
         .map_err(|message| ChildError::Build { service: service(), message })?;
     // Last of all: who is let in finds everything there.
     let listen = |error| ChildError::Listen { address: start.listen, service: service(), error };
-    let listener = TcpListener::bind(start.listen).await.map_err(listen)?;
+    let wait = Duration::from_millis(start.drain_ms) + ORPHAN_GRACE;
+    let listener = tokio::select! {
+        listener = bind(start.listen, wait) => listener.map_err(listen)?,
+        () = endings.told() => return Ok(()),
+    };
     let address = listener.local_addr().map_err(listen)?;
     let mut until = closed;
     let stop = async move { drop(until.wait_for(|closing| *closing).await.map(drop)) };
-    let incoming = connections::accept(listener, service(), LIMITS);
+    let (incoming, _) = connections::accept(listener, service(), LIMITS);
     let mut server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stop));
     health::call(address, SELF_CALL).await.map_err(|message| ChildError::SelfCall {
         service: service(),
@@ -259,6 +265,23 @@ async fn serve(
     // What is still under way after that is cut off; its callers see a broken connection and ask.
     drop(tokio::time::timeout(Duration::from_millis(start.drain_ms), server).await);
     Ok(())
+}
+
+/// Takes the port, which may be in use for up to `wait`: when a node was killed and starts again at
+/// once, the children that it left behind are still finishing what is under way.
+async fn bind(address: SocketAddr, wait: Duration) -> std::io::Result<TcpListener> {
+    let until = tokio::time::Instant::now() + wait;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse
+                    && tokio::time::Instant::now() < until =>
+            {
+                tokio::time::sleep(PORT_EVERY).await;
+            }
+            bound => return bound,
+        }
+    }
 }
 
 async fn follow(start: &Start) -> Result<Remote, ChildError> {

@@ -11,10 +11,16 @@ use std::path::{Path, PathBuf};
 use proctor_keys::ChainId;
 use serde::{Deserialize, Serialize};
 
+use crate::supervisor::plan::FAILURES_MAX;
+
 pub use layers::{Layers, Origin, Setting};
 
 /// The documented defaults.
 pub const DEFAULTS: &str = include_str!("config/default.toml");
+
+/// How many restarts of a child may be allowed; the supervisor remembers a few failures more.
+pub const RESTARTS_MAX: usize = 60;
+const _: () = assert!(RESTARTS_MAX < FAILURES_MAX);
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -176,6 +182,12 @@ pub struct Services {
     pub stale_after_ms: u64,
     /// Limit of the silence of a child, ms.
     pub hang_after_ms: u64,
+    /// The wait after a child's first failure, ms.
+    pub back_off_first_ms: u64,
+    /// Restarts of a child within the window.
+    pub restarts_max: usize,
+    /// The window in which failures count, ms.
+    pub restart_window_ms: u64,
 }
 
 /// Where services run.
@@ -268,10 +280,16 @@ impl Config {
             ("feed.interval_ms", self.feed.interval_ms),
             ("services.stale_after_ms", self.services.stale_after_ms),
             ("services.hang_after_ms", self.services.hang_after_ms),
+            ("services.back_off_first_ms", self.services.back_off_first_ms),
+            ("services.restart_window_ms", self.services.restart_window_ms),
         ] {
             if !(1..=86_400_000).contains(&value) {
                 return refuse(path, format!("{value} is not within 1 to 86,400,000 ms"));
             }
+        }
+        if self.services.restarts_max > RESTARTS_MAX {
+            let what = format!("is to be at most {RESTARTS_MAX}");
+            return refuse("services.restarts_max", what);
         }
         if self.node.queue_max == 0 {
             return refuse("node.queue_max", "is to be at least 1".into());

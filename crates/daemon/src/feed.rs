@@ -171,6 +171,7 @@ pub async fn tick(
 }
 
 /// Waits until the node is about to stop.
-async fn closed(closing: &mut watch::Receiver<bool>) {
+pub(crate) async fn closed(closing: &mut watch::Receiver<bool>) {
+    // An error says that the sender is gone, and the node with it.
     drop(closing.wait_for(|closing| *closing).await.map(drop));
 }

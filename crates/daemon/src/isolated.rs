@@ -16,7 +16,7 @@ use tonic_health::ServingStatus;
 
 use crate::child::pipe::Start;
 use crate::child::{self, EXIT_MISCONFIGURED};
-use crate::config::Config;
+use crate::config::{Config, Services};
 use crate::generation::Generations;
 use crate::listener;
 use crate::metrics::Metrics;
@@ -49,17 +49,24 @@ pub fn start(
             settings: serde_json::to_value(config)?,
         });
     }
-    let policy = Policy {
-        hang_limit: Duration::from_millis(config.services.hang_after_ms),
-        ..Policy::default()
-    };
     let setup = Setup {
         stale_after: Duration::from_millis(config.services.stale_after_ms),
-        policy,
+        policy: policy(&config.services),
         ..Setup::new(node, log)
     };
     let journal: Arc<dyn Journal> = Arc::new(Lines::new(metrics.clone()));
     Ok(Supervisor::start(setup, services, children, generations, &journal))
+}
+
+/// Returns when to start, to wait and to give up, as `services` has it.
+fn policy(services: &Services) -> Policy {
+    Policy {
+        hang_limit: Duration::from_millis(services.hang_after_ms),
+        back_off_first: Duration::from_millis(services.back_off_first_ms),
+        restarts_max: services.restarts_max,
+        window: Duration::from_millis(services.restart_window_ms),
+        ..Policy::default()
+    }
 }
 
 /// Runs the service called `name` as a child, until it is told to end; returns the exit code.
@@ -103,7 +110,7 @@ fn router(service: Service, start: &Start, backend: &Backend) -> Result<Router, 
         }
     });
     let routes = service::routes(service, backend, &terms).add_service(health_service);
-    Ok(listener::server().add_routes(listener::with_reflection(routes)))
+    Ok(listener::server(listener::LIMITS).add_routes(listener::with_reflection(routes)))
 }
 
 /// Writes notes as log lines, and counts restarts.
@@ -122,15 +129,28 @@ impl Lines {
 
 impl Journal for Lines {
     fn note(&self, service: &str, note: &Note) {
-        if let Note::Started { .. } = note {
-            if let Some((name, count)) = self.starts.get_key_value(service) {
-                self.metrics.set_restarts(name, count.fetch_add(1, Ordering::Relaxed));
-            }
+        if let Note::Started { .. } = note
+            && let Some((name, count)) = self.starts.get_key_value(service)
+        {
+            self.metrics.set_restarts(name, count.fetch_add(1, Ordering::Relaxed));
         }
-        match note {
-            Note::Line(line) => tracing::info!(service, "{line}"),
-            note if note.is_alert() => tracing::warn!(service, "{note}"),
-            note => tracing::info!(service, "{note}"),
+        if note.is_alert() {
+            tracing::warn!(service, "{note}");
+        } else {
+            tracing::info!(service, "{note}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Layers;
+
+    use super::*;
+
+    #[test]
+    fn the_documented_defaults_of_restarts_are_those_of_the_plan() {
+        let config = Config::of(&Layers::default()).expect("the defaults hold");
+        assert_eq!(policy(&config.services), Policy::default());
     }
 }

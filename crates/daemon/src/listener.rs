@@ -16,8 +16,6 @@ use tonic_health::server::HealthReporter;
 use crate::metrics::Calls;
 use connections::Limits;
 
-/// The longest that any unary call may take.
-const CALL_MAX: Duration = Duration::from_secs(60);
 /// How many calls one connection may have under way.
 const STREAMS_MAX: u32 = 1_024;
 /// A connection without a sign of life for this long is closed.
@@ -29,7 +27,10 @@ const HEADERS_MAX: u32 = 16 * 1_024;
 /// How many bytes of requests a connection may have under way before the services take them.
 const WINDOW: u32 = 1_024 * 1_024;
 /// The bounds of each port.
-pub(crate) const LIMITS: Limits = Limits { connections: 1_024, preface: Duration::from_secs(10) };
+pub(crate) const LIMITS: Limits =
+    Limits { connections: 1_024, preface: Duration::from_secs(10), call: Duration::from_secs(60) };
+/// How long those who watch the health have to take the news of the end.
+const HEALTH_NEWS: Duration = Duration::from_millis(200);
 
 /// Why a port cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -117,11 +118,13 @@ impl Bound {
             let (health, health_service) = tonic_health::server::health_reporter();
             report(&health, services, true).await;
             let routes = with_reflection(routes.add_service(health_service));
-            let server = server().layer(calls).add_routes(routes);
+            let server = server(limits).layer(calls).add_routes(routes);
             let end = drained(closing.clone(), health, services);
-            let connections = connections::accept(listener, what.clone(), limits);
+            let (connections, accepting) = connections::accept(listener, what.clone(), limits);
             let served = server.serve_with_incoming_shutdown(connections, end);
             let cause = served.await.map_or_else(|e| e.to_string(), |()| "it has ended".into());
+            // Whoever comes after this may have the port.
+            drop(accepting.await);
             if !*closing.borrow() {
                 // Somebody has failed before when there is no room.
                 drop(failures.try_send(format!("{what}: {cause}")));
@@ -147,9 +150,9 @@ impl Serving {
 }
 
 /// Returns a server with the bounds that every port has.
-pub(crate) fn server() -> Server {
+pub(crate) fn server(limits: Limits) -> Server {
     Server::builder()
-        .timeout(CALL_MAX)
+        .timeout(limits.call)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
@@ -158,25 +161,19 @@ pub(crate) fn server() -> Server {
         .initial_stream_window_size(WINDOW)
 }
 
-/// Returns `routes` with the description of the whole contract beside them.
+/// Returns `routes` with the description of the whole contract beside them, under both names that
+/// clients ask for it.
 pub(crate) fn with_reflection(routes: Routes) -> Routes {
-    match reflection() {
-        Ok(reflection) => routes.add_service(reflection),
-        Err(_) => routes,
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    match (described().build_v1(), described().build_v1alpha()) {
+        (Ok(present), Ok(older)) => routes.add_service(present).add_service(older),
+        // The descriptors are part of this program; without them everything else still answers.
+        (Err(_), _) | (_, Err(_)) => routes,
     }
-}
-
-type Reflection<S> = Result<S, tonic_reflection::server::Error>;
-
-fn reflection() -> Reflection<
-    tonic_reflection::server::v1::ServerReflectionServer<
-        impl tonic_reflection::server::v1::ServerReflection,
-    >,
-> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
 }
 
 async fn report(health: &HealthReporter, services: &[&'static str], serves: bool) {
@@ -193,9 +190,17 @@ async fn report(health: &HealthReporter, services: &[&'static str], serves: bool
 /// Waits for `closing` and tells those who ask for health first.
 async fn drained(
     mut closing: watch::Receiver<bool>,
-    health: HealthReporter,
+    mut health: HealthReporter,
     services: &'static [&'static str],
 ) {
     drop(closing.wait_for(|closing| *closing).await.map(drop));
     report(&health, services, false).await;
+    // The streams of those who watch the health end by nothing else, and a stop would wait for them
+    // until its grace is over.
+    tokio::spawn(async move {
+        tokio::time::sleep(HEALTH_NEWS).await;
+        for service in services.iter().copied().chain([""]) {
+            health.clear_service_status(service).await;
+        }
+    });
 }

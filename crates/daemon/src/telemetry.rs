@@ -11,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Format, Telemetry};
+use crate::feed::closed;
 
 /// Why nothing can be logged.
 #[derive(Debug, thiserror::Error)]
@@ -80,10 +81,4 @@ pub async fn tell_commits(views: Views, mut closing: watch::Receiver<bool>) {
             () = closed(&mut closing) => return,
         }
     }
-}
-
-/// Waits until the node is about to stop.
-async fn closed(closing: &mut watch::Receiver<bool>) {
-    // An error says that the sender is gone, and the process with it.
-    drop(closing.wait_for(|closing| *closing).await.map(drop));
 }

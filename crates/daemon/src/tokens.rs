@@ -106,7 +106,8 @@ fn parse(text: &str) -> Result<Tokens, String> {
 fn entries(text: &str) -> Result<Vec<(OperatorId, Role, String)>, String> {
     // The parser's message quotes the line, which may hold a secret: only its place is told.
     let file: File = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(0, |span| text[..span.start].lines().count());
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
         format!("line {line} is not part of a [[token]] with name, role and secret")
     })?;
     let mut entries: Vec<(OperatorId, Role, String)> = Vec::new();

@@ -3,7 +3,7 @@
 //! The children are this very test program, started again with a variable in its environment.
 
 use std::ffi::OsString;
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -64,13 +64,18 @@ fn deaf() -> Router {
     Server::builder().add_optional_service(none)
 }
 
+/// Tells the process that has started this one.
+fn tell(line: &str) {
+    writeln!(std::io::stderr().lock(), "{line}").expect("somebody reads");
+}
+
 /// Writes without end, and tells each commit that was acknowledged.
 async fn write(backend: Backend) {
     loop {
-        match backend.submit(vec![Input::Tick]).await {
-            Ok(receipt) => eprintln!("acknowledged {} {}", receipt.stamp.commit, receipt.digest),
-            Err(problem) => eprintln!("not acknowledged: {problem}"),
-        }
+        tell(&match backend.submit(vec![Input::Tick]).await {
+            Ok(receipt) => format!("acknowledged {} {}", receipt.stamp.commit, receipt.digest),
+            Err(problem) => format!("not acknowledged: {problem}"),
+        });
     }
 }
 
@@ -81,7 +86,7 @@ fn parent() {
         let node = Node::start().await;
         let (_supervisor, mut status, _) = node.supervise(service("service", loopback()));
         let ready = until(&mut status, |status| status.phase == Phase::Ready).await;
-        eprintln!("child {}", ready.pid.expect("a process"));
+        tell(&format!("child {}", ready.pid.expect("a process")));
         std::future::pending::<()>().await;
     });
 }
@@ -318,6 +323,24 @@ async fn x_29_a_child_that_cannot_start_says_why_is_held_and_kills_nobody() {
     assert!(supervisor.release("prices").await);
     let ready = until(&mut status, |status| status.phase == Phase::Ready).await;
     assert_eq!(ready.address, Some(address));
+    supervisor.stop().await;
+}
+
+/// A node that is killed and started again at once meets the children that it left behind, which
+/// hold their ports until they have drained. To be held for that was ten minutes without a service.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_waits_for_the_port_that_the_one_before_it_still_drains() {
+    let node = Node::start().await;
+    node.backend.submit(vec![Input::Tick]).await.expect("a commit to fold");
+    let taken = std::net::TcpListener::bind(loopback()).expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let (supervisor, mut status, notes) = node.supervise(service("service", address));
+    // It has folded the log, and nothing but the port is in its way.
+    until(&mut status, |status| status.commit > 0).await;
+    drop(taken);
+    let ready = until(&mut status, |status| status.phase == Phase::Ready).await;
+    assert_eq!((ready.address, ready.starts), (Some(address), 1));
+    assert_eq!(notes.count(|note| matches!(note, Note::Ended { .. } | Note::Held { .. })), 0);
     supervisor.stop().await;
 }
 

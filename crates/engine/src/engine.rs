@@ -29,7 +29,7 @@ use crate::account::Account;
 use crate::challenge_period::reasons::ReasonsCommand;
 use crate::event::Event;
 use crate::input::{Commit, Extract, Input, RecordedFill, Roster, StagesCommand};
-use crate::input_chain::{Leaves, Placed};
+use crate::input_chain::{Leaves, Link, Linked, Placed};
 use crate::ledgers::PairSample;
 use crate::limit_orders::Cancellation;
 use crate::orders::seen::{Key, SeenIds};
@@ -164,6 +164,22 @@ impl Engine {
     /// # Panics
     /// When an invariant of the engine is broken, which is a bug: the caller must not go on.
     pub fn apply(&mut self, commit: &Commit) -> Result<Outcome, OutOfOrder> {
+        let link = self.leaves.read(&commit.inputs);
+        self.apply_with(commit, link)
+    }
+
+    /// Applies the next commit, whose link in the input chain is known already.
+    ///
+    /// # Errors
+    /// As [`Engine::apply`].
+    ///
+    /// # Panics
+    /// As [`Engine::apply`].
+    pub fn apply_linked(&mut self, linked: &Linked) -> Result<Outcome, OutOfOrder> {
+        self.apply_with(linked.commit(), linked.link())
+    }
+
+    fn apply_with(&mut self, commit: &Commit, link: Link) -> Result<Outcome, OutOfOrder> {
         let mut step = self.begin(commit.index, commit.at, commit.inputs.len())?;
         let mut replies = Vec::with_capacity(commit.inputs.len());
         let mut ends = Vec::with_capacity(commit.inputs.len() + 1);
@@ -172,7 +188,6 @@ impl Engine {
             replies.push(self.answer(&mut step, ordinal, input));
             ends.push(step.events.len());
         }
-        let link = self.leaves.read(&commit.inputs);
         let state = &mut self.state;
         state.stamp = step.stamp;
         state.input_chain = link.after(state.input_chain, step.stamp);

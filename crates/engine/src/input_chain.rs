@@ -10,10 +10,10 @@ mod pruned;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::id::ID_LEN_MAX;
-use proctor_types::{Digest, Stamp, TradePair, TraderId};
+use proctor_types::{Digest, Stamp, TradePair, TraderId, UtcMs};
 
 use crate::challenge_period::reasons::ReasonsCommand;
-use crate::input::{Input, StagesCommand};
+use crate::input::{Commit, Input, StagesCommand};
 
 pub use pruned::{BadTree, Pruned};
 
@@ -124,6 +124,41 @@ impl Link {
         bytes[48..56].copy_from_slice(&self.touches.to_le_bytes());
         bytes[56..].copy_from_slice(&self.root.0);
         Digest::of(&bytes)
+    }
+}
+
+/// A commit with what its inputs add to the chain, which whoever decodes it can find out before it is
+/// the commit's turn. The link is always that of the inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linked {
+    commit: Commit,
+    link: Link,
+}
+
+impl Linked {
+    /// Returns the commit `index` with its link; `leaves` lends its capacity.
+    #[must_use]
+    pub fn new(leaves: &mut Leaves, index: u64, at: UtcMs, inputs: Vec<Input>) -> Self {
+        let link = leaves.read(&inputs);
+        Self { commit: Commit { index, at, inputs }, link }
+    }
+
+    /// Returns the commit.
+    #[must_use]
+    pub fn commit(&self) -> &Commit {
+        &self.commit
+    }
+
+    /// Returns what it adds to the chain.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Returns the commit.
+    #[must_use]
+    pub fn into_commit(self) -> Commit {
+        self.commit
     }
 }
 

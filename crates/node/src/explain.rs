@@ -148,7 +148,7 @@ pub fn explain(
         observer.observe(&commit.into(), &outcome, before.as_ref(), fold.engine());
         progress(outcome.stamp);
     }
-    let head = fold.reader().head().hash;
+    let head = fold.head().hash;
     let view = fold.engine().view();
     if let Some(account) = view.account(trader) {
         return Ok(observer.finish(account, &view, head));

@@ -110,10 +110,10 @@ pub fn verify(path: &Path, mut progress: impl FnMut(Stamp)) -> Result<Proof, Ver
         stamp,
         digest: fold.engine().digest(),
         chain,
-        head: fold.reader().head().hash,
+        head: fold.head().hash,
         inputs,
         digests,
         snapshots: checked,
-        torn: fold.reader().end().and_then(|end| end.torn.clone()),
+        torn: fold.end().and_then(|end| end.torn.clone()),
     })
 }

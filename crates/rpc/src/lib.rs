@@ -21,24 +21,12 @@ pub mod problem;
     rustdoc::all,
     reason = "generated"
 )]
-#[path = "generated/v1.rs"]
-pub mod v1;
+mod generated {
+    pub mod internal_v1;
+    pub mod v1;
+}
 
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unused_qualifications,
-    clippy::all,
-    clippy::allow_attributes_without_reason,
-    clippy::missing_errors_doc,
-    clippy::wildcard_enum_match_arm,
-    clippy::semicolon_if_nothing_returned,
-    rustdoc::all,
-    reason = "generated"
-)]
-#[path = "generated/internal_v1.rs"]
-pub mod internal_v1;
-
+pub use generated::{internal_v1, v1};
 pub use problem::{Problem, Reason};
 
 /// The public services and their messages as a `google.protobuf.FileDescriptorSet`, for server

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod follower;
 pub mod handle;
 pub mod publisher;
+mod read_ahead;
 pub mod replay;
 pub mod stats;
 pub mod writer;

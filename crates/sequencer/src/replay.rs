@@ -1,10 +1,11 @@
 //! The log folded through an engine: recovery, verification and explanation use this one loop.
 
-use proctor_commit_log::{LogError, Reader, Snapshot};
+use proctor_commit_log::{End, Head, LogError, Reader, Snapshot};
 use proctor_engine::{Commit, Engine, OutOfOrder, Outcome};
 use proctor_types::Digest;
-use proctor_wire::log_entry::LogEntry;
 use proctor_wire::{DecodeError, checkpoint};
+
+use crate::read_ahead::Entries;
 
 /// Why a log cannot be folded, or does not give the results that it states.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +53,8 @@ pub enum ReplayError {
 /// An engine that follows a log, commit by commit, and holds it to the digests it states.
 #[derive(Debug)]
 pub struct Replay {
-    reader: Reader,
+    entries: Entries,
+    head: Head,
     engine: Engine,
 }
 
@@ -60,13 +62,13 @@ impl Replay {
     /// Returns the fold of `reader` from the first commit on.
     #[must_use]
     pub fn from_the_first(reader: Reader) -> Self {
-        Self { reader, engine: Engine::new() }
+        Self::resume(Engine::new(), reader)
     }
 
     /// Returns the fold that goes on with `reader` after what `engine` has applied.
     #[must_use]
     pub fn resume(engine: Engine, reader: Reader) -> Self {
-        Self { reader, engine }
+        Self { head: reader.head(), entries: Entries::new(reader), engine }
     }
 
     /// Applies the next commit; `None` at the end of the log.
@@ -74,26 +76,29 @@ impl Replay {
     /// # Errors
     /// [`ReplayError`]; the fold cannot go on after one.
     pub fn step(&mut self) -> Result<Option<(Commit, Outcome)>, ReplayError> {
-        let Some(record) = self.reader.next().transpose()? else { return Ok(None) };
-        let entry = LogEntry::decode(&record.payload)
-            .map_err(|error| ReplayError::Decode { commit: record.index, error })?;
+        let Some(entry) = self.entries.next()? else { return Ok(None) };
         agree(self.engine.stamp().commit, entry.digest_before, self.engine.digest())?;
         // The digest covers the effects; that the log states these very ones is worth a look of its
         // own, because evidence is made from them without folding the log.
         if entry.effects_before != *self.engine.effects() {
             return Err(ReplayError::Effects(self.engine.stamp().commit));
         }
-        let commit = entry.into_commit(record.index);
-        let outcome = self.engine.apply(&commit)?;
+        let outcome = self.engine.apply_linked(&entry.commit)?;
+        self.head = entry.head;
+        let commit = entry.commit.into_commit();
         Ok(Some((commit, outcome)))
     }
 
-    /// Goes on to commit `index`, if the fold was at its end: sees what was written since.
+    /// Goes on to commit `index`, if the fold was at its end: sees what was written since. Does
+    /// nothing before its end.
     ///
     /// # Errors
     /// [`ReplayError::Log`] when the log cannot be listed.
     pub fn extend(&mut self, index: u64) -> Result<(), ReplayError> {
-        Ok(self.reader.extend(index)?)
+        match self.entries.reader_mut() {
+            Some(reader) => Ok(reader.extend(index)?),
+            None => Ok(()),
+        }
     }
 
     /// Returns the engine as it stands.
@@ -102,10 +107,16 @@ impl Replay {
         &self.engine
     }
 
-    /// Returns the reader of the log as it stands.
+    /// Returns the last commit that was applied, with the log's hash up to it.
     #[must_use]
-    pub fn reader(&self) -> &Reader {
-        &self.reader
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Returns how the log ends, once [`Replay::step`] has returned `None` there.
+    #[must_use]
+    pub fn end(&self) -> Option<&End> {
+        self.entries.reader().and_then(Reader::end)
     }
 
     /// Returns the engine.

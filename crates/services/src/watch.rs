@@ -15,6 +15,7 @@ use proctor_rpc::{Problem, Reason};
 use proctor_sequencer::{Applied, Since};
 use proctor_types::Stamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -102,7 +103,9 @@ pub fn stream<C: Changes>(
     backend.read()?;
     let (sender, messages) = mpsc::channel(QUEUE);
     let gate = gate.clone();
-    let watcher = Watcher { backend: backend.clone(), gate, sender, changes, known: from_commit };
+    let due = Instant::now() + HEARTBEAT;
+    let watcher =
+        Watcher { backend: backend.clone(), gate, sender, changes, known: from_commit, due };
     tokio::spawn(async move {
         watcher.run().await;
         drop(permit);
@@ -117,6 +120,9 @@ struct Watcher<C: Changes> {
     changes: C,
     /// The last commit that the watcher was told of.
     known: u64,
+    /// When it hears something at the latest. A moment and not a wait: commits that change nothing
+    /// for this watcher come more often than heartbeats, and must not put them off.
+    due: Instant,
 }
 
 /// Waits until the process is about to end.
@@ -149,9 +155,12 @@ impl<C: Changes> Watcher<C> {
             if self.catch_up().await? {
                 continue;
             }
+            if Instant::now() >= self.due {
+                self.heartbeat().await?;
+            }
             tokio::select! {
                 () = changed => {}
-                () = tokio::time::sleep(HEARTBEAT) => self.heartbeat().await?,
+                () = tokio::time::sleep_until(self.due) => self.heartbeat().await?,
                 () = self.sender.closed() => return Err(Ended),
                 () = closed(&mut closing) => {
                     self.catch_up().await?;
@@ -209,7 +218,10 @@ impl<C: Changes> Watcher<C> {
 
     async fn send(&mut self, message: Result<C::Message, Status>) -> Result<(), Ended> {
         match tokio::time::timeout(PATIENCE, self.sender.send(message)).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.due = Instant::now() + HEARTBEAT;
+                Ok(())
+            }
             Ok(Err(_)) => Err(Ended),
             // The queue is full, so this can be told only if the watcher takes something after all:
             // else the stream just ends when the task does.
@@ -288,6 +300,54 @@ mod tests {
         tokio::time::pause();
         let quiet = resumed.next().await.expect("the stream goes on").expect("no error");
         assert_eq!(quiet, Told::Heartbeat(4));
+    }
+
+    /// Tells nothing of any commit, like a watcher of records that nobody makes.
+    struct Nothing;
+
+    impl Changes for Nothing {
+        type Message = Told;
+
+        fn reset(&mut self, view: &View, _: Option<Gap>) -> Told {
+            Told::Reset(view.stamp.commit, None)
+        }
+
+        fn change(&mut self, _: &Applied, _: &View) -> Option<Told> {
+            None
+        }
+
+        fn heartbeat(&mut self, stamp: Stamp) -> Told {
+            Told::Heartbeat(stamp.commit)
+        }
+    }
+
+    /// Heartbeats were once counted from the last commit: on a node that ticks every second, a
+    /// watcher of something rare heard nothing at all and took the silence for a broken stream.
+    #[tokio::test]
+    async fn a_watcher_hears_something_though_commits_that_change_nothing_for_it_come_all_the_time()
+    {
+        let world = World::empty().await;
+        let mut watcher = stream(&world.backend, &Gate::new(1), 1, Nothing).expect("let in");
+        tokio::time::pause();
+        // A runtime that is never idle does not move the time by itself.
+        let awake = tokio::spawn(async {
+            loop {
+                tokio::task::yield_now().await;
+            }
+        });
+        for _ in 0..4 {
+            for _ in 0..5 {
+                tokio::time::advance(HEARTBEAT / 4).await;
+                world.put(vec![Input::Tick]).await;
+            }
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            let told = tokio::time::timeout(Duration::ZERO, watcher.next()).await;
+            let told = told.expect("it is there").expect("the stream goes on");
+            assert!(matches!(told, Ok(Told::Heartbeat(commit)) if commit > 1), "{told:?}");
+        }
+        awake.abort();
     }
 
     #[tokio::test]

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 use crate::PeerId;
 use crate::handshake::{self, Established, HANDSHAKE_MS, HandshakeError, Terms};
 
-/// Bytes of [`SecureStream::close`] codes below this one belong to the protocol.
+/// Close codes below this one belong to the protocol.
 pub const APPLICATION_CODES: u16 = 1024;
 /// The peer is told this when data found no way for too long.
 pub(crate) const CODE_STALLED: u16 = 256;

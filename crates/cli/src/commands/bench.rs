@@ -1,5 +1,6 @@
 //! `proctor bench`: how fast is this machine? One JSON object per figure.
 
+mod load;
 mod rpc;
 
 use std::path::{Path, PathBuf};
@@ -45,6 +46,8 @@ enum Name {
     },
     /// The four rows of the services by call, replica and gRPC, and orders from submit to answer.
     Rpc(rpc::Args),
+    /// Signed orders at a fixed rate for a long time, with slow and stuck watchers.
+    Load(load::Args),
     /// Key renewal and sealed records of a secure stream, beside their primitives alone.
     Ratchet,
 }
@@ -73,6 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
             bench::evidence(scale, parent, &mut report)?;
         }
         Name::Rpc(own) => rpc::run(own, args.quick)?,
+        Name::Load(own) => load::run(own, args.quick)?,
         Name::Ratchet => bench::ratchet(scale, &mut report)?,
     }
     match failure {

@@ -29,7 +29,7 @@ pub(crate) enum Args {
         /// The key file.
         file: PathBuf,
     },
-    /// Did this address sign this message? Both plain and <Bytes>-wrapped signatures count.
+    /// Did this address sign this message? Both plain and `<Bytes>`-wrapped signatures count.
     Verify {
         /// SS58 address, or public key in hexadecimal, of who is said to have signed.
         #[arg(long, value_name = "ADDRESS")]

@@ -248,9 +248,9 @@ fn tell(as_json: bool, signed: &SignedBytes, submitted: &Submitted) -> Verdict {
         ),
     };
     if as_json {
-        println!("{value}")
+        println!("{value}");
     } else {
-        println!("{}", page.trim_end())
+        println!("{}", page.trim_end());
     }
     verdict
 }

@@ -18,16 +18,16 @@ const TOKENS: &str = "tokens.toml";
 #[derive(clap::Args)]
 pub(crate) struct Remote {
     /// Address of the node's own service; the other services are where it says.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50000")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50000", global = true)]
     node: String,
     /// File that holds a token, for a node that demands one.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
     /// How long to wait for an answer, in ms.
-    #[arg(long, value_name = "MS", default_value_t = 5_000)]
+    #[arg(long, value_name = "MS", default_value_t = 5_000, global = true)]
     timeout_ms: u64,
     /// Print JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 

@@ -103,7 +103,7 @@ fn check(dir: &Path, ack: Option<&Ack>, seen: &mut Seen) -> u64 {
     }
     let head = fold.engine().stamp().commit;
     assert!(found, "{ack:?} was acknowledged, the log ends at commit {head}");
-    seen.torn += u32::from(fold.reader().end().is_some_and(|end| end.torn.is_some()));
+    seen.torn += u32::from(fold.end().is_some_and(|end| end.torn.is_some()));
     head
 }
 

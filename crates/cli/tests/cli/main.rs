@@ -14,5 +14,6 @@ mod explain;
 mod key;
 mod kill;
 mod messages;
+mod node;
 mod rulebook;
 mod whatif;

@@ -423,7 +423,8 @@ impl LateNode {
         let as_of_ms = i64::try_from((at - self.begun).as_millis()).expect("small") + 5_000_000;
         let as_of = Some(AsOf { commit, as_of_ms, generation: GENERATION });
         // Every fifth commit changes something; its record is named after it.
-        let added = if commit % 5 == 0 { vec![record(&commit.to_string())] } else { Vec::new() };
+        let added =
+            if commit.is_multiple_of(5) { vec![record(&commit.to_string())] } else { Vec::new() };
         WatchEliminationsResponse { as_of, reset, added, ..Default::default() }
     }
 

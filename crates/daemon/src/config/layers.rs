@@ -77,13 +77,12 @@ impl Layers {
             error: one_line(&error.to_string()),
         })?;
         for (section, value) in table {
-            match value {
-                Value::Table(fields) => {
-                    for (field, value) in fields {
-                        self.set(&format!("{section}.{field}"), value, origin.clone())?;
-                    }
-                }
-                value => self.set(&section, value, origin.clone())?,
+            let Value::Table(fields) = value else {
+                self.set(&section, value, origin.clone())?;
+                continue;
+            };
+            for (field, value) in fields {
+                self.set(&format!("{section}.{field}"), value, origin.clone())?;
             }
         }
         Ok(())

@@ -70,6 +70,7 @@ fn what_cannot_be_is_refused_with_field_origin_and_advice() {
         ("listen.host=0.0.0.0", "set auth.open_reads = false"),
         ("listen.host=here", "the configuration: "),
         ("node.tick_ms=0", "is not within 1 to 86,400,000 ms"),
+        ("services.restarts_max=61", "is to be at most 60"),
         ("node.queue_max=0", "at least 1"),
         ("node.chain_id=", "node.chain_id"),
         ("feed.kind=magic", "magic"),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
@@ -28,16 +29,19 @@ pub struct Limits {
     pub connections: usize,
     /// How long a connection may take to begin to speak.
     pub preface: Duration,
+    /// How long a call that is no stream may take, with reading its request.
+    pub call: Duration,
 }
 
-/// Returns the connections that `listener` accepts; it is closed when the stream is dropped.
+/// Returns the connections that `listener` accepts, and the task that accepts them: once the stream
+/// is dropped it closes the listener and ends.
 pub(crate) fn accept(
     listener: TcpListener,
     name: String,
     limits: Limits,
-) -> ReceiverStream<io::Result<Connection>> {
+) -> (ReceiverStream<io::Result<Connection>>, JoinHandle<()>) {
     let (sender, connections) = mpsc::channel(1);
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         let places = Arc::new(Semaphore::new(limits.connections));
         let mut full = false;
         loop {
@@ -70,7 +74,7 @@ pub(crate) fn accept(
             }
         }
     });
-    ReceiverStream::new(connections)
+    (ReceiverStream::new(connections), task)
 }
 
 /// A connection that has a place, and speaks before its time is over.

@@ -33,10 +33,11 @@ const BUCKETS: [f64; 13] =
 /// A refusal of one kind is told in the log once in so long; the line says how many were not told.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Methods beside the contract's own, and whether they stream.
-const STANDARD: [(&str, &str, bool); 3] = [
+const STANDARD: [(&str, &str, bool); 4] = [
     ("grpc.health.v1.Health", "Check", false),
     ("grpc.health.v1.Health", "Watch", true),
     ("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", true),
+    ("grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo", true),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

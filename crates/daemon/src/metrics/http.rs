@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::Metrics;
+use crate::feed::closed;
 use crate::listener::{Bound, Serving};
 
 /// How many connections there may be at a time; others are closed at once.
@@ -59,12 +60,6 @@ async fn accept(listener: TcpListener, metrics: Metrics, mut closing: watch::Rec
             drop(place);
         });
     }
-}
-
-/// Waits until the node is about to stop.
-async fn closed(closing: &mut watch::Receiver<bool>) {
-    // An error says that the sender is gone, and the process with it.
-    drop(closing.wait_for(|closing| *closing).await.map(drop));
 }
 
 async fn converse(stream: TcpStream, metrics: Metrics) -> Result<(), hyper::Error> {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// How many failures are remembered, however long the window.
-const FAILURES_MAX: usize = 64;
+pub(crate) const FAILURES_MAX: usize = 64;
 
 /// When to start, to wait and to give up.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -203,7 +203,8 @@ mod tests {
         let mut history = filled(0..40);
         for oldest in 0..40 {
             assert_eq!(ends(&history), (oldest..40).collect::<Vec<_>>());
-            assert_eq!((history.len(), history.until()), (40 - oldest as usize, Some(UtcMs(39))));
+            let kept = usize::try_from(40 - oldest).expect("a count");
+            assert_eq!((history.len(), history.until()), (kept, Some(UtcMs(39))));
             assert_eq!(history.pop_oldest().map(|closed| closed.cell.last_update.0), Some(oldest));
         }
         assert_eq!((history.len(), history.until(), history.pop_oldest()), (0, None, None));

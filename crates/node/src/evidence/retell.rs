@@ -121,7 +121,7 @@ impl Retelling {
         drop(before);
         let Some(account) = self.engine.account(&self.trader) else { return Ok(()) };
         let of_trader = |event: &&Event| event.trader() == Some(&self.trader);
-        let verdict = outcome.events.iter().filter(of_trader).filter_map(verdict_hash).last();
+        let verdict = outcome.events.iter().filter(of_trader).filter_map(verdict_hash).next_back();
         if verdict.is_some() {
             self.verdicts.push(extract.index);
         }

@@ -587,5 +587,3 @@ fn other_files_are_not_evidence() {
         assert!(matches!(refused, Refusal::Unanswerable(Unanswerable::NotEvidence)), "{refused}");
     }
 }
-
-mod fuzz;

@@ -45,7 +45,7 @@ impl Scale {
         if quick {
             Self {
                 rounds: 2,
-                nanoseconds: 100,
+                nanoseconds: 200,
                 microseconds: 3,
                 milliseconds: 2,
                 serial: 4,
@@ -74,7 +74,7 @@ impl Scale {
 pub(super) fn run(args: &Args, quick: bool) -> Result<()> {
     let scale = Scale::new(quick);
     std::fs::create_dir_all(&args.data).with_context(|| args.data.display().to_string())?;
-    let directory = Directory::new(&args.data)?;
+    let directory = Directory::new("rpc", &args.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // The runtime is gone before the directory is.
     let outcome = runtime.block_on(measure(args, scale, &directory.0));
@@ -104,7 +104,7 @@ async fn measure(args: &Args, scale: Scale, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-fn report(line: &Value) {
+pub(super) fn report(line: &Value) {
     println!("{line}");
 }
 
@@ -118,18 +118,19 @@ fn spread(samples: &[f64]) -> (f64, [f64; 2]) {
 }
 
 /// Returns what says how busy the machine was.
-fn machine() -> Value {
+pub(super) fn machine() -> Value {
     let load = std::fs::read_to_string("/proc/loadavg").ok();
     let load = load.and_then(|line| line.split(' ').next()?.parse::<f64>().ok());
     json!({ "cores": std::thread::available_parallelism().map_or(1, usize::from), "load": load })
 }
 
 /// A directory of this run's own, removed with all that is in it when the run ends.
-struct Directory(PathBuf);
+pub(super) struct Directory(pub(super) PathBuf);
 
 impl Directory {
-    fn new(parent: &Path) -> Result<Self> {
-        let path = parent.join(format!("rpc-{}", std::process::id()));
+    /// Makes it in `parent`, named after `bench`.
+    pub(super) fn new(bench: &str, parent: &Path) -> Result<Self> {
+        let path = parent.join(format!("{bench}-{}", std::process::id()));
         std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self(path))
     }

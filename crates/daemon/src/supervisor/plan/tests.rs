@@ -122,7 +122,9 @@ fn flap(child: &mut Child, mut now: u64, end: u64) -> (Vec<u64>, Vec<Decision>) 
                 holds.push(hold);
                 now = until.as_secs();
             }
-            other => panic!("{other:?} for a child that is not there"),
+            other @ (Decision::Stop | Decision::Kill(_) | Decision::Rest) => {
+                panic!("{other:?} for a child that is not there")
+            }
         }
     }
     (starts, holds)

@@ -11,6 +11,7 @@ use proctor_client::v1::{
 use proctor_client::{Client, EliminationReplica};
 use proctor_engine::Input;
 use proctor_engine::eliminations::SyncedEliminations;
+use proctor_engine::input::Roster;
 use proctor_services::Backend;
 use proctor_services::eliminations::view;
 use proctor_types::{TraderId, UtcMs, ValidatorId};
@@ -22,6 +23,12 @@ use super::{Scale, machine, report, spread};
 
 /// Records in the state, and rows of a replacement.
 const RECORDS: usize = 100;
+/// How many of them the next list has not: a list that lacks a quarter is held as an anomaly.
+const CHANGED: usize = 20;
+/// How many traders there are.
+const REGISTERED: usize = 2_000;
+/// As of when the first list is: after its records, and before the node's time.
+const LIST_MS: i64 = 1_767_614_100_000;
 /// The rows, in order.
 pub(super) const ROWS: [&str; 4] = ["check 1", "get 100", "sync 100", "update 1"];
 
@@ -80,6 +87,10 @@ fn row(trader: String) -> EliminationRow {
 
 impl<'a> Rows<'a> {
     pub(super) async fn new(node: &'a BenchNode, scale: Scale) -> Result<Self> {
+        // So many that replacing a list is no mass elimination, which the rules would hold.
+        let registered = (0..REGISTERED).map(|number| TraderId::new(&name(number)));
+        let registered = registered.collect::<Result<Vec<_>, _>>()?;
+        node.put(vec![Input::Roster(Roster::new(1, registered))]).await?;
         let connection = node.client.eliminations_connection();
         let (replica, feed) = EliminationReplica::start(connection, Limits::default());
         let asked = (0..2 * RECORDS).map(|number| TraderId::new(&name(number)));
@@ -110,7 +121,7 @@ impl<'a> Rows<'a> {
 
     /// Has the first list in force, in the replica too.
     async fn home(&mut self) -> Result<()> {
-        if self.list % 2 == 0 {
+        if self.list.is_multiple_of(2) {
             self.sync_over_grpc().await?;
         }
         let commit = self.backend.views().peek().stamp.commit;
@@ -184,10 +195,12 @@ impl<'a> Rows<'a> {
 
     /// Returns the other list of two that have no trader in common: each replaces all records.
     fn next_list(&mut self) -> (UtcMs, Vec<EliminationRow>) {
-        let first = self.list % 2 * RECORDS;
+        let first = self.list % 2 * CHANGED;
         self.list += 1;
+        // Each list is later than the one before, however many of them come in a millisecond.
+        let as_of = UtcMs(LIST_MS.saturating_add(i64::try_from(self.list).unwrap_or(i64::MAX)));
         let rows = (first..first + RECORDS).map(|number| row(name(number))).collect();
-        (self.backend.clock().now(), rows)
+        (as_of, rows)
     }
 
     async fn sync_over_grpc(&mut self) -> Result<SyncEliminationsResponse> {
@@ -195,7 +208,8 @@ impl<'a> Rows<'a> {
         let source = "other".into();
         let request = SyncEliminationsRequest { source, list_as_of_ms: as_of.0, rows };
         let answer = self.client.sync_eliminations(request).await?;
-        ensure!(answer.added.len() == RECORDS, "the workload is broken: {}", answer.added.len());
+        let added = answer.added.len();
+        ensure!(added == RECORDS || added == CHANGED, "the workload is broken: {added} added");
         Ok(answer)
     }
 
@@ -208,7 +222,8 @@ impl<'a> Rows<'a> {
             let source = ValidatorId::new("other")?;
             let list = SyncedEliminations { source, as_of, rows };
             let receipt = self.backend.submit(vec![Input::SyncEliminations(list)]).await?;
-            ensure!(receipt.replies.iter().all(Result::is_ok), "the workload is broken");
+            let refused = receipt.replies.iter().find_map(|reply| reply.as_ref().err());
+            ensure!(refused.is_none(), "the workload is broken: {refused:?}");
         }
         self.sample(ROWS[2], Way::Direct, begun, times);
 

@@ -1,0 +1,222 @@
+//! The node under test: its process, its ports, its children.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use proctor_client::{Addresses, Client, Random, Settings, v1};
+use proctor_daemon::tokens;
+use proctor_services::Role;
+
+use crate::until;
+
+/// How long anything may take that has to come by itself.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The services that run as children.
+pub(crate) const SERVICES: [&str; 5] =
+    ["prices", "positions", "orders", "eliminations", "challenge_period"];
+/// What every process of this node has in its environment, so that none is overlooked.
+const MARK: &str = "CHAOS_TEST_RUN";
+
+pub(crate) struct ChaosNode {
+    data: PathBuf,
+    log: PathBuf,
+    ports: [u16; 6],
+    mark: String,
+    process: Option<Child>,
+    pub(crate) starts: u32,
+}
+
+impl ChaosNode {
+    pub(crate) fn new(directory: &Path, seed: u64) -> Self {
+        let listeners: Vec<TcpListener> =
+            (0..6).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port")).collect();
+        let mut ports = [0; 6];
+        for (port, listener) in ports.iter_mut().zip(&listeners) {
+            *port = listener.local_addr().expect("an address").port();
+        }
+        Self {
+            data: directory.join("node"),
+            log: directory.join("node.log"),
+            ports,
+            mark: format!("{}-{seed}", std::process::id()),
+            process: None,
+            starts: 0,
+        }
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Starts the process and waits until every service answers.
+    pub(crate) async fn start(&mut self) {
+        let names = ["node", "prices", "positions", "orders", "eliminations", "challenge_period"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_proctor"));
+        command.args(["run", "--isolated", "--data"]).arg(&self.data);
+        for (name, port) in names.iter().zip(self.ports) {
+            command.arg("--set").arg(format!("listen.{name}={port}"));
+        }
+        for setting in [
+            "listen.metrics=0",
+            "feed.kind=none",
+            "orders.rate_max=0",
+            "log.snapshot_every=100",
+            "node.tick_ms=200",
+            "services.hang_after_ms=5000",
+            // Killing is no failure here: a child may be started again and again.
+            "services.back_off_first_ms=50",
+            "services.restarts_max=60",
+            "services.restart_window_ms=5000",
+        ] {
+            command.args(["--set", setting]);
+        }
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log);
+        let log = log.expect("the log of the node");
+        let errors = log.try_clone().expect("the log of the node");
+        command.env(MARK, &self.mark).stdin(Stdio::null()).stdout(log).stderr(errors);
+        self.process = Some(command.spawn().expect("the node starts"));
+        self.starts += 1;
+        self.all_ready().await;
+    }
+
+    /// Waits until every service answers.
+    pub(crate) async fn all_ready(&mut self) {
+        let client = self.client(None);
+        let process = self.process.as_mut().expect("it runs");
+        let ended = until("every service is ready", PATIENCE, async || {
+            if let Some(status) = process.try_wait().expect("a process") {
+                return Some(Some(status));
+            }
+            let status = client.status().await.ok()?;
+            let ready = status.services.iter().filter(|service| service.state == "ready").count();
+            // Other alerts are the rules' own, such as that there is no roster yet.
+            let held = status.services.iter().find(|service| service.state == "held");
+            assert!(held.is_none(), "{held:?}\n{}", tail(&self.log));
+            (ready == SERVICES.len()).then_some(None)
+        });
+        if let Some(status) = ended.await {
+            panic!("the node has ended: {status}\n{}", tail(&self.log));
+        }
+    }
+
+    pub(crate) fn client(&self, role: Option<Role>) -> Client {
+        let [node, prices, positions, orders, eliminations, challenge_period] =
+            self.ports.map(|port| format!("127.0.0.1:{port}"));
+        let addresses =
+            Addresses { node, prices, positions, orders, eliminations, challenge_period };
+        let file = self.data.join("tokens.toml");
+        let token = role.map(|role| {
+            tokens::secret_for(&file, role).expect("a token file").expect("a token of the role")
+        });
+        let jitter = Random::new(|| 1 << 63);
+        Client::new(&addresses, token.as_deref(), Settings::default(), &jitter).expect("a client")
+    }
+
+    /// Returns the children as the node tells of them.
+    pub(crate) async fn children(&self) -> BTreeMap<String, v1::ServiceStatus> {
+        let client = self.client(None);
+        let status =
+            until("the node tells its status", PATIENCE, async || client.status().await.ok());
+        status.await.services.into_iter().map(|service| (service.name.clone(), service)).collect()
+    }
+
+    pub(crate) async fn digest(&self) -> (u64, String) {
+        let answer = self.client(None).digest().await.expect("a digest");
+        (answer.as_of.expect("a commit").commit, answer.digest)
+    }
+
+    /// Returns every verdict, as the service has it.
+    pub(crate) async fn verdicts(&self) -> Vec<v1::Elimination> {
+        let mut all = self.client(None).eliminations().await.expect("verdicts").eliminations;
+        all.sort_by(|one, other| one.trader.cmp(&other.trader));
+        all
+    }
+
+    /// Kills the node at once; its children are left to themselves.
+    pub(crate) fn kill(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        process.kill().expect("killed");
+        process.wait().expect("it has ended");
+    }
+
+    /// Ends the node as an operator does.
+    pub(crate) async fn stop(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        signal("TERM", process.id());
+        let status =
+            until("the node ends", PATIENCE, async || process.try_wait().expect("a process"));
+        let status = status.await;
+        assert!(status.success(), "{status}\n{}", tail(&self.log));
+    }
+
+    /// Waits until none of the processes that were started here is left, children of killed nodes too.
+    pub(crate) async fn no_process_is_left(&self) {
+        let mark = format!("{MARK}={}", self.mark);
+        until("every process has ended", PATIENCE, async || {
+            let left = processes_with(&mark);
+            left.is_empty().then_some(())
+        })
+        .await;
+    }
+
+    /// Returns how many processes of this node there are: the node itself and its children.
+    pub(crate) fn processes(&self) -> BTreeSet<u32> {
+        processes_with(&format!("{MARK}={}", self.mark))
+    }
+
+    /// Returns what `proctor verify` says of the log, which must be good.
+    pub(crate) fn verify(&self) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_proctor"));
+        let output = command.arg("verify").arg("--data").arg(&self.data).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}\n{errors}");
+        said
+    }
+}
+
+impl Drop for ChaosNode {
+    fn drop(&mut self) {
+        // A test that failed leaves nothing behind; one that did not has nobody left to kill.
+        for pid in self.processes() {
+            signal("KILL", pid);
+        }
+        if let Some(mut process) = self.process.take() {
+            drop(process.wait());
+        }
+        if std::thread::panicking() {
+            println!("{}", tail(&self.log));
+        }
+    }
+}
+
+/// Sends a signal; a process that is gone already is as good.
+pub(crate) fn signal(name: &str, pid: u32) {
+    let command = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).output();
+    command.expect("kill is a program");
+}
+
+/// Returns the live processes whose environment has the line `mark`.
+fn processes_with(mark: &str) -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir("/proc").expect("Linux").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // What has ended has no environment any more, even when nobody has taken note of its end.
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|line| line == mark.as_bytes()) {
+            found.insert(pid);
+        }
+    }
+    found
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
