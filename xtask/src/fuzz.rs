@@ -22,6 +22,8 @@ pub(crate) enum Target {
     CommitLog,
     /// The payload of a commit in the log.
     LogEntry,
+    /// Evidence files, and what a forger makes who recomputes everything.
+    Evidence,
 }
 
 /// What is asked for on the command line.
@@ -51,6 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         Target::SignedOrder => ("keys", "--lib", "fuzz_signed_order"),
         Target::CommitLog => ("commit-log", "--test failures", "fuzz_commit_log"),
         Target::LogEntry => ("wire", "--test formats", "fuzz_log_entry"),
+        Target::Evidence => ("node", "--lib", "fuzz_evidence"),
     };
     let line = format!("test --locked --package proctor-{package} {place} {filter} -- --nocapture");
     let (seconds, seed) = (arguments.seconds.to_string(), arguments.seed.to_string());

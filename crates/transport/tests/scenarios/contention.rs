@@ -38,7 +38,7 @@ struct Part {
 type Written = Rc<RefCell<[Vec<Instant>; 2]>>;
 
 impl Part {
-    /// Plays the part and returns the longest time that a message took to arrive.
+    /// Plays the part and returns the longest time that it waited for a message that was written.
     async fn play(
         self,
         mut stream: SecureStream,
@@ -74,15 +74,15 @@ impl Part {
         written: &Written,
         number: usize,
     ) -> Duration {
-        let mut bytes = [0; MESSAGE_BYTES];
+        let (asked, mut bytes) = (Instant::now(), [0; MESSAGE_BYTES]);
         stream.read_exact(&mut bytes).await.unwrap();
         assert_eq!(bytes, message(1 - self.side, number));
-        // In U7 and U8 it may have waited for this side to read, not for the keys.
-        if self.turns { written.borrow()[1 - self.side][number].elapsed() } else { Duration::ZERO }
+        // What it waited for this side to read, because this side paused, is not for the keys.
+        written.borrow()[1 - self.side][number].max(asked).elapsed()
     }
 }
 
-/// One run. Returns the longest time that a message took, or that all of them took beyond the lags.
+/// One run. Returns the longest time that a side waited for a message that was written.
 async fn contend(mode: Mode, turns: bool, lag_ms: u64, count: usize, dice: &mut Dice) -> Duration {
     let (one, other) = distant(RTT / 2, small(mode), &unhurried()).await;
     let written = Written::default();
@@ -90,15 +90,12 @@ async fn contend(mode: Mode, turns: bool, lag_ms: u64, count: usize, dice: &mut 
     let rounds = if mode == Mode::FreshEpoch { u64::MAX } else { 4 };
     let part =
         |side| Part { side, turns, count, rounds, lag_ms: if side == slow { lag_ms } else { 0 } };
-    let mut seeds = [(); 2].map(|()| Dice(dice.roll(1 << 30)));
-    let [first, second] = seeds.each_mut().map(|dice| Dice(dice.0));
+    let [first, second] = [(); 2].map(|()| Dice(dice.roll(1 << 30)));
     let ((one, near), (other, far)) = tokio::join!(
         part(0).play(one, Rc::clone(&written), first),
         part(1).play(other, Rc::clone(&written), second),
     );
-    let last_written =
-        written.borrow().iter().flatten().max().map_or(Duration::ZERO, Instant::elapsed);
-    let worst = if turns { near.max(far) } else { last_written };
+    let worst = near.max(far);
     sleep(4 * RTT).await;
     for stream in [&one, &other] {
         let status = stream.status();
@@ -108,8 +105,18 @@ async fn contend(mode: Mode, turns: bool, lag_ms: u64, count: usize, dice: &mut 
     worst
 }
 
-async fn all(runs: usize, count: usize) {
-    let mut dice = Dice(5);
+/// How many runs each mode gets, in whole multiples of the eight patterns.
+fn runs_of_a_pattern() -> usize {
+    let Ok(text) = std::env::var("PROCTOR_CONTENTION_RUNS") else { return 2 };
+    let runs: usize = text.parse().expect("PROCTOR_CONTENTION_RUNS is a number");
+    runs.div_ceil(8)
+}
+
+#[tokio::test(start_paused = true)]
+async fn t10_u5_to_u8_all_messages_arrive_in_order_and_none_is_slow_in_every_mode() {
+    let (runs, mut dice) = (runs_of_a_pattern(), Dice(5));
+    // As many messages as in the reference's tests when it runs for long.
+    let count = if runs > 2 { 100 } else { 20 };
     for mode in MODES {
         let mut worst = Duration::ZERO;
         for turns in [true, false] {
@@ -126,18 +133,6 @@ async fn all(runs: usize, count: usize) {
         }
         println!("{mode:?}: {} runs, the slowest message took {worst:?}", 8 * runs);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn t10_u5_to_u8_all_messages_arrive_in_order_and_none_is_slow_in_every_mode() {
-    all(2, 20).await;
-}
-
-#[tokio::test(start_paused = true)]
-#[ignore = "minutes: cargo xtask model --large"]
-async fn t10_large_u5_to_u8_500_runs_in_every_mode() {
-    // Eight patterns in each mode.
-    all(500 / 8 + 1, 100).await;
 }
 
 #[tokio::test(start_paused = true)]
