@@ -6,7 +6,7 @@
 use crate::reason::Violation;
 
 /// What a record of data costs beside its payload, so that empty ones are not free.
-pub(crate) const RECORD_COST: u64 = 64;
+pub const RECORD_COST: u64 = 64;
 
 /// Returns the credit that a record of data uses.
 pub(crate) fn cost(payload: usize) -> u64 {

@@ -7,15 +7,17 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use proctor_ratchet::{Agreed, Data, Freshness};
+use proctor_ratchet::{Agreed, Data, Freshness, RECORD_COST};
 use tokio::io::ReadBuf;
 
 use super::{Ended, Status};
 
 /// The most bytes that wait between a writer and the driver.
 const OUTBOUND_BYTES: usize = 256 << 10;
+/// The most bytes of a message, in whole records; one record at least.
+const MESSAGE_BYTES: usize = 64 << 10;
 
-/// The first byte of a message, beside which there is only data.
+/// The first byte of a message holds flags; everything after it is data.
 pub(super) const FLAG_END: u8 = 1;
 
 /// What waiters look at: levels, never events.
@@ -50,18 +52,31 @@ pub(super) struct Commands {
     pub(super) writer_gone: bool,
 }
 
+/// A piece of a message, and how much of it is flags or was read.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) data: Data,
+    pub(super) read: usize,
+}
+
+impl Piece {
+    fn unread(&self) -> &[u8] {
+        self.data.payload.get(self.read..).unwrap_or_default()
+    }
+}
+
 #[derive(Debug)]
 struct State {
-    /// What arrived, with how much of the first piece was read.
-    inbound: VecDeque<Data>,
-    read: usize,
+    /// What arrived.
+    inbound: VecDeque<Piece>,
     unread: usize,
     /// The peer's direction has ended in order.
     at_end: bool,
-    /// Messages to be sent: one byte of flags, then at most `piece_max` bytes of data.
+    /// Messages to be sent: one byte of flags, then data.
     outbound: VecDeque<Vec<u8>>,
+    /// Bytes of data in them.
     outbound_bytes: usize,
-    piece_max: usize,
+    message_max: usize,
     /// The writer wants its direction to end.
     end_wanted: bool,
     end_taken: bool,
@@ -90,17 +105,17 @@ impl State {
 
     /// Moves as much of what arrived as fits into `buffer`.
     fn read(&mut self, buffer: &mut ReadBuf<'_>) {
-        while let Some(data) = self.inbound.front()
+        while let Some(piece) = self.inbound.front_mut()
             && buffer.remaining() > 0
         {
-            let rest = data_of(data).get(self.read..).unwrap_or_default();
+            let rest = piece.unread();
             let (now, later) = rest.split_at(rest.len().min(buffer.remaining()));
             buffer.put_slice(now);
-            self.unread -= now.len();
-            self.read += now.len();
-            if later.is_empty() {
-                self.commands.consumed += data.cost();
-                self.read = 0;
+            let (count, is_read) = (now.len(), later.is_empty());
+            piece.read += count;
+            self.unread -= count;
+            if is_read {
+                self.commands.consumed += piece.data.cost();
                 self.inbound.pop_front();
             }
         }
@@ -110,7 +125,7 @@ impl State {
     fn write(&mut self, mut bytes: &[u8]) {
         self.outbound_bytes += bytes.len();
         while !bytes.is_empty() {
-            let max = self.piece_max + 1;
+            let max = self.message_max;
             if self.outbound.back().is_none_or(|last| last.len() >= max) {
                 // Small writes get small messages, and large ones exactly what they need.
                 let mut message = Vec::with_capacity((bytes.len() + 1).min(max));
@@ -129,15 +144,10 @@ impl State {
     }
 }
 
-/// Returns what a message carries beside its flags.
-fn data_of(message: &Data) -> &[u8] {
-    message.payload.get(1..).unwrap_or_default()
-}
-
 /// Returns what may stay untold of what was read, so that the peer never waits for credit for ever: it
 /// waits when it has less left than a record costs, and half of the credit is worth a WINDOW.
 fn worthwhile(agreed: &Agreed) -> u64 {
-    let record = Data { payload: Vec::new(), end: true }.cost() + u64::from(agreed.payload_max);
+    let record = RECORD_COST + u64::from(agreed.payload_max);
     let credit = u64::from(agreed.credit);
     (credit / 2).saturating_sub(record).min(credit / 4)
 }
@@ -162,16 +172,15 @@ pub(super) struct Shared {
 
 /// The user's side.
 impl Shared {
-    pub(super) fn new(status: Status, agreed: &Agreed, piece_max: usize) -> Self {
+    pub(super) fn new(status: Status, agreed: &Agreed, record_max: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 inbound: VecDeque::new(),
-                read: 0,
                 unread: 0,
                 at_end: false,
                 outbound: VecDeque::new(),
                 outbound_bytes: 0,
-                piece_max,
+                message_max: record_max * (MESSAGE_BYTES / record_max).max(1),
                 end_wanted: false,
                 end_taken: false,
                 flushed: true,
@@ -226,7 +235,7 @@ impl Shared {
     pub(super) fn drop_reader(&self) {
         let mut state = self.lock();
         state.commands.reader_gone = true;
-        let unread: u64 = state.inbound.drain(..).map(|data| data.cost()).sum();
+        let unread: u64 = state.inbound.drain(..).map(|piece| piece.data.cost()).sum();
         state.commands.consumed += unread;
         state.unread = 0;
         let driver = state.change();
@@ -332,10 +341,11 @@ impl Shared {
         }
     }
 
-    /// Moves messages of at least `least` bytes out, up to `room` or one message beyond it, and the
-    /// end of the direction with the last of them. Returns whether that end was ever taken.
-    pub(super) fn take_messages(&self, room: usize, least: usize, to: &mut Vec<Vec<u8>>) -> bool {
+    /// Moves messages out, up to `room` or one message beyond it, and the end of the direction with the
+    /// last of them; only full ones if `full`. Returns whether that end was ever taken.
+    pub(super) fn take_messages(&self, room: usize, full: bool, to: &mut Vec<Vec<u8>>) -> bool {
         let mut state = self.lock();
+        let least = if full { state.message_max } else { 0 };
         if state.end_wanted && !state.end_taken && state.outbound.is_empty() {
             state.outbound.push_back(vec![0]);
         }
@@ -363,17 +373,17 @@ impl Shared {
     }
 
     /// Hands over what arrived; returns the cost of what nobody will read.
-    pub(super) fn deliver(&self, arrived: &mut Vec<Data>, at_end: bool) -> u64 {
+    pub(super) fn deliver(&self, arrived: &mut Vec<Piece>, at_end: bool) -> u64 {
         let mut state = self.lock();
         state.at_end |= at_end;
         let mut unwanted = 0;
-        for data in arrived.drain(..) {
-            let count = data_of(&data).len();
+        for piece in arrived.drain(..) {
+            let count = piece.unread().len();
             if state.commands.reader_gone || count == 0 {
-                unwanted += data.cost();
+                unwanted += piece.data.cost();
             } else {
                 state.unread += count;
-                state.inbound.push_back(data);
+                state.inbound.push_back(piece);
             }
         }
         let reader = state.reader.take();

@@ -13,6 +13,8 @@ mod ending;
 #[cfg(test)]
 mod fixes;
 #[cfg(test)]
+mod over_tcp;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod reading_and_writing;
