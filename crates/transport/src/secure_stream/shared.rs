@@ -145,11 +145,11 @@ impl State {
 }
 
 /// Returns what may stay untold of what was read, so that the peer never waits for credit for ever: it
-/// waits when it has less left than a record costs, and half of the credit is worth a WINDOW.
+/// waits when it has less left than a record costs, and a quarter of the credit is worth a WINDOW.
 fn worthwhile(agreed: &Agreed) -> u64 {
     let record = RECORD_COST + u64::from(agreed.payload_max);
     let credit = u64::from(agreed.credit);
-    (credit / 2).saturating_sub(record).min(credit / 4)
+    (credit - credit / 4).saturating_sub(record).min(credit / 8)
 }
 
 fn wake(waker: Option<Waker>) {

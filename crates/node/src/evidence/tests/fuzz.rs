@@ -65,9 +65,9 @@ fn check(input: &[u8], originals: &[Original]) -> String {
 
 #[test]
 fn fuzz_evidence_is_refused_with_a_reason_or_says_what_its_log_says() {
-    let cases = [Case::of(active()), Case::of(eliminated()), Case::of(liquidated())];
+    let cases = [active(), eliminated(), liquidated(), twice(true)].map(Case::of);
     let originals = cases.each_ref().map(Original::of);
-    let mut fuzz = Fuzz::target("evidence").executions(150);
+    let mut fuzz = Fuzz::target("evidence").executions(400);
     for (case, original) in cases.iter().zip(&originals) {
         fuzz = fuzz
             .seed([&[0][..], case.text().as_bytes()].concat())
