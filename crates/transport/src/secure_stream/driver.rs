@@ -308,8 +308,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
         }
         if !self.arrived.is_empty() || self.end_received != ended_before {
-            let unwanted = self.shared.deliver(&mut self.arrived, self.end_received);
-            self.session.consume(unwanted);
+            let done = self.shared.deliver(&mut self.arrived, self.end_received);
+            self.session.consume(done);
         }
         told
     }
@@ -317,7 +317,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// A message is one byte of flags and at least one byte of data or the end of the direction, which
     /// comes after its data.
     fn on_data(&mut self, now: Moment, data: Data) {
-        let (flags, read) = match (self.unfinished, data.payload.as_slice()) {
+        let (flags, count) = match (self.unfinished, data.payload.as_slice()) {
             (Some(flags), _) => (flags, 0),
             (None, [0, _, ..]) if !self.end_received => (0, 1),
             (None, [FLAG_END, ..]) if !self.end_received => (FLAG_END, 1),
@@ -325,7 +325,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         };
         self.unfinished = if data.end { None } else { Some(flags) };
         self.end_received = data.end && flags == FLAG_END;
-        self.arrived.push(Piece { data, read });
+        self.arrived.push(Piece { data, flags: count });
     }
 
     fn on_peer_closing(&mut self, code: u16) {
