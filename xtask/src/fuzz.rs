@@ -24,6 +24,8 @@ pub(crate) enum Target {
     LogEntry,
     /// Evidence files, and what a forger makes who recomputes everything.
     Evidence,
+    /// What a frame between nodes carries.
+    PeerMessage,
 }
 
 /// What is asked for on the command line.
@@ -54,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         Target::CommitLog => ("commit-log", "--test failures", "fuzz_commit_log"),
         Target::LogEntry => ("wire", "--test formats", "fuzz_log_entry"),
         Target::Evidence => ("node", "--lib", "fuzz_evidence"),
+        Target::PeerMessage => ("p2p", "--test cores", "fuzz_peer_message"),
     };
     let line = format!("test --locked --package proctor-{package} {place} {filter} -- --nocapture");
     let (seconds, seed) = (arguments.seconds.to_string(), arguments.seed.to_string());

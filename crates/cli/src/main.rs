@@ -9,6 +9,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Accounts, commits and views are many small allocations, made on one thread and freed on another;
+/// the platform's allocator spends a sixth of the engine's time on them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "proctor", version, about = "A validator node for proprietary-trading programmes")]
 struct Cli {

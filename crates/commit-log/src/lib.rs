@@ -51,7 +51,7 @@ pub mod storage;
 pub use dir_lock::{DirLock, LockError};
 pub use error::{Damage, DamageKind, IoFailure, LogError};
 pub use reader::{End, Reader, TornTail, Verified, verify};
-pub use record::{Appended, Head, MAX_PAYLOAD_BYTES, Record};
+pub use record::{Appended, Head, MAX_PAYLOAD_BYTES, Record, chain_hash};
 pub use recovery::Recovery;
 pub use segment::SECTOR_BYTES;
 pub use snapshot::{SkippedSnapshot, Snapshot, SnapshotError, SnapshotStore};

@@ -10,19 +10,20 @@ pub mod pipe;
 
 use std::io::{BufRead, Read, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::mpsc as blocking;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use proctor_commit_log::storage::files::FileStorage;
-use proctor_sequencer::{Follower, SystemClock, Views};
+use proctor_sequencer::{Clock as _, Follower, SystemClock, Views};
 use proctor_services::Backend;
 use proctor_services::backend::remote::{self, Remote, RemoteError, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tonic::transport::server::Router;
+use tonic::service::Routes;
 
-use crate::listener::{LIMITS, connections};
+use crate::listener::{self, Charging, LIMITS, connections};
+use crate::metrics::{Metrics, Reported};
 use pipe::{LINE_BYTES_MAX, Order, Report, Start};
 
 /// It ended because it was told to, or because its supervisor is gone.
@@ -128,12 +129,13 @@ impl From<&RemoteError> for ChildError {
 
 /// Runs the service that standard input names, until it is told to end; returns the exit code.
 ///
-/// `build` makes the service's router over the backend, the standard health service in it. Reports
+/// `build` makes the service's routes over the backend, the standard health service in them, with what
+/// counts their calls, which the supervisor is told of. Reports
 /// go to standard output; nothing else should.
 #[must_use]
 pub fn run_service(
     name: &str,
-    build: impl FnOnce(&Start, Backend) -> Result<Router, String>,
+    build: impl FnOnce(&Start, Backend, &Metrics) -> Result<Routes, String>,
 ) -> u8 {
     let (orders, received) = mpsc::channel(4);
     let (first, start) = blocking::sync_channel(1);
@@ -216,7 +218,7 @@ fn say(report: &Report) {
 async fn serve(
     start: Start,
     orders: mpsc::Receiver<Order>,
-    build: impl FnOnce(&Start, Backend) -> Result<Router, String>,
+    build: impl FnOnce(&Start, Backend, &Metrics) -> Result<Routes, String>,
 ) -> Result<(), ChildError> {
     let mut endings = Endings::new(orders);
     let (folded, commits) = watch::channel(None);
@@ -236,7 +238,8 @@ async fn serve(
         closed.clone(),
     );
     let service = || start.service.clone();
-    let router = build(&start, backend)
+    let metrics = Metrics::new(SystemClock.now(), None);
+    let routes = build(&start, backend, &metrics)
         .map_err(|message| ChildError::Build { service: service(), message })?;
     // Last of all: who is let in finds everything there.
     let listen = |error| ChildError::Listen { address: start.listen, service: service(), error };
@@ -249,6 +252,7 @@ async fn serve(
     let mut until = closed;
     let stop = async move { drop(until.wait_for(|closing| *closing).await.map(drop)) };
     let (incoming, _) = connections::accept(listener, service(), LIMITS);
+    let router = listener::server(LIMITS).layer(metrics.calls()).layer(Charging).add_routes(routes);
     let mut server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stop));
     health::call(address, SELF_CALL).await.map_err(|message| ChildError::SelfCall {
         service: service(),
@@ -256,6 +260,9 @@ async fn serve(
         message,
     })?;
     say(&Report::Ready { address });
+    let reported = Arc::new(Mutex::new(Reported::default()));
+    let every = Duration::from_millis(start.beat_every_ms.max(1));
+    tokio::spawn(report_calls(every, metrics.clone(), Arc::clone(&reported)));
     tokio::select! {
         () = endings.told() => {}
         error = followed.failed() => return Err(error.as_ref().into()),
@@ -264,6 +271,7 @@ async fn serve(
     closing.send_replace(true);
     // What is still under way after that is cut off; its callers see a broken connection and ask.
     drop(tokio::time::timeout(Duration::from_millis(start.drain_ms), server).await);
+    tell_calls(&metrics, &reported);
     Ok(())
 }
 
@@ -334,6 +342,22 @@ impl Endings {
             _ = self.orders.recv() => {}
             () = terminated => {}
         }
+    }
+}
+
+/// Says what was counted of calls since it was last said.
+fn tell_calls(metrics: &Metrics, reported: &Mutex<Reported>) {
+    let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
+    say(&Report::Calls(metrics.counted(&mut reported)));
+}
+
+/// Tells the supervisor of calls, for as long as the process lives.
+async fn report_calls(every: Duration, metrics: Metrics, reported: Arc<Mutex<Reported>>) {
+    loop {
+        tokio::time::sleep(every).await;
+        let (metrics, reported) = (metrics.clone(), Arc::clone(&reported));
+        // As with beats, a full pipe blocks only a thread of the pool, and this task.
+        drop(tokio::task::spawn_blocking(move || tell_calls(&metrics, &reported)).await);
     }
 }
 

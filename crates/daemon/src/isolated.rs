@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use proctor_sequencer::{Clock as _, SystemClock};
 use proctor_services::Backend;
 use proctor_services::link::Children;
-use tonic::transport::server::Router;
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
 use crate::child::pipe::Start;
@@ -19,7 +18,7 @@ use crate::child::{self, EXIT_MISCONFIGURED};
 use crate::config::{Config, Services};
 use crate::generation::Generations;
 use crate::listener;
-use crate::metrics::Metrics;
+use crate::metrics::{Counted, Metrics};
 use crate::service::{self, Service};
 use crate::supervisor::plan::Policy;
 use crate::supervisor::{self, Journal, Launch, Note, Setup, Supervisor};
@@ -81,11 +80,16 @@ pub fn run_child(name: &str) -> u8 {
         );
         return EXIT_MISCONFIGURED;
     };
-    child::run_service(name, |start, backend| router(service, start, &backend))
+    child::run_service(name, |start, backend, metrics| routes(service, start, &backend, metrics))
 }
 
 /// Returns what the child answers with.
-fn router(service: Service, start: &Start, backend: &Backend) -> Result<Router, String> {
+fn routes(
+    service: Service,
+    start: &Start,
+    backend: &Backend,
+    metrics: &Metrics,
+) -> Result<Routes, String> {
     let config: Config =
         serde_json::from_value(start.settings.clone()).map_err(|error| error.to_string())?;
     telemetry::start(&config.telemetry).map_err(|error| error.to_string())?;
@@ -93,9 +97,8 @@ fn router(service: Service, start: &Start, backend: &Backend) -> Result<Router, 
     let none = || Err(io::Error::other("the node makes the token file"));
     let tokens = tokens::load(&config.token_file(), config.auth.open_reads, none)
         .map_err(|error| error.to_string())?;
-    let metrics = Metrics::new(SystemClock.now(), None);
-    let terms =
-        service::terms(&config, Arc::new(tokens), metrics).map_err(|error| error.to_string())?;
+    let terms = service::terms(&config, Arc::new(tokens), metrics.clone());
+    let terms = terms.map_err(|error| error.to_string())?;
     let (health, health_service) = tonic_health::server::health_reporter();
     let (vouching, names) = (backend.clone(), service.contract_names());
     tokio::spawn(async move {
@@ -110,7 +113,7 @@ fn router(service: Service, start: &Start, backend: &Backend) -> Result<Router, 
         }
     });
     let routes = service::routes(service, backend, &terms).add_service(health_service);
-    Ok(listener::server(listener::LIMITS).add_routes(listener::with_reflection(routes)))
+    Ok(listener::with_reflection(routes))
 }
 
 /// Writes notes as log lines, and counts restarts.
@@ -134,10 +137,21 @@ impl Journal for Lines {
         {
             self.metrics.set_restarts(name, count.fetch_add(1, Ordering::Relaxed));
         }
+        if let Note::Ended { .. } = note
+            && let Some((name, _)) = self.starts.get_key_value(service)
+        {
+            self.metrics.child_gone(name);
+        }
         if note.is_alert() {
             tracing::warn!(service, "{note}");
         } else {
             tracing::info!(service, "{note}");
+        }
+    }
+
+    fn calls(&self, service: &str, counted: &Counted) {
+        if let Some((name, _)) = self.starts.get_key_value(service) {
+            self.metrics.add(name, counted);
         }
     }
 }

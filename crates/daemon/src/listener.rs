@@ -1,5 +1,6 @@
 //! One port: bound before anything else starts, served last, drained at the end.
 
+mod budget;
 pub mod connections;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,7 @@ use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 
 use crate::metrics::Calls;
+pub(crate) use budget::{Charging, Origin};
 use connections::Limits;
 
 /// How many calls one connection may have under way.
@@ -25,10 +27,15 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 /// The largest header list of a request, in bytes.
 const HEADERS_MAX: u32 = 16 * 1_024;
 /// How many bytes of requests a connection may have under way before the services take them.
-const WINDOW: u32 = 1_024 * 1_024;
+const WINDOW: u32 = 256 * 1_024;
 /// The bounds of each port.
-pub(crate) const LIMITS: Limits =
-    Limits { connections: 1_024, preface: Duration::from_secs(10), call: Duration::from_secs(60) };
+pub(crate) const LIMITS: Limits = Limits {
+    connections: 1_024,
+    preface: Duration::from_secs(10),
+    call: Duration::from_secs(60),
+    connection_bytes: 16 * 1_024 * 1_024,
+    port_bytes: 256 * 1_024 * 1_024,
+};
 /// How long those who watch the health have to take the news of the end.
 const HEALTH_NEWS: Duration = Duration::from_millis(200);
 
@@ -118,7 +125,7 @@ impl Bound {
             let (health, health_service) = tonic_health::server::health_reporter();
             report(&health, services, true).await;
             let routes = with_reflection(routes.add_service(health_service));
-            let server = server(limits).layer(calls).add_routes(routes);
+            let server = server(limits).layer(calls).layer(Charging).add_routes(routes);
             let end = drained(closing.clone(), health, services);
             let (connections, accepting) = connections::accept(listener, what.clone(), limits);
             let served = server.serve_with_incoming_shutdown(connections, end);

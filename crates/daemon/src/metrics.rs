@@ -6,7 +6,9 @@
 mod calls;
 mod http;
 mod process;
+mod table;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proctor_sequencer::Handle;
@@ -21,11 +23,16 @@ use prometheus_client::registry::Registry;
 
 pub use calls::Calls;
 pub use http::serve;
+pub use table::Counted;
 
 use process::Collected;
+use table::ToldSoFar;
 
 /// Gates of watchers by service, in the order in which they came.
 type Gates = Arc<Mutex<Vec<(&'static str, Gate)>>>;
+
+/// Watchers of services that are children: how many there are, and how many were let go so far.
+type ChildWatchers = Arc<Mutex<BTreeMap<&'static str, (u64, u64)>>>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ServiceLabels {
@@ -43,6 +50,14 @@ struct All {
     restarts: Family<ServiceLabels, Gauge>,
     feed_skips: Counter,
     gates: Gates,
+    child_watchers: ChildWatchers,
+}
+
+/// What a child's process has told its node of its calls.
+#[derive(Debug, Default)]
+pub struct Reported {
+    calls: ToldSoFar,
+    too_slow: u64,
 }
 
 impl Metrics {
@@ -59,13 +74,14 @@ impl Metrics {
         registry.register("feed_skips", help, feed_skips.clone());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Which software this is", version);
-        let gates = Gates::default();
+        let (gates, child_watchers) = (Gates::default(), ChildWatchers::default());
         registry.register_collector(Box::new(Collected {
             started,
             writer,
             gates: Arc::clone(&gates),
+            child_watchers: Arc::clone(&child_watchers),
         }));
-        Self(Arc::new(All { registry, calls, restarts, feed_skips, gates }))
+        Self(Arc::new(All { registry, calls, restarts, feed_skips, gates, child_watchers }))
     }
 
     /// Returns the layer that observes calls.
@@ -92,6 +108,38 @@ impl Metrics {
         let mut gates = self.0.gates.lock().unwrap_or_else(PoisonError::into_inner);
         gates.push((service, gate.clone()));
         gate
+    }
+
+    /// Returns what this process has counted of its calls since it last reported.
+    #[must_use]
+    pub fn counted(&self, reported: &mut Reported) -> Counted {
+        let gates = self.0.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let watchers: usize = gates.iter().map(|(_, gate)| gate.watchers()).sum();
+        let too_slow = gates.iter().map(|(_, gate)| gate.too_slow()).sum();
+        drop(gates);
+        let before = std::mem::replace(&mut reported.too_slow, too_slow);
+        let mut counted = self.0.calls.since(&mut reported.calls);
+        counted.watchers = u64::try_from(watchers).unwrap_or(u64::MAX);
+        counted.too_slow = too_slow.saturating_sub(before);
+        counted
+    }
+
+    /// Adds what the child that is `service` has counted.
+    pub fn add(&self, service: &'static str, counted: &Counted) {
+        self.0.calls.add(service, counted);
+        let children = &self.0.child_watchers;
+        let mut children = children.lock().unwrap_or_else(PoisonError::into_inner);
+        let (watchers, too_slow) = children.entry(service).or_default();
+        *watchers = counted.watchers;
+        *too_slow = too_slow.saturating_add(counted.too_slow);
+    }
+
+    /// Takes note that the process that was `service` has ended: nothing of it is under way.
+    pub fn child_gone(&self, service: &'static str) {
+        self.0.calls.gone(service);
+        let children = &self.0.child_watchers;
+        let mut children = children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.entry(service).or_default().0 = 0;
     }
 
     /// Returns everything in the text format of OpenMetrics.

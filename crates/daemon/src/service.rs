@@ -10,10 +10,10 @@ use proctor_rpc::v1::eliminations_server::EliminationsServer;
 use proctor_rpc::v1::orders_server::OrdersServer;
 use proctor_rpc::v1::positions_server::PositionsServer;
 use proctor_rpc::v1::prices_server::PricesServer;
-use proctor_services::auth::Authenticate;
+use proctor_services::auth::{Authenticate, AuthenticateBut};
 use proctor_services::challenge_period::ChallengePeriodService;
 use proctor_services::eliminations::EliminationsService;
-use proctor_services::orders::{OrdersService, RateLimit};
+use proctor_services::orders::{OrdersService, RateLimit, SIGNED};
 use proctor_services::positions::PositionsService;
 use proctor_services::prices::PricesService;
 use proctor_services::{Backend, Tokens};
@@ -145,7 +145,7 @@ pub fn routes(service: Service, backend: &Backend, terms: &Terms) -> Routes {
         }
         Service::Orders => {
             let orders = OrdersService::new(backend, gate, terms.rules.clone(), terms.limit);
-            Routes::new(OrdersServer::with_interceptor(orders, who))
+            Routes::new(AuthenticateBut::new(OrdersServer::new(orders), who, SIGNED))
         }
         Service::Eliminations => {
             let eliminations = EliminationsService::new(backend, gate);

@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::generation::Generations;
+use crate::metrics::Counted;
 use keeper::{Command, Keeper};
 use plan::{Cause, Desired, Fault, Policy};
 
@@ -172,6 +173,9 @@ impl fmt::Display for Note {
 pub trait Journal: fmt::Debug + Send + Sync {
     /// Takes note; must not block.
     fn note(&self, service: &str, note: &Note);
+
+    /// Takes note of the calls that a child has counted; must not block.
+    fn calls(&self, _service: &str, _counted: &Counted) {}
 }
 
 /// How far a child is.

@@ -67,7 +67,7 @@ fn order(keypair: &Keypair, chain: &str, number: u32, now: UtcMs) -> v1::SignedO
     );
     let terms = Terms {
         chain_id: ChainId::new(chain).expect("valid"),
-        window: Window { from: UtcMs(now.0 - 1_000), until: UtcMs(now.0 + 30_000) },
+        window: Window { from: now, until: UtcMs(now.0 + 30_000) },
     };
     let signed = SignedOrder::sign(keypair, &terms, &request, &[7; 32]).expect("signable");
     v1::SignedOrder { payload: signed.payload, signature: signed.signature.0.to_vec() }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use proctor_commit_log::storage::files::FileStorage;
 use proctor_daemon::child::{EXIT_FAILED, EXIT_MISCONFIGURED, health, run_service};
 use proctor_daemon::generation::Generations;
+use proctor_daemon::metrics::{Counted, Metrics};
 use proctor_daemon::supervisor::plan::{Cause, Desired, Fault, Policy};
 use proctor_daemon::supervisor::{
     Journal, Launch, Note, Phase, Service, Setup, Status, Supervisor,
@@ -25,8 +26,9 @@ use proctor_services::link::{Children, Link};
 use proctor_types::UtcMs;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::TcpIncoming;
 
 /// What this program is, when it is not the test.
 const ROLE: &str = "PROCTOR_TEST_ROLE";
@@ -41,9 +43,11 @@ fn loopback() -> SocketAddr {
 #[test]
 fn role() {
     match std::env::var(ROLE).as_deref() {
-        Ok("service") => std::process::exit(i32::from(run_service("prices", |_, _| Ok(healthy())))),
-        Ok("deaf") => std::process::exit(i32::from(run_service("prices", |_, _| Ok(deaf())))),
-        Ok("writer") => std::process::exit(i32::from(run_service("prices", |_, backend| {
+        Ok("service") => {
+            std::process::exit(i32::from(run_service("prices", |_, _, _| Ok(healthy()))))
+        }
+        Ok("deaf") => std::process::exit(i32::from(run_service("prices", |_, _, _| Ok(deaf())))),
+        Ok("writer") => std::process::exit(i32::from(run_service("prices", |_, backend, _| {
             tokio::spawn(write(backend));
             Ok(healthy())
         }))),
@@ -53,15 +57,14 @@ fn role() {
 }
 
 /// A server with the standard health service alone.
-fn healthy() -> Router {
+fn healthy() -> Routes {
     let (_, service) = tonic_health::server::health_reporter();
-    Server::builder().add_service(service)
+    Routes::new(service)
 }
 
 /// A server that answers nothing.
-fn deaf() -> Router {
-    let none = Some(tonic_health::server::health_reporter().1).filter(|_| false);
-    Server::builder().add_optional_service(none)
+fn deaf() -> Routes {
+    Routes::default()
 }
 
 /// Tells the process that has started this one.
@@ -103,13 +106,17 @@ fn service(role: &str, listen: SocketAddr) -> Service {
     Service { name: "prices".into(), launch: launch(role), listen, settings }
 }
 
-/// Keeps every note.
-#[derive(Debug, Default)]
-struct Notes(Mutex<Vec<Note>>);
+/// Keeps every note, and what was told of calls.
+#[derive(Debug)]
+struct Notes(Mutex<Vec<Note>>, Metrics);
 
 impl Journal for Notes {
     fn note(&self, _: &str, note: &Note) {
         self.0.lock().expect("no panic").push(note.clone());
+    }
+
+    fn calls(&self, _: &str, counted: &Counted) {
+        self.1.add("prices", counted);
     }
 }
 
@@ -176,7 +183,7 @@ impl Node {
             restarts_max: 3,
             ..Policy::default()
         };
-        let notes = Arc::new(Notes::default());
+        let notes = Arc::new(Notes(Mutex::default(), Metrics::new(UtcMs(1), None)));
         let journal: Arc<dyn Journal> = notes.clone();
         let generations = Arc::new(Generations::new(UtcMs(1), std::process::id(), [0; 16]));
         let name = service.name.clone();
@@ -243,6 +250,26 @@ async fn x_18_x_19_a_killed_child_comes_back_with_a_new_generation_and_everythin
     supervisor.stop().await;
     let quiet = |note: &Note| matches!(note, Note::Ended { how, failure: false } if how == "exit status: 0");
     assert_eq!(notes.count(quiet), 1, "told to end, it ends by itself: {:?}", notes.all());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_to_a_child_are_counted_by_the_node_and_none_is_missing_when_it_was_told_to_end() {
+    let node = Node::start().await;
+    let (supervisor, mut status, notes) = node.supervise(service("service", loopback()));
+    let ready = until(&mut status, |status| status.phase == Phase::Ready).await;
+    let address = ready.address.expect("it listens");
+    for _ in 0..40 {
+        health::call(address, LIMIT).await.expect("it answers");
+    }
+    supervisor.stop().await;
+    let text = notes.1.text();
+    let begin = "proctor_rpc_duration_seconds_count\
+                 {service=\"grpc.health.v1.Health\",method=\"Check\",code=\"ok\"} ";
+    let counted = text.lines().find_map(|line| line.strip_prefix(begin));
+    // And its own, and those of the supervisor.
+    let counted: u64 = counted.unwrap_or_else(|| panic!("{text}")).parse().expect("a number");
+    assert!(counted > 40, "{counted}");
+    assert!(text.contains("proctor_watchers{service=\"prices\"} 0"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ mod extract;
 mod resting;
 mod schedule;
 mod settlement;
+mod signed;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use crate::input::{Commit, Extract, Input, RecordedFill, Roster, StagesCommand};
 use crate::input_chain::{Leaves, Link, Linked, Placed};
 use crate::ledgers::PairSample;
 use crate::limit_orders::Cancellation;
+use crate::orders::judged::Judged;
 use crate::orders::seen::{Key, SeenIds};
 use crate::orders::{Desk, Plan};
 use crate::recent::Spare;
@@ -275,6 +277,7 @@ impl Engine {
             Input::Eliminations(command) => self.command_eliminations(step, command),
             Input::SyncEliminations(list) => self.sync_eliminations(step, list),
             Input::CorrectPrice(correction) => self.correct(step, correction),
+            Input::SignedOrder(signed) => self.place_signed(step, signed),
         }
     }
 
@@ -308,13 +311,14 @@ impl Engine {
                 order: request.id.clone(),
                 pair,
             }),
-            Plan::Fill(fill) => self.fill(step, &adopted.rules, place, *fill)?,
+            Plan::Fill(fill) => self.fill(step, &adopted.rules, place, fill)?,
             Plan::Rest(order) => self.rest(step, place, order, None),
             Plan::Cancel(numbers) => {
                 for number in numbers {
                     self.cancel(step, place, number, Cancellation::ByTrader);
                 }
-                // Cancelling twice does no harm, so the id of a cancellation is not remembered.
+                // The id of a cancellation is not remembered: a signed one is as a message, and another
+                // one under the same id is another wish.
                 return Ok(());
             }
         }
@@ -352,6 +356,7 @@ impl Engine {
             let account = Account::new(trader.clone(), step.stamp.at, newest, bar);
             let place = self.state.accounts.push(account).expect("the trader has no account yet");
             self.state.seen.push(SeenIds::default());
+            self.state.judged.push(Judged::default());
             step.events.push(Event::TraderEnrolled { trader, rulebook: adopted.hash });
             self.admit(step, place);
         }
@@ -501,6 +506,7 @@ fn rejected(ordinal: u32, input: &Input, rejection: &Rejection) -> Event {
         Input::Order(request) | Input::RecordedOrder(request, _) => {
             (Some(&request.trader), Some(&request.id))
         }
+        Input::SignedOrder(signed) => (Some(&signed.request.trader), Some(&signed.request.id)),
         Input::CorrectPrice(correction) => (Some(&correction.trader), None),
         Input::AccountSize(trader, _)
         | Input::AssetClass(trader, _)

@@ -4,11 +4,15 @@
 //! at the edge; what they ask for may still be wrong, and the engine answers that with a
 //! [`crate::Rejection`], never with a panic.
 
+mod signed;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{
     AssetClass, Fraction, OperatorId, OrderId, OrderRequest, Price, Quote, Remark, SourceName,
     Stamp, TraderId, Usd, UtcMs,
 };
+
+pub use signed::{PAYLOAD_LEN_MAX, Payload, PayloadTooLong, SignedOrder, Validity};
 
 use crate::challenge_period::reasons::ReasonsCommand;
 use crate::challenge_period::{PlagiarismReport, Standing};
@@ -54,6 +58,21 @@ pub enum Input {
     SyncEliminations(SyncedEliminations),
     /// The price of a recent order was wrong.
     CorrectPrice(PriceCorrection),
+    /// A trader's order or cancellation with what he has signed: judged at most once.
+    SignedOrder(Box<SignedOrder>),
+}
+
+impl Input {
+    /// Returns the order that this input is, of whatever form.
+    #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is no order asks for none")]
+    pub fn order(&self) -> Option<&OrderRequest> {
+        match self {
+            Self::Order(request) | Self::RecordedOrder(request, _) => Some(request),
+            Self::SignedOrder(signed) => Some(&signed.request),
+            _ => None,
+        }
+    }
 }
 
 /// Another price for an order that was filled, and who says so.

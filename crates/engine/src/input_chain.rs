@@ -43,6 +43,7 @@ impl<'a> Subject<'a> {
             | Input::SlashSettled(trader, _) => Self::Trader(trader),
             Input::Reinstate(command) => Self::Trader(&command.trader),
             Input::CorrectPrice(correction) => Self::Trader(&correction.trader),
+            Input::SignedOrder(signed) => Self::Trader(&signed.request.trader),
             Input::Prices(quotes) => {
                 quotes.first().map_or(Self::Everyone, |quote| Self::Pair(quote.pair))
             }

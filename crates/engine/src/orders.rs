@@ -4,6 +4,7 @@
 //! validator gives the same answer to the same order. A refused order changes nothing: the
 //! gate only reads, and a position checks an order whole before it takes it. Source: trading 2.6, 2.7.
 
+pub mod judged;
 pub mod seen;
 pub mod sizing;
 
@@ -55,7 +56,8 @@ pub(crate) enum Plan {
     Cancel(Vec<u64>),
 }
 
-/// An order that is sized and priced.
+/// An order that is sized and priced. It is large, so it is made in a box and stays there until the
+/// position takes the order out.
 #[derive(Debug)]
 pub(crate) struct Fill {
     /// The pair.
@@ -161,7 +163,7 @@ impl Desk<'_> {
         let (id, side, size) = (&request.id, request.side, request.size);
         let ticket = Ticket { id, pair, side, size, source, protection };
         let fill = self.fill(&ticket, &execution, None)?;
-        Ok(fill.map_or(Plan::NothingToClose(pair), |fill| Plan::Fill(Box::new(fill))))
+        Ok(fill.map_or(Plan::NothingToClose(pair), Plan::Fill))
     }
 
     /// Judges the fill of a resting order whose level was reached: the same gate as for an order
@@ -174,7 +176,7 @@ impl Desk<'_> {
         order: &RestingOrder,
         quote: &Quote,
         reached: Reached,
-    ) -> Result<Fill, Rejection> {
+    ) -> Result<Box<Fill>, Rejection> {
         self.admit_trader()?;
         self.admit_pair(order.pair, order.is_bracket(), false)?;
         let execution = self.execution_of_resting(quote, &reached);
@@ -335,7 +337,7 @@ impl Desk<'_> {
         ticket: &Ticket<'_>,
         execution: &Execution,
         reached: Option<Reached>,
-    ) -> Result<Option<Fill>, Rejection> {
+    ) -> Result<Option<Box<Fill>>, Rejection> {
         let pair = ticket.pair;
         let held = self.account.book.portfolio_leverage(self.rulebook);
         let open = self.account.book.pair(pair).and_then(|book| book.open.as_ref());
@@ -377,7 +379,7 @@ impl Desk<'_> {
         target: Target,
         open: Option<&Position>,
         portfolio_leverage: f64,
-    ) -> Result<Fill, Rejection> {
+    ) -> Result<Box<Fill>, Rejection> {
         let Ticket { id, pair, side, size, source, protection } = *ticket;
         let account_size = match target {
             Target::New(size) | Target::NewAfterFull(size) => size.get(),
@@ -406,7 +408,7 @@ impl Desk<'_> {
         };
         let flat_price = ForcedFlatPrice::Found { price: execution.price, rates };
         let priced_by = execution.priced_by.clone();
-        Ok(Fill {
+        Ok(Box::new(Fill {
             pair,
             order,
             portfolio_leverage,
@@ -415,7 +417,7 @@ impl Desk<'_> {
             reached,
             protection,
             priced_by,
-        })
+        }))
     }
 
     /// Returns the slippage of the order by the rulebook's model.

@@ -56,6 +56,8 @@ pub(crate) struct PairBefore {
     pub(crate) price_changed: bool,
     /// The price of the last mark; absent when the value was that of the last order.
     pub(crate) marked: Option<f64>,
+    /// Until when fees were in the value.
+    pub(crate) valued_at: UtcMs,
 }
 
 impl Before {
@@ -92,6 +94,7 @@ impl PairBefore {
             totals: book.totals,
             price_changed: book.price_changed,
             marked: mark.map(|mark| mark.price),
+            valued_at: book.valued_at,
         }
     }
 }

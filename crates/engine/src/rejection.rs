@@ -12,6 +12,7 @@ use proctor_types::{
 };
 
 use crate::challenge_period;
+use crate::orders::judged::Judgement;
 use crate::orders::sizing::SizeRefusal;
 use crate::positions::position::PositionRefusal;
 use crate::prices::slippage::SlippageError;
@@ -194,6 +195,24 @@ pub enum Rejection {
     /// The price of an order cannot be corrected so.
     #[error(transparent)]
     Correction(CorrectionRefusal),
+    /// A signed message that may not be taken yet, by the commit's time.
+    #[error("the message may be taken from {0} on; it was not judged")]
+    WindowNotOpen(UtcMs),
+    /// A signed message that may not be taken any more, by the commit's time.
+    #[error("the message was valid until {0}; it was not judged")]
+    WindowOver(UtcMs),
+    /// A signed message that was valid before its trader was registered, and may have been refused
+    /// for that already.
+    #[error(
+        "the message was valid before its trader was registered at {0}: sign for a time after it"
+    )]
+    SignedBeforeEnrolment(UtcMs),
+    /// These very bytes were judged before; holds what came of it.
+    #[error("this message was judged before: {0}")]
+    AlreadyJudged(Judgement),
+    /// So many messages of the trader were judged whose windows are open that no more can be.
+    #[error("{0} messages of the trader were judged in the last moments; send this one later")]
+    JudgedFull(u32),
 }
 
 /// Why the price of an order is not corrected, in the order of the checks.
@@ -285,6 +304,11 @@ impl Rejection {
             Self::PriceUnconfirmed(_) => "price_unconfirmed",
             Self::Frozen(_) => "frozen",
             Self::Correction(refusal) => correction_code(refusal),
+            Self::WindowNotOpen(_) => "window_not_open",
+            Self::WindowOver(_) => "window_over",
+            Self::SignedBeforeEnrolment(_) => "signed_before_enrolment",
+            Self::AlreadyJudged(_) => "already_judged",
+            Self::JudgedFull(_) => "judged_full",
         }
     }
 }

@@ -37,7 +37,7 @@ use crate::positions::position::Position;
 use crate::rulebook::Rulebook;
 
 pub use combination::{ClassScores, Score, Scores};
-pub use days::{Days, Record, complete_days};
+pub use days::{Days, Record, complete_days, has_complete_days};
 pub use metrics::Metric;
 pub use penalties::Penalties;
 pub use risk_profile::{Fill, RiskProfile, ScoredPosition};

@@ -12,6 +12,7 @@ use crate::challenge_period::{ChallengePeriod, Stage};
 use crate::eliminations::Bar;
 use crate::limit_orders::trigger::{Sleepers, Triggers};
 use crate::limit_orders::{RestingOrder, last_fill};
+use crate::orders::judged::Judged;
 use crate::orders::seen::SeenIds;
 use crate::prices::Prices;
 use crate::roster::Registered;
@@ -74,6 +75,8 @@ pub struct State {
     pub(crate) accounts: Accounts,
     /// Processed order ids, one entry per account; no reader needs them.
     pub(crate) seen: Vec<SeenIds>,
+    /// Signed messages that were judged and whose windows may be open, one entry per account.
+    pub(crate) judged: Vec<Judged>,
     /// What the challenge period keeps beside the traders' standings.
     pub(crate) challenge: Arc<ChallengePeriod>,
     /// What is held against traders who have no account. Nobody in it has one.
@@ -155,7 +158,8 @@ impl State {
     /// Asserts what must hold of any state that was loaded from bytes.
     pub(crate) fn check(&self) -> io::Result<()> {
         let broken = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
-        if self.accounts.len() != self.seen.len() {
+        let accounts = self.accounts.len();
+        if accounts != self.seen.len() || accounts != self.judged.len() {
             return broken("accounts and order memories differ in number");
         }
         if self.accounts.iter().any(|account| place(account.rulebook) >= self.rulebooks.len()) {

@@ -143,6 +143,8 @@ pub struct SignedOrder {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Verified {
+    /// What was signed, and the signature.
+    pub order: SignedOrder,
     /// What the trader asks for.
     pub request: OrderRequest,
     /// When it may be taken.
@@ -227,6 +229,29 @@ impl SignedOrder {
         if now >= window.until {
             return Err(Refusal::WindowOver { until: window.until, now });
         }
+        self.claimed(request, window)
+    }
+
+    /// Returns what the order claims to be, and for which chain, whatever the time: for who finds it in
+    /// a log. That it was taken within its window is for the log to show.
+    ///
+    /// # Errors
+    /// As [`SignedOrder::verify`], but for the chain and for what depends on the time.
+    pub fn recorded(&self) -> Result<(ChainId, Claim), Refusal> {
+        let fields = payload::read(&self.payload)?;
+        let (domain, chain) = (fields.text(Field::Domain)?, fields.text(Field::Chain)?);
+        let (request, window) = (fields.request()?, fields.window()?);
+        if domain != DOMAIN {
+            return Err(Refusal::WrongDomain);
+        }
+        let chain = ChainId::new(chain).map_err(|_| Refusal::WrongChain)?;
+        if let Some(fault) = window.fault() {
+            return Err(fault);
+        }
+        Ok((chain, self.claimed(request, window)?))
+    }
+
+    fn claimed(&self, request: OrderRequest, window: Window) -> Result<Claim, Refusal> {
         let address = request.trader.as_str().parse().map_err(Refusal::NotAnAddress)?;
         Ok(Claim { order: self.clone(), address, request, window })
     }
@@ -256,7 +281,7 @@ impl Claim {
         let Self { order, address, request, window } = self;
         let key = PublicKey::new(&address.account).map_err(Refusal::UnusableKey)?;
         let wrapping = key.verify(&order.payload, &order.signature).map_err(Refusal::Signature)?;
-        Ok(Verified { request, window, wrapping })
+        Ok(Verified { order, request, window, wrapping })
     }
 }
 

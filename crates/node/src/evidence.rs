@@ -12,6 +12,7 @@ mod file;
 mod packed;
 mod proof;
 mod retell;
+mod signatures;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -25,7 +26,7 @@ use proctor_types::TraderId;
 
 use crate::data_dir::{self, DataDirError};
 
-pub use file::FORMAT;
+pub use file::{FORMAT, FORMAT_UNSIGNED};
 pub use proof::{Anchors, ProofError};
 pub use retell::CannotTell;
 pub use verify::{Confirmed, Expected, Refusal, Unanswerable, verify};

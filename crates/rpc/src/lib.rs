@@ -29,6 +29,11 @@ mod generated {
 pub use generated::{internal_v1, v1};
 pub use problem::{Problem, Reason};
 
+/// Returns how many bytes `message` has on the wire.
+pub fn encoded_len(message: &impl prost::Message) -> usize {
+    message.encoded_len()
+}
+
 /// The public services and their messages as a `google.protobuf.FileDescriptorSet`, for server
 /// reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("generated/v1.bin");

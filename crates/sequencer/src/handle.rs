@@ -7,13 +7,13 @@ use std::thread::JoinHandle;
 
 use proctor_commit_log::MAX_PAYLOAD_BYTES;
 use proctor_engine::{Input, View};
-use proctor_types::UtcMs;
+use proctor_types::{Stamp, UtcMs};
 use proctor_wire::log_entry;
 
 use crate::clock::Clock;
 use crate::publisher::Views;
 use crate::stats::Stats;
-use crate::writer::{Batch, CommitError, Receipt, Writer};
+use crate::writer::{AdoptError, Batch, CommitError, Receipt, Writer};
 
 /// How many submissions share one sync at most.
 const GROUP_MAX: usize = 1_024;
@@ -34,6 +34,7 @@ pub enum SubmitError {
 
 enum Message {
     Submit { at: Option<UtcMs>, inputs: Vec<Input>, answer: oneshot::Sender<Answer> },
+    Adopt { payloads: Vec<Vec<u8>>, answer: oneshot::Sender<Result<Stamp, AdoptError>> },
     Close,
 }
 
@@ -134,6 +135,19 @@ impl Handle {
         }
     }
 
+    /// Hands over commits that another node has made, as they stand in its log; waits until they are
+    /// durable, applied and published, and returns the last of them. Everything that was handed over
+    /// before comes first.
+    ///
+    /// # Errors
+    /// [`AdoptError`]; [`AdoptError::Stopped`] also when the writer has ended.
+    pub fn adopt(&self, payloads: Vec<Vec<u8>>) -> Result<Stamp, AdoptError> {
+        let stopped = || AdoptError::Stopped("the sequencer has stopped".into());
+        let (answer, pending) = oneshot::channel();
+        self.queue.send(Message::Adopt { payloads, answer }).map_err(|_| stopped())?;
+        pending.recv().map_err(|_| stopped())?
+    }
+
     /// Returns the newest view.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
@@ -193,14 +207,26 @@ fn run(
     waiting: &AtomicUsize,
 ) -> Writer {
     while let Ok(first) = messages.recv() {
-        let (group, go_on) = collect(first, messages);
+        let (group, then) = collect(first, messages);
         waiting.fetch_sub(group.len(), Ordering::Relaxed);
         serve(&mut writer, clock, group);
-        if !go_on {
-            break;
+        match then {
+            Then::GoOn => {}
+            Then::Adopt(payloads, answer) => {
+                // Whoever no longer waits does not mind.
+                drop(answer.send(writer.adopt(&payloads)));
+            }
+            Then::End => break,
         }
     }
     writer
+}
+
+/// What comes after a group.
+enum Then {
+    GoOn,
+    Adopt(Vec<Vec<u8>>, oneshot::Sender<Result<Stamp, AdoptError>>),
+    End,
 }
 
 /// One submission of a group.
@@ -210,8 +236,8 @@ struct Submission {
     answer: oneshot::Sender<Answer>,
 }
 
-/// Returns the submissions that wait, and whether the loop goes on after them.
-fn collect(first: Message, messages: &Receiver<Message>) -> (Vec<Submission>, bool) {
+/// Returns the submissions that wait, and what comes after them.
+fn collect(first: Message, messages: &Receiver<Message>) -> (Vec<Submission>, Then) {
     let mut group = Vec::new();
     let mut next = Ok(first);
     loop {
@@ -219,11 +245,14 @@ fn collect(first: Message, messages: &Receiver<Message>) -> (Vec<Submission>, bo
             Ok(Message::Submit { at, inputs, answer }) => {
                 group.push(Submission { at, inputs, answer });
             }
-            Ok(Message::Close) | Err(TryRecvError::Disconnected) => return (group, false),
-            Err(TryRecvError::Empty) => return (group, true),
+            Ok(Message::Adopt { payloads, answer }) => {
+                return (group, Then::Adopt(payloads, answer));
+            }
+            Ok(Message::Close) | Err(TryRecvError::Disconnected) => return (group, Then::End),
+            Err(TryRecvError::Empty) => return (group, Then::GoOn),
         }
         if group.len() == GROUP_MAX {
-            return (group, true);
+            return (group, Then::GoOn);
         }
         next = messages.try_recv();
     }

@@ -22,4 +22,6 @@ pub use handle::{Handle, Pending, Sequencer, SubmitError};
 pub use publisher::{Applied, Since, Views};
 pub use replay::{Replay, ReplayError};
 pub use stats::Stats;
-pub use writer::{Batch, CommitError, OpenError, Opened, Receipt, Writer, WriterConfig};
+pub use writer::{
+    AdoptError, Batch, CommitError, OpenError, Opened, Receipt, Writer, WriterConfig,
+};

@@ -15,8 +15,8 @@ use proctor_commit_log::{
 };
 use proctor_engine::{Commit, Engine, Event, Input, Rejection};
 use proctor_types::{Digest, Stamp, UtcMs};
-use proctor_wire::checkpoint;
 use proctor_wire::log_entry::LogEntry;
+use proctor_wire::{DecodeError, checkpoint};
 
 use crate::publisher::{Applied, Views};
 use crate::replay::{self, Replay, ReplayError};
@@ -94,6 +94,53 @@ pub enum CommitError {
     #[error("the batch has {bytes} bytes, a commit holds at most {MAX_PAYLOAD_BYTES}")]
     TooLarge {
         /// Size of the encoded batch.
+        bytes: usize,
+    },
+    /// The log has failed; it is read-only until the node is started again.
+    #[error("the log has stopped accepting commits: {0}")]
+    Stopped(String),
+}
+
+/// Why a commit of another node was not taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// It is no commit.
+    #[error("commit {commit} cannot be decoded: {error}")]
+    Decode {
+        /// The commit.
+        commit: u64,
+        /// What is wrong with its bytes.
+        error: DecodeError,
+    },
+    /// It was made on another state than the one that its predecessors give here.
+    #[error(
+        "the state after commit {commit} is {computed} here and {stated} where the next commit was \
+         made: the two nodes judge differently"
+    )]
+    Diverged {
+        /// The commit after which the states differ.
+        commit: u64,
+        /// The digest that the other node states.
+        stated: Digest,
+        /// The digest here.
+        computed: Digest,
+    },
+    /// It is dated before the commit before it, or outside the years 1970 to 9999.
+    #[error("commit {commit} is dated {} ms, the one before {last}", .given.0)]
+    Time {
+        /// The commit.
+        commit: u64,
+        /// Its time.
+        given: UtcMs,
+        /// Time of the commit before.
+        last: UtcMs,
+    },
+    /// It is larger than a record may be.
+    #[error("commit {commit} has {bytes} bytes, a record holds at most {MAX_PAYLOAD_BYTES}")]
+    TooLarge {
+        /// The commit.
+        commit: u64,
+        /// Size of its payload.
         bytes: usize,
     },
     /// The log has failed; it is read-only until the node is started again.
@@ -276,20 +323,99 @@ impl Writer {
         if payload.len() > MAX_PAYLOAD_BYTES {
             return Err(CommitError::TooLarge { bytes: payload.len() });
         }
-        let appended = match self.log.append(&payload) {
+        match self.append_payload(&payload) {
+            Ok(index) => Ok(entry.into_commit(index)),
+            Err(cause) => Err(CommitError::Stopped(cause)),
+        }
+    }
+
+    /// Appends a payload and returns its commit's index; otherwise why the log has stopped.
+    fn append_payload(&mut self, payload: &[u8]) -> Result<u64, String> {
+        let appended = match self.log.append(payload) {
             // The group is larger than the log takes at once: its first part gets its own sync.
             Err(LogError::BatchFull { .. }) => {
-                self.log.sync().and_then(|_| self.log.append(&payload))
+                self.log.sync().and_then(|_| self.log.append(payload))
             }
             other => other,
         };
-        match appended {
-            Ok(appended) => Ok(entry.into_commit(appended.index)),
-            Err(error) => {
-                self.stopped = Some(error.to_string());
-                Err(CommitError::Stopped(error.to_string()))
+        appended.map(|appended| appended.index).map_err(|error| {
+            self.stopped = Some(error.to_string());
+            error.to_string()
+        })
+    }
+
+    /// Takes over commits that another node has made, as they stand in its log: the next ones after
+    /// the last, in order, under one sync. Returns the last commit when all are durable, applied and
+    /// published.
+    ///
+    /// # Errors
+    /// [`AdoptError`]; the commits before the one that it names were taken over all the same.
+    pub fn adopt(&mut self, payloads: &[Vec<u8>]) -> Result<Stamp, AdoptError> {
+        if let Some(cause) = &self.stopped {
+            return Err(AdoptError::Stopped(cause.clone()));
+        }
+        let began = Instant::now();
+        let mut refused = None;
+        let mut last: Option<Commit> = None;
+        let mut appended = false;
+        for payload in payloads {
+            if let Some(commit) = last.take() {
+                self.apply(commit);
+            }
+            match self.append_adopted(payload) {
+                Ok(commit) => {
+                    appended = true;
+                    last = Some(commit);
+                }
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
             }
         }
+        if appended && self.stopped.is_none() {
+            if let Err(error) = self.log.sync() {
+                self.stopped = Some(error.to_string());
+            }
+            self.stats.logged(began.elapsed());
+        }
+        if let Some(cause) = &self.stopped {
+            self.stats.has_stopped();
+            return Err(AdoptError::Stopped(cause.clone()));
+        }
+        if let Some(commit) = last {
+            self.apply(commit);
+        }
+        if appended {
+            self.publish();
+            self.snapshot_if_due();
+        }
+        refused.map_or_else(|| Ok(self.engine.stamp()), Err)
+    }
+
+    /// Appends one commit of another node, if the state that it was made on is the one here.
+    fn append_adopted(&mut self, payload: &[u8]) -> Result<Commit, AdoptError> {
+        let last = self.engine.stamp();
+        let commit = last.commit + 1;
+        let entry =
+            LogEntry::decode(payload).map_err(|error| AdoptError::Decode { commit, error })?;
+        if entry.digest_before != self.engine.digest()
+            || entry.effects_before != *self.engine.effects()
+        {
+            return Err(AdoptError::Diverged {
+                commit: last.commit,
+                stated: entry.digest_before,
+                computed: self.engine.digest(),
+            });
+        }
+        if !entry.at.is_in_range() || entry.at < last.at {
+            return Err(AdoptError::Time { commit, given: entry.at, last: last.at });
+        }
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(AdoptError::TooLarge { commit, bytes: payload.len() });
+        }
+        let index = self.append_payload(payload).map_err(AdoptError::Stopped)?;
+        Ok(entry.into_commit(index))
     }
 
     fn apply(&mut self, commit: Commit) -> Receipt {

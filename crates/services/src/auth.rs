@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::task::{Context, Poll};
 
 use proctor_rpc::{Problem, Reason};
 use proctor_types::OperatorId;
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Service, http};
+use tonic::server::NamedService;
 use tonic::service::Interceptor;
 use tonic::{Extensions, Request, Status};
 
@@ -113,15 +117,72 @@ fn hash(token: &str) -> [u8; 32] {
 #[derive(Clone, Debug)]
 pub struct Authenticate(pub std::sync::Arc<Tokens>);
 
-impl Interceptor for Authenticate {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let header = request.metadata().get(HEADER).map(|value| value.to_str());
+impl Authenticate {
+    /// Returns who calls with these headers.
+    fn caller(&self, headers: &http::HeaderMap) -> Result<Caller, Problem> {
+        let header = headers.get(HEADER).map(http::HeaderValue::to_str);
         let header = header.transpose().map_err(|_| {
             Problem::new(Reason::Unauthenticated, "the authorization metadata is not text")
         })?;
-        let caller = self.0.caller(header)?.clone();
+        Ok(self.0.caller(header)?.clone())
+    }
+}
+
+impl Interceptor for Authenticate {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let caller = self.caller(request.metadata().as_ref())?;
         request.extensions_mut().insert(caller);
         Ok(request)
+    }
+}
+
+/// A service whose callers are authenticated, but for some methods, whose messages prove themselves.
+#[derive(Clone, Debug)]
+pub struct AuthenticateBut<S> {
+    inner: S,
+    authenticate: Authenticate,
+    /// Paths, with the slash at their beginning.
+    free: &'static [&'static str],
+}
+
+impl<S> AuthenticateBut<S> {
+    /// Returns `inner` with a token needed for every path but those in `free`. There no token is looked
+    /// at, not even a wrong one, and there is no [`Caller`].
+    #[must_use]
+    pub fn new(inner: S, authenticate: Authenticate, free: &'static [&'static str]) -> Self {
+        Self { inner, authenticate, free }
+    }
+}
+
+impl<S: NamedService> NamedService for AuthenticateBut<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<http::Request<Body>> for AuthenticateBut<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<Self::Response, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        if !self.free.contains(&request.uri().path()) {
+            match self.authenticate.caller(request.headers()) {
+                Ok(caller) => drop(request.extensions_mut().insert(caller)),
+                Err(problem) => {
+                    let refused = Status::from(problem).into_http();
+                    return Box::pin(std::future::ready(Ok(refused)));
+                }
+            }
+        }
+        Box::pin(self.inner.call(request))
     }
 }
 

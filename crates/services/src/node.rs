@@ -98,6 +98,10 @@ impl watch::Changes for Watermark {
     fn heartbeat(&mut self, stamp: proctor_types::Stamp) -> v1::Watermark {
         v1::Watermark { as_of: Some(self.0.at(stamp)) }
     }
+
+    fn bytes(message: &Self::Message) -> usize {
+        proctor_rpc::encoded_len(message)
+    }
 }
 
 #[tonic::async_trait]

@@ -7,6 +7,7 @@ pub mod view;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use proctor_engine::input::SignedOrder;
 use proctor_engine::{Input, Rejection, View};
 use proctor_keys::signed_order::Rules;
 use proctor_rpc::v1::orders_server::Orders;
@@ -28,6 +29,13 @@ use crate::{health, parse};
 
 /// How many orders one call may submit.
 pub const ORDERS_MAX: usize = 256;
+/// The calls that need no token: what they bring is signed.
+pub const SIGNED: &[&str] = &[
+    "/proctor.v1.Orders/Submit",
+    "/proctor.v1.Orders/SubmitMany",
+    "/proctor.v1.Orders/Cancel",
+    "/proctor.v1.Orders/Bracket",
+];
 /// Resting orders of a page that says nothing of its size.
 const ROWS: usize = 100;
 
@@ -65,9 +73,9 @@ impl OrdersService {
         let address = address(&request);
         let sent = Sent { path: "", address, kind, now: self.now() };
         let claim = self.intake.read(sent, request.into_inner())?;
-        let order = Intake::check(sent, claim)?;
-        let receipt = self.backend.submit(vec![Input::Order(order.clone())]).await?;
-        self.outcome(&receipt, 0, &order)
+        let order = Box::new(Intake::check(sent, claim)?);
+        let receipt = self.backend.submit(vec![Input::SignedOrder(order.clone())]).await?;
+        self.outcome(&receipt, 0, &order.request)
     }
 
     async fn many(
@@ -86,8 +94,8 @@ impl OrdersService {
         };
         let claims = orders.into_iter().enumerate().map(read).collect();
         let checked = self.intake.check_many(claims).await?;
-        let taken: Vec<Input> =
-            checked.iter().flatten().map(|order| Input::Order(order.clone())).collect();
+        let input = |order: &SignedOrder| Input::SignedOrder(Box::new(order.clone()));
+        let taken: Vec<Input> = checked.iter().flatten().map(input).collect();
         let receipt = if taken.is_empty() { None } else { Some(self.backend.submit(taken).await?) };
         let mut results = Vec::with_capacity(checked.len());
         let mut next = 0;
@@ -95,7 +103,7 @@ impl OrdersService {
             let became = match (order, &receipt) {
                 (Ok(order), Some(receipt)) => {
                     next += 1;
-                    Became::Outcome(self.outcome(receipt, next - 1, &order)?)
+                    Became::Outcome(self.outcome(receipt, next - 1, &order.request)?)
                 }
                 // Without a receipt there was no order that could have been taken.
                 (Ok(_), None) => return Err(no_reply()),
@@ -117,15 +125,30 @@ impl OrdersService {
     ) -> Result<v1::OrderOutcome, Problem> {
         let reply = receipt.replies.get(place).ok_or_else(no_reply)?;
         let rejection = reply.as_ref().err();
-        Ok(v1::OrderOutcome {
+        let message = rejection.map(ToString::to_string).unwrap_or_default();
+        let judged = v1::OrderOutcome {
             as_of: Some(self.backend.at(receipt.stamp)),
             trader: order.trader.to_string(),
             order_id: order.id.to_string(),
             stamp: Some(parse::stamp_message(receipt.stamp)),
+            message,
+            ..v1::OrderOutcome::default()
+        };
+        // Who has lost the answer wants that one, not to be told that he has asked twice.
+        if let Some(Rejection::AlreadyJudged(first)) = rejection {
+            return Ok(v1::OrderOutcome {
+                stamp: Some(parse::stamp_message(first.stamp)),
+                accepted: first.refused.is_none(),
+                code: first.refused.as_deref().unwrap_or_default().into(),
+                repeated: true,
+                ..judged
+            });
+        }
+        Ok(v1::OrderOutcome {
             accepted: reply.is_ok(),
             code: rejection.map(Rejection::code).unwrap_or_default().into(),
-            message: rejection.map(ToString::to_string).unwrap_or_default(),
             events: view::of_order(order, receipt.first + place, reply.is_ok(), &receipt.events),
+            ..judged
         })
     }
 
@@ -210,6 +233,10 @@ impl Changes for OrderChanges {
 
     fn heartbeat(&mut self, stamp: Stamp) -> Self::Message {
         self.message(stamp, Vec::new())
+    }
+
+    fn bytes(message: &Self::Message) -> usize {
+        proctor_rpc::encoded_len(message)
     }
 }
 

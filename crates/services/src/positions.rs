@@ -214,6 +214,10 @@ impl Changes for PositionChanges {
     fn heartbeat(&mut self, stamp: Stamp) -> Self::Message {
         self.message(stamp, Vec::new())
     }
+
+    fn bytes(message: &Self::Message) -> usize {
+        proctor_rpc::encoded_len(message)
+    }
 }
 
 type Answer<M> = Result<Response<M>, Status>;

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::auth::{Role, require};
 use crate::backend::Backend;
-use crate::watch::{Gate, Stream, closed};
+use crate::watch::{Gate, closed};
 use crate::{health, parse};
 
 /// How long a reader of the stream may take nothing.
@@ -97,6 +97,9 @@ fn moment(at_ms: i64) -> Result<UtcMs, Problem> {
     }
     Err(Problem::invalid("at_ms", format!("{at_ms} ms lie outside the years 1970 to 9999")))
 }
+
+/// A stream to one reader: one message waits, of some kilobytes at most.
+type Stream<M> = ReceiverStream<Result<M, Status>>;
 
 /// A reader of the stream of prices.
 struct Reader {

@@ -5,8 +5,10 @@
 //! and a note of the gap. A watcher that takes nothing for too long is told so and let go; what
 //! waits for it meanwhile is one bounded queue.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use proctor_engine::View;
@@ -16,16 +18,36 @@ use proctor_sequencer::{Applied, Since};
 use proctor_types::Stamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::backend::Backend;
 
 /// A stream of messages to one watcher.
-pub type Stream<M> = ReceiverStream<Result<M, Status>>;
+#[derive(Debug)]
+pub struct Stream<M>(mpsc::Receiver<Queued<M>>);
+
+/// A message that waits, and the bytes that it holds of its watcher's and of the service's.
+#[derive(Debug)]
+struct Queued<M> {
+    message: Result<M, Status>,
+    _held: Option<[OwnedSemaphorePermit; 2]>,
+}
+
+impl<M> tokio_stream::Stream for Stream<M> {
+    type Item = Result<M, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // What is taken is held no more: ports have bounds of their own for what they send.
+        self.0.poll_recv(cx).map(|queued| queued.map(|queued| queued.message))
+    }
+}
 
 /// How many messages wait for a slow watcher.
 const QUEUE: usize = 64;
+/// How many bytes of messages wait for one; a larger message waits alone.
+const WATCHER_BYTES: usize = 1 << 20;
+/// How many bytes wait for all watchers of a service together.
+const SERVICE_BYTES: usize = 64 << 20;
 /// How many commits are looked at before the watcher's queue is asked again.
 const COMMITS_AT_ONCE: usize = 256;
 /// How long a watcher may take nothing.
@@ -47,6 +69,9 @@ pub trait Changes: Send + 'static {
 
     /// Returns the message without changes that says that everything up to `stamp` was told.
     fn heartbeat(&mut self, stamp: Stamp) -> Self::Message;
+
+    /// Returns how many bytes `message` has, about.
+    fn bytes(message: &Self::Message) -> usize;
 }
 
 /// Lets in a bounded number of watchers, and counts them.
@@ -57,6 +82,8 @@ pub struct Gate(Arc<Places>);
 struct Places {
     max: usize,
     free: Arc<Semaphore>,
+    /// Bytes that may wait for the watchers.
+    bytes: Arc<Semaphore>,
     too_slow: AtomicU64,
 }
 
@@ -65,7 +92,8 @@ impl Gate {
     #[must_use]
     pub fn new(max: usize) -> Self {
         let free = Arc::new(Semaphore::new(max));
-        Self(Arc::new(Places { max, free, too_slow: AtomicU64::new(0) }))
+        let bytes = Arc::new(Semaphore::new(SERVICE_BYTES));
+        Self(Arc::new(Places { max, free, bytes, too_slow: AtomicU64::new(0) }))
     }
 
     /// Returns how many watchers are here now.
@@ -103,20 +131,23 @@ pub fn stream<C: Changes>(
     backend.read()?;
     let (sender, messages) = mpsc::channel(QUEUE);
     let gate = gate.clone();
+    let bytes = Arc::new(Semaphore::new(WATCHER_BYTES));
     let due = Instant::now() + HEARTBEAT;
     let watcher =
-        Watcher { backend: backend.clone(), gate, sender, changes, known: from_commit, due };
+        Watcher { backend: backend.clone(), gate, sender, bytes, changes, known: from_commit, due };
     tokio::spawn(async move {
         watcher.run().await;
         drop(permit);
     });
-    Ok(ReceiverStream::new(messages))
+    Ok(Stream(messages))
 }
 
 struct Watcher<C: Changes> {
     backend: Backend,
     gate: Gate,
-    sender: mpsc::Sender<Result<C::Message, Status>>,
+    sender: mpsc::Sender<Queued<C::Message>>,
+    /// Bytes that may wait for this one.
+    bytes: Arc<Semaphore>,
     changes: C,
     /// The last commit that the watcher was told of.
     known: u64,
@@ -216,8 +247,24 @@ impl<C: Changes> Watcher<C> {
         Err(Ended)
     }
 
+    /// Puts `message` into the queue once there is room for it, in number and in bytes.
+    async fn queue(&mut self, message: Result<C::Message, Status>) -> Result<(), Ended> {
+        let held = match &message {
+            Err(_) => None,
+            Ok(told) => {
+                let bytes = C::bytes(told).clamp(1, WATCHER_BYTES);
+                let bytes = u32::try_from(bytes).map_err(|_| Ended)?;
+                // First its own room: who takes nothing holds nothing that others wait for.
+                let own = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
+                let all = Arc::clone(&self.gate.0.bytes).acquire_many_owned(bytes).await;
+                Some([own.map_err(|_| Ended)?, all.map_err(|_| Ended)?])
+            }
+        };
+        self.sender.send(Queued { message, _held: held }).await.map_err(|_| Ended)
+    }
+
     async fn send(&mut self, message: Result<C::Message, Status>) -> Result<(), Ended> {
-        match tokio::time::timeout(PATIENCE, self.sender.send(message)).await {
+        match tokio::time::timeout(PATIENCE, self.queue(message)).await {
             Ok(Ok(())) => {
                 self.due = Instant::now() + HEARTBEAT;
                 Ok(())
@@ -231,7 +278,8 @@ impl<C: Changes> Watcher<C> {
                 let text =
                     format!("nothing was taken for {seconds} s; resume from the last commit");
                 let problem = Problem::new(Reason::TooSlow, text);
-                let told = self.sender.try_send(Err(problem.into()));
+                let end = Queued { message: Err(problem.into()), _held: None };
+                let told = self.sender.try_send(end);
                 drop(told);
                 Err(Ended)
             }
@@ -270,6 +318,10 @@ mod tests {
 
         fn heartbeat(&mut self, stamp: Stamp) -> Told {
             Told::Heartbeat(stamp.commit)
+        }
+
+        fn bytes(_: &Told) -> usize {
+            1
         }
     }
 
@@ -318,6 +370,10 @@ mod tests {
 
         fn heartbeat(&mut self, stamp: Stamp) -> Told {
             Told::Heartbeat(stamp.commit)
+        }
+
+        fn bytes(_: &Told) -> usize {
+            1
         }
     }
 
@@ -383,6 +439,62 @@ mod tests {
         assert_eq!(told, QUEUE);
         assert_eq!((gate.watchers(), gate.too_slow()), (0, 1));
         stream(&world.backend, &gate, 1, Commits).expect("the place is free");
+    }
+
+    /// Tells of every commit at a great length.
+    struct Long;
+
+    /// A third of what may wait for one watcher, and a little more.
+    const LONG: usize = WATCHER_BYTES / 3 + 1;
+
+    impl Changes for Long {
+        type Message = Told;
+
+        fn reset(&mut self, view: &View, _: Option<Gap>) -> Told {
+            Told::Reset(view.stamp.commit, None)
+        }
+
+        fn change(&mut self, applied: &Applied, _: &View) -> Option<Told> {
+            Some(Told::Commit(applied.stamp.commit))
+        }
+
+        fn heartbeat(&mut self, stamp: Stamp) -> Told {
+            Told::Heartbeat(stamp.commit)
+        }
+
+        fn bytes(_: &Told) -> usize {
+            LONG
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_that_wait_for_watchers_are_bounded_for_each_and_for_all_and_given_back() {
+        let world = World::empty().await;
+        let gate = Gate::new(2 * SERVICE_BYTES / LONG);
+        for _ in 0..5 {
+            world.put(vec![Input::Tick]).await;
+        }
+        tokio::time::pause();
+        let let_in = || stream(&world.backend, &gate, 1, Long).expect("let in");
+        let mut slow = let_in();
+        // Its queue has room for 64 messages, but not for the bytes of a third one.
+        tokio::time::sleep(PATIENCE + HEARTBEAT).await;
+        assert_eq!(gate.too_slow(), 1);
+        for commit in 2..4 {
+            assert_eq!(next(&mut slow).await, Ok(Told::Commit(commit)));
+        }
+        let end = next(&mut slow).await.expect_err("let go");
+        assert_eq!(end.reason, Reason::TooSlow, "there was room to say so");
+        drop(slow);
+        assert_eq!(gate.0.bytes.available_permits(), SERVICE_BYTES, "nothing is held any more");
+
+        // So many that take nothing that the service's own bound is reached.
+        let stuck: Vec<_> = (0..SERVICE_BYTES / (2 * LONG) + 2).map(|_| let_in()).collect();
+        tokio::time::sleep(HEARTBEAT).await;
+        assert!(gate.0.bytes.available_permits() < LONG, "{}", gate.0.bytes.available_permits());
+        drop(stuck);
+        let mut after = let_in();
+        assert_eq!(next(&mut after).await, Ok(Told::Commit(2)), "there is room again");
     }
 
     #[tokio::test]

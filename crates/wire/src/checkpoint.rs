@@ -5,7 +5,7 @@ use proctor_engine::Engine;
 use crate::{DecodeError, versioned};
 
 /// The version that is written.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Returns the bytes of the whole engine state.
 ///

@@ -58,6 +58,16 @@ pub fn decode_inputs(bytes: &[u8]) -> Result<Vec<Input>, DecodeError> {
     Ok(Vec::try_from_slice(versioned(bytes, VERSION)?)?)
 }
 
+/// Returns the time and the digest of the state before that the entry in `bytes` states, without
+/// decoding its inputs.
+///
+/// # Errors
+/// [`DecodeError`] for an unknown version or bytes that end before.
+pub fn place_of(bytes: &[u8]) -> Result<(UtcMs, Digest), DecodeError> {
+    let mut rest = versioned(bytes, VERSION)?;
+    Ok(<(UtcMs, Digest)>::deserialize(&mut rest)?)
+}
+
 impl LogEntry {
     /// Returns the canonical bytes.
     ///

@@ -20,6 +20,9 @@ use crate::Verdict;
 /// How much earlier than now an order's window begins: the clocks of two machines differ.
 const WINDOW_EARLY: DurationMs = DurationMs(5_000);
 
+/// The code of the refusal of an order that was valid before its trader was registered.
+const BEFORE_ENROLMENT: &str = "signed_before_enrolment";
+
 /// What `proctor order` is asked for.
 #[derive(Subcommand)]
 pub(crate) enum Args {
@@ -127,17 +130,37 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     common.remote.run(|node| async move {
         let chain_id = ChainId::new(&node.status.chain_id).context("the node's chain")?;
         let now = now()?;
-        let window = Window {
-            from: UtcMs(now.0.saturating_sub(WINDOW_EARLY.0)),
-            until: UtcMs(now.0.saturating_add(common.valid_ms)),
-        };
-        let mut entropy = Zeroizing::new([0; 32]);
-        getrandom::fill(entropy.as_mut_slice()).context("the system gives no entropy")?;
-        let terms = Terms { chain_id, window };
-        let signed = SignedBytes::sign(&key.keypair(), &terms, &request, &entropy)?;
-        let submitted = node.client.submit(&signed).await?;
+        let until = UtcMs(now.0.saturating_add(common.valid_ms));
+        let from = UtcMs(now.0.saturating_sub(WINDOW_EARLY.0));
+        let mut signed = sign(&key, &chain_id, Window { from, until }, &request)?;
+        let mut submitted = node.client.submit(&signed).await?;
+        // Who was registered a moment ago signs for the time since.
+        if let Some(from) = refused_before_enrolment(&submitted) {
+            signed = sign(&key, &chain_id, Window { from, until }, &request)?;
+            submitted = node.client.submit(&signed).await?;
+        }
         Ok(tell(common.remote.json, &signed, &submitted))
     })
+}
+
+fn sign(
+    key: &KeyFile,
+    chain_id: &ChainId,
+    window: Window,
+    request: &OrderRequest,
+) -> Result<SignedBytes> {
+    let mut entropy = Zeroizing::new([0; 32]);
+    getrandom::fill(entropy.as_mut_slice()).context("the system gives no entropy")?;
+    let terms = Terms { chain_id: chain_id.clone(), window };
+    Ok(SignedBytes::sign(&key.keypair(), &terms, request, &entropy)?)
+}
+
+/// Returns the first moment for which a trader may sign whose order was refused because he was not
+/// registered at the beginning of its window.
+fn refused_before_enrolment(submitted: &Submitted) -> Option<UtcMs> {
+    let Submitted::Judged { outcome, .. } = submitted else { return None };
+    let stamp = outcome.stamp.filter(|_| outcome.code == BEFORE_ENROLMENT)?;
+    Some(UtcMs(stamp.at_ms.saturating_add(1)))
 }
 
 fn read_key(path: &Path) -> Result<KeyFile> {
@@ -326,6 +349,7 @@ fn to_json(outcome: &OrderOutcome) -> Value {
         "accepted": outcome.accepted,
         "code": outcome.code,
         "message": outcome.message,
+        "repeated": outcome.repeated,
         "events": events,
     })
 }

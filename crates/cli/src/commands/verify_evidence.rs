@@ -40,6 +40,12 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
                 println!("  given      {given}");
             }
             println!("  recomputed {} ledger steps from the file alone", confirmed.steps);
+            if confirmed.signed > 0 {
+                let signed = confirmed.signed;
+                println!(
+                    "  signed     {signed} orders, each by its trader: every signature counts"
+                );
+            }
             super::print_anchors(&confirmed.anchors);
             if confirmed.verdict_in_digest {
                 println!("  verdict    stands in that digest: the validator reached the same one");

@@ -242,7 +242,7 @@ impl Trader {
             _ => {}
         }
         let now = SystemClock.now();
-        let window = Window { from: UtcMs(now.0 - 1_000), until: UtcMs(now.0 + 58_000) };
+        let window = Window { from: now, until: UtcMs(now.0 + 58_000) };
         let terms = Terms { chain_id: self.chain.clone(), window };
         SignedBytes::sign(&self.key.keypair(), &terms, &request, &[7; 32]).expect("signed")
     }

@@ -36,7 +36,7 @@ impl Judged {
     fn take(&mut self, commit: &Commit, outcome: &Outcome) {
         for (input, reply) in commit.inputs.iter().zip(&outcome.replies) {
             let code = reply.as_ref().err().map(|rejection| rejection.code()).unwrap_or_default();
-            if let Input::Order(order) = input {
+            if let Some(order) = input.order() {
                 let key = (order.trader.to_string(), order.id.to_string());
                 self.orders.entry(key).or_default().push((commit.index, code.into()));
             } else if let Input::Prices(quotes) = input {

@@ -13,6 +13,7 @@ mod killer;
 mod load;
 mod log;
 mod node;
+mod stress;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -47,6 +47,10 @@ impl ChaosNode {
         }
     }
 
+    pub(crate) fn ports(&self) -> [u16; 6] {
+        self.ports
+    }
+
     pub(crate) fn data(&self) -> &Path {
         &self.data
     }

@@ -1,7 +1,7 @@
 //! Signed orders: sent until it is known what became of them.
 //!
-//! An order's id is taken once, so the same signed bytes can be sent again after a broken connection:
-//! either the first copy was lost, or the second is refused as a duplicate.
+//! The same signed bytes are judged once, so they can be sent again after a broken connection: either
+//! the first copy was lost, or the second is answered with what came of the first.
 
 use proctor_keys::signed_order::Unsignable;
 use proctor_keys::{Keypair, SignedOrder, Terms};
@@ -57,8 +57,8 @@ pub enum Submitted {
     Judged {
         /// The answer.
         outcome: Box<v1::OrderOutcome>,
-        /// Whether a copy that was sent before this one was left without an answer. It did nothing
-        /// that lasted: the order is neither resting nor filled by it.
+        /// Whether a copy that was sent before this one was left without an answer. Either it never
+        /// came, or this is what came of it, which the outcome says of itself (`repeated`).
         resent: bool,
     },
     /// The answer was lost, and this is what is known of the order since.
@@ -86,8 +86,11 @@ impl Client {
             copies += 1;
             match (self.send(order, deadline).await, lost.take()) {
                 (Ok(outcome), None) => return Ok(judged(outcome, false)),
-                (Ok(outcome), Some(_)) if outcome.accepted => return Ok(judged(outcome, true)),
-                // A refusal is of this copy: the one before it may have been accepted.
+                (Ok(outcome), Some(_)) if outcome.accepted || outcome.repeated => {
+                    return Ok(judged(outcome, true));
+                }
+                // Of a node that does not tell of copies: a refusal is of this one, and the one before
+                // it may have been accepted. A duplicate id may also be another message's.
                 (Ok(outcome), Some(unknown)) => {
                     return match self.find(order, deadline).await {
                         Ok(Some(found)) => Ok(found),

@@ -34,7 +34,9 @@ enum Sent {
 enum Judgement {
     Filled,
     Refused,
-    /// Filled, and cancelled or forgotten before anybody asks.
+    /// Filled, and cancelled or forgotten before anybody asks; a copy is told of it.
+    Cancelled,
+    /// The same, and a copy is told that the id was taken.
     Gone,
 }
 
@@ -54,8 +56,10 @@ async fn play(judgement: Judgement, copies: &[Sent]) -> (Result<Submitted, CallE
                 let mut outcome = OrderOutcome::default();
                 if judgement == Judgement::Refused {
                     outcome.code = "market_closed".into();
-                } else if judge.contains_key(&order.payload) {
+                } else if judge.contains_key(&order.payload) && judgement == Judgement::Gone {
                     outcome.code = "duplicate_id".into();
+                } else if judge.contains_key(&order.payload) {
+                    (outcome.accepted, outcome.repeated) = (true, true);
                 } else {
                     outcome.accepted = true;
                     *judge.entry(order.payload.clone()).or_default() += 1;
@@ -123,9 +127,9 @@ fn name(result: &Result<Submitted, CallError>) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn an_order_whose_answer_is_lost_is_taken_once_and_its_outcome_is_found() {
-    use Judgement::{Filled, Gone, Refused};
+    use Judgement::{Cancelled, Filled, Gone, Refused};
     use Sent::{Answered, Busy, LostThenBroken, TakenThenBroken, TakenThenHung, TooLate};
-    let table: [(Judgement, &[Sent], &str, usize); 13] = [
+    let table: [(Judgement, &[Sent], &str, usize); 14] = [
         (Filled, &[Answered], "accepted", 1),
         (Refused, &[Answered], "market_closed", 0),
         (Filled, &[Busy, Busy, Answered], "accepted", 1),
@@ -135,6 +139,7 @@ async fn an_order_whose_answer_is_lost_is_taken_once_and_its_outcome_is_found() 
         (Filled, &[LostThenBroken, LostThenBroken, TakenThenBroken], "found filled", 1),
         (Refused, &[LostThenBroken, Answered], "market_closed resent", 0),
         (Gone, &[TakenThenBroken, Answered], "taken before", 1),
+        (Cancelled, &[TakenThenBroken, Answered], "accepted resent", 1),
         (Filled, &[TooLate], "not taken: INVALID_ARGUMENT", 0),
         // The second copy is too late, which says nothing of the first.
         (Gone, &[TakenThenBroken, TooLate], "unknown", 1),

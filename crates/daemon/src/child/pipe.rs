@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use proctor_services::link::Secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::metrics::Counted;
+
 /// How long a line may be, in bytes.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -66,6 +68,8 @@ pub enum Report {
         /// The commit that it has folded.
         commit: u64,
     },
+    /// What it has counted of its calls since it last told.
+    Calls(Counted),
     /// It has called itself and got an answer.
     Ready {
         /// Where it listens.
@@ -125,9 +129,12 @@ mod tests {
         assert!(!format!("{start:?}").contains(start.secret.expose()));
         let address = start.listen;
         let message = "why".to_owned();
-        for said in
-            [Report::Beat { commit: 9 }, Report::Ready { address }, Report::Failed { message }]
-        {
+        for said in [
+            Report::Beat { commit: 9 },
+            Report::Calls(Counted::default()),
+            Report::Ready { address },
+            Report::Failed { message },
+        ] {
             assert_eq!(report(&line(&said).expect("short enough")), Some(said));
         }
         for other in ["", "{", "null", "{\"beat\":{}}", "{\"beat\":{\"commit\":-1}}", "hello\u{0}"]

@@ -15,7 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use super::budget::{Budget, Origin, Purse};
 
 /// How many bytes a client of HTTP/2 sends before anything else, and waits for nobody meanwhile.
 const PREFACE_LEN: usize = 24;
@@ -31,6 +33,10 @@ pub struct Limits {
     pub preface: Duration,
     /// How long a call that is no stream may take, with reading its request.
     pub call: Duration,
+    /// How many bytes of requests and answers a connection may hold.
+    pub connection_bytes: usize,
+    /// How many all connections together.
+    pub port_bytes: usize,
 }
 
 /// Returns the connections that `listener` accepts, and the task that accepts them: once the stream
@@ -43,6 +49,7 @@ pub(crate) fn accept(
     let (sender, connections) = mpsc::channel(1);
     let task = tokio::spawn(async move {
         let places = Arc::new(Semaphore::new(limits.connections));
+        let bytes = Purse::new(limits.port_bytes);
         let mut full = false;
         loop {
             let accepted = tokio::select! {
@@ -68,7 +75,8 @@ pub(crate) fn accept(
             // Answers are small and somebody waits for each.
             drop(stream.set_nodelay(true));
             let preface = Some(Box::pin(tokio::time::sleep(limits.preface)));
-            let connection = Connection { stream, preface, heard: 0, _place: place };
+            let budget = Budget::new(limits.connection_bytes, &bytes);
+            let connection = Connection { stream, preface, heard: 0, budget, _place: place };
             if sender.send(Ok(connection)).await.is_err() {
                 return;
             }
@@ -84,14 +92,15 @@ pub(crate) struct Connection {
     /// Until when the preface is to be there; nothing once it is.
     preface: Option<Pin<Box<Sleep>>>,
     heard: usize,
+    budget: Budget,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Origin;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Origin {
+        Origin { tcp: self.stream.connect_info(), budget: self.budget.clone() }
     }
 }
 

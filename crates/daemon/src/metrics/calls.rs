@@ -15,21 +15,16 @@ use std::time::{Duration, Instant};
 use http_body::{Frame, SizeHint};
 use proctor_rpc::methods::{self, Method};
 use proctor_rpc::{Problem, Reason};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
-use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 use tower_layer::Layer;
 
-/// Upper ends of the buckets of call times, in seconds.
-const BUCKETS: [f64; 13] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0];
+use crate::listener::Origin;
+
+use super::table::{Counted, EndLabels, MethodLabels, Names, RefusalLabels, Table, ToldSoFar};
+
 /// A refusal of one kind is told in the log once in so long; the line says how many were not told.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Methods beside the contract's own, and whether they stream.
@@ -39,25 +34,6 @@ const STANDARD: [(&str, &str, bool); 4] = [
     ("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", true),
     ("grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo", true),
 ];
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MethodLabels {
-    service: Arc<str>,
-    method: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndLabels {
-    service: Arc<str>,
-    method: Arc<str>,
-    code: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabels {
-    service: Arc<str>,
-    reason: &'static str,
-}
 
 /// What is known of a path.
 #[derive(Debug)]
@@ -76,23 +52,15 @@ pub struct Calls(Arc<Counts>);
 struct Counts {
     known: BTreeMap<String, Arc<Known>>,
     other: Arc<Known>,
-    durations: Family<EndLabels, Histogram, fn() -> Histogram>,
-    in_flight: Family<MethodLabels, Gauge>,
-    refusals: Family<RefusalLabels, Counter>,
+    table: Table,
     told: Told,
 }
 
 impl Calls {
     /// Returns the calls, none so far; they are seen in `registry`.
     pub(crate) fn new(registry: &mut Registry) -> Self {
-        let durations: Family<_, _, fn() -> Histogram> =
-            Family::new_with_constructor(|| Histogram::new(BUCKETS));
-        let (in_flight, refusals) = (Family::default(), Family::default());
-        let help = "Time of calls; of streams, until they were accepted";
-        registry.register_with_unit("rpc_duration", help, Unit::Seconds, durations.clone());
-        registry.register("rpc_in_flight", "Calls without an answer so far", in_flight.clone());
-        let help = "Calls that ended with a problem of the contract, by reason";
-        registry.register("rpc_refusals", help, refusals.clone());
+        let table = Table::default();
+        registry.register_collector(Box::new(table.clone()));
         let mut known = BTreeMap::new();
         let standard = STANDARD.map(|(service, name, streams)| Method {
             service: service.into(),
@@ -109,14 +77,52 @@ impl Calls {
             writes: false,
         });
         let told = Told::default();
-        Self(Arc::new(Counts { known, other, durations, in_flight, refusals, told }))
+        Self(Arc::new(Counts { known, other, table, told }))
+    }
+
+    /// Returns what was counted since `told`, which is up to now from here on.
+    pub(super) fn since(&self, told: &mut ToldSoFar) -> Counted {
+        self.0.table.since(told)
+    }
+
+    /// Adds what `child` has counted.
+    pub(super) fn add(&self, child: &'static str, counted: &Counted) {
+        self.0.table.add(child, counted, &*self.0);
+    }
+
+    /// Forgets what `child` had under way: it has ended.
+    pub(super) fn gone(&self, child: &str) {
+        self.0.table.gone(child);
     }
 
     fn begin(&self, path: &str, peer: Option<SocketAddr>) -> Call {
         let method = Arc::clone(self.0.known.get(path).unwrap_or(&self.0.other));
-        self.0.in_flight.get_or_create(&method.labels()).inc();
+        self.0.table.began(method.labels());
         let counts = Arc::clone(&self.0);
         Call { counts, method, peer, began: Instant::now(), answered: false, ended: false }
+    }
+}
+
+impl Names for Counts {
+    fn method(&self, service: &str, method: &str) -> MethodLabels {
+        if let Some(known) = self.known.get(&format!("/{service}/{method}")) {
+            return known.labels();
+        }
+        // Refusals are told of a service.
+        let of_service = self.known.values().find(|known| &*known.service == service);
+        let MethodLabels { method, .. } = self.other.labels();
+        let service = &of_service.unwrap_or(&self.other).service;
+        MethodLabels { service: Arc::clone(service), method }
+    }
+
+    fn code(&self, code: &str) -> &'static str {
+        let codes = (0..17).map(|number| name(Code::from_i32(number)));
+        codes.into_iter().find(|known| *known == code).unwrap_or("unknown")
+    }
+
+    fn reason(&self, reason: &str) -> &'static str {
+        let reasons = Reason::ALL.into_iter().map(Reason::name);
+        reasons.into_iter().find(|known| *known == reason).unwrap_or("other")
     }
 }
 
@@ -164,9 +170,7 @@ impl Call {
         }
         let MethodLabels { service, method } = self.method.labels();
         let labels = EndLabels { service, method, code };
-        let seconds = self.began.elapsed().as_secs_f64();
-        self.counts.durations.get_or_create(&labels).observe(seconds);
-        self.counts.in_flight.get_or_create(&self.method.labels()).dec();
+        self.counts.table.answered(labels, self.began.elapsed());
     }
 
     /// Notes the end; without a status the caller has left, or its deadline has passed.
@@ -180,7 +184,7 @@ impl Call {
         if let Some(problem) = &problem {
             let service = Arc::clone(&self.method.service);
             let labels = RefusalLabels { service, reason: problem.reason.name() };
-            self.counts.refusals.get_or_create(&labels).inc();
+            self.counts.table.refused(labels);
         }
         self.tell(code, problem.as_ref());
     }
@@ -313,8 +317,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let connection = request.extensions().get::<TcpConnectInfo>();
-        let peer = connection.and_then(TcpConnectInfo::remote_addr);
+        let peer = request.extensions().get::<Origin>().and_then(|origin| origin.tcp.remote_addr());
         let mut call = self.calls.begin(request.uri().path(), peer);
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -390,5 +393,68 @@ mod tests {
         let counted = r#"count{service="other",method="other",code="cancelled"} 1000"#;
         assert!(text.contains(counted), "{text}");
         assert!(text.contains(r#"{service="proctor.v1.Orders",method="Submit",code="ok"} 1"#));
+    }
+
+    fn text(registry: &Registry) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, registry).expect("text");
+        text
+    }
+
+    #[test]
+    fn what_a_child_has_counted_is_added_once_and_its_end_takes_back_only_what_was_under_way() {
+        let (mut here, mut there) = (Registry::default(), Registry::default());
+        let (node, child) = (Calls::new(&mut here), Calls::new(&mut there));
+        let mut told = ToldSoFar::default();
+        let get = "/proctor.v1.Prices/GetLatest";
+        let busy = || Status::from(Problem::new(Reason::Busy, "full"));
+        for _ in 0..3 {
+            child.begin(get, None).end(Some(&Status::ok("")));
+        }
+        child.begin(get, None).end(Some(&busy()));
+        let under_way = child.begin(get, None);
+        node.add("prices", &child.since(&mut told));
+        node.add("prices", &child.since(&mut told));
+        let labels = r#"{service="proctor.v1.Prices",method="GetLatest""#;
+        let ended = |code: &str, count| format!("count{labels},code=\"{code}\"}} {count}");
+        let refused = r#"refusals_total{service="proctor.v1.Prices",reason="BUSY"} 1"#;
+        let in_flight = |count| format!("rpc_in_flight{labels}}} {count}");
+        let now = text(&here);
+        for expected in
+            [&ended("ok", 3), &ended(name(Reason::Busy.code()), 1), refused, &in_flight(1)]
+        {
+            assert!(now.contains(expected), "{expected} is missing in\n{now}");
+        }
+        // A new process counts from nothing, and what the old one counted stays.
+        node.gone("prices");
+        drop(under_way);
+        let next = Calls::new(&mut Registry::default());
+        next.begin(get, None).end(Some(&Status::ok("")));
+        node.add("prices", &next.since(&mut ToldSoFar::default()));
+        let now = text(&here);
+        assert!(now.contains(&ended("ok", 4)) && !now.contains(&in_flight(1)), "{now}");
+        // Both are well-formed, and what the node got is what the child has.
+        let buckets = |text: &str| -> Vec<String> {
+            let lines =
+                text.lines().filter(|line| line.contains("bucket") && line.contains("+Inf"));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(buckets(&text(&there)).len(), 3, "ok, refused, cancelled");
+        assert_eq!(buckets(&now).len(), 2);
+    }
+
+    #[test]
+    fn a_child_cannot_make_up_series_either() {
+        let mut registry = Registry::default();
+        let calls = Calls::new(&mut registry);
+        let report = r#"{"ended":[{"service":"made","method":"up","code":"odd",
+            "times":{"buckets":[1,0,0,0,0,0,0,0,0,0,0,0,0,0],"sum_us":7}}],
+            "refused":[{"service":"made","reason":"UP","count":2}],
+            "in_flight":[{"service":"made","method":"up","calls":-3}],
+            "watchers":0,"too_slow":0}"#;
+        calls.add("prices", &serde_json::from_str(report).expect("a report"));
+        let text = text(&registry);
+        assert!(!text.contains("made") && !text.contains("odd") && !text.contains("UP"), "{text}");
+        assert!(text.contains(r#"{service="other",method="other",code="unknown"} 1"#), "{text}");
     }
 }

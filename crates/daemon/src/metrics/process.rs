@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use super::Gates;
+use super::{ChildWatchers, Gates};
 
 /// What is looked up.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub(super) struct Collected {
     pub(super) started: UtcMs,
     pub(super) writer: Option<Handle>,
     pub(super) gates: Gates,
+    pub(super) child_watchers: ChildWatchers,
 }
 
 impl Collector for Collected {
@@ -32,7 +33,7 @@ impl Collector for Collected {
             let help = "Memory of the process that is in use";
             out.gauge("resident_memory", help, Some(&Unit::Bytes), bytes)?;
         }
-        out.watchers(&self.gates)?;
+        out.watchers(&self.gates, &self.child_watchers)?;
         match &self.writer {
             Some(writer) => {
                 out.queue(writer)?;
@@ -76,21 +77,27 @@ impl Out<'_> {
         self.spread(name, help, Some(&Unit::Seconds), spread, 1e9)
     }
 
-    fn watchers(&mut self, gates: &Gates) -> fmt::Result {
-        let gates = gates.lock().unwrap_or_else(PoisonError::into_inner);
+    fn watchers(&mut self, gates: &Gates, children: &ChildWatchers) -> fmt::Result {
+        let gates = gates.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let children = children.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let here = gates.iter().map(|(service, gate)| {
+            let watchers = u64::try_from(gate.watchers()).unwrap_or(u64::MAX);
+            (*service, (watchers, gate.too_slow()))
+        });
+        let all: Vec<(&str, (u64, u64))> = here.chain(children).collect();
         let help = "Streams of changes that are open";
         let mut out = self.0.encode_descriptor("watchers", help, None, MetricType::Gauge)?;
-        for (service, gate) in &*gates {
+        for (service, (watchers, _)) in &all {
             let labels = [("service", *service)];
-            let watchers = i64::try_from(gate.watchers()).unwrap_or(i64::MAX);
+            let watchers = i64::try_from(*watchers).unwrap_or(i64::MAX);
             ConstGauge::new(watchers).encode(out.encode_family(&labels)?)?;
         }
         let help = "Watchers that were let go because they took nothing for too long";
         let mut out =
             self.0.encode_descriptor("watchers_too_slow", help, None, MetricType::Counter)?;
-        for (service, gate) in &*gates {
+        for (service, (_, too_slow)) in &all {
             let labels = [("service", *service)];
-            ConstCounter::new(gate.too_slow()).encode(out.encode_family(&labels)?)?;
+            ConstCounter::new(*too_slow).encode(out.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -233,6 +233,9 @@ impl Keeper {
                 self.status.send_modify(|status| status.address = Some(address));
                 self.note(&Note::Ready { address });
             }
+            Seen::Said(Report::Calls(counted)) => {
+                self.journal.calls(&self.service.name, &counted);
+            }
             Seen::Said(Report::Failed { message }) => self.reason = Some(message),
             Seen::Printed(line) => self.note(&Note::Line(line)),
             Seen::Answered => self.child.answered(now),
@@ -243,6 +246,9 @@ impl Keeper {
                         match last {
                             Seen::Said(Report::Failed { message }) => self.reason = Some(message),
                             Seen::Printed(line) => self.note(&Note::Line(line)),
+                            Seen::Said(Report::Calls(counted)) => {
+                                self.journal.calls(&self.service.name, &counted);
+                            }
                             Seen::Said(_) | Seen::Answered | Seen::Ended(_) => {}
                         }
                     }

@@ -5,6 +5,7 @@ use std::panic::PanicHookInfo;
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use proctor_daemon::{listener, metrics};
 use proctor_rpc::methods;
 use proctor_services::Role;
 use proptest::prelude::*;
@@ -154,6 +155,59 @@ async fn noise_of_every_kind_at_every_port_changes_nothing() {
         }
         health(*address).await.expect("the port still answers");
     }
+    still_answers(&node).await;
+    node.end().await;
+}
+
+/// What a scraper may send instead of a request, at the one port that speaks plain HTTP.
+#[tokio::test]
+async fn noise_at_the_port_of_metrics_changes_nothing() {
+    count_panics();
+    let node = Node::start(&[]).await;
+    let host = "127.0.0.1".parse().expect("an address");
+    let bound = listener::bind(host, 0, "metrics").await.expect("a free port");
+    let (_closing, closed) = tokio::sync::watch::channel(false);
+    let port = metrics::serve(bound, node.metrics.clone(), closed);
+    let mut draw = Draw::new(4);
+    let noise = prop::collection::vec(any::<u8>(), 0..4_096);
+    let text = "(GET|POST|G T) /(metrics|[ -~]{0,40}) HTTP/[0-9.]{1,5}\r\n([ -~]{0,60}\r\n){0,20}";
+    for case in 0..CASES {
+        let bytes = match case % 3 {
+            0 => draw.of(&noise),
+            1 => [&b"GET /metrics HTTP/1.1\r\n"[..], &draw.of(&noise)].concat(),
+            _ => draw.of(&text.prop_map(String::into_bytes)),
+        };
+        send(port.address, &bytes).await;
+    }
+    let mut stream = TcpStream::connect(port.address).await.expect("the port is open");
+    let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    let mut answer = String::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await;
+    read.expect("in time").expect("text");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("# EOF"), "{answer}");
+    still_answers(&node).await;
+    node.end().await;
+}
+
+/// The internal link is at the port of the node; nobody but its children is let in there.
+#[tokio::test]
+async fn strangers_get_nothing_into_the_internal_link() {
+    count_panics();
+    let node = Node::start(&[]).await;
+    let token = node.secret(Role::Admin);
+    let mut draw = Draw::new(5);
+    let noise = prop::collection::vec(any::<u8>(), 0..20_000);
+    let mut channel = node.channel("node").await;
+    let before = node.status().await.as_of.expect("as of").commit;
+    for method in ["Submit", "Follow"] {
+        let path = format!("/proctor.internal.v1.Sequencer/{method}");
+        for _ in 0..CASES {
+            let status = call(&mut channel, &path, &token, framed(&draw.of(&noise))).await;
+            assert_eq!(status.expect("refused").code(), Code::Unauthenticated);
+        }
+    }
+    assert!(node.status().await.as_of.expect("as of").commit >= before);
     still_answers(&node).await;
     node.end().await;
 }

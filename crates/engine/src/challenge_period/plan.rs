@@ -17,7 +17,9 @@ use crate::ledgers::{Ledger, drawdown};
 use crate::positions::book::Book;
 use crate::positions::position::Position;
 use crate::rulebook::{Inspection as InspectionSwitch, Rulebook, TimeLimit};
-use crate::scoring::{Contestant, Ledgers, ScoredPosition, Scorer, ScoringRules, complete_days};
+use crate::scoring::{
+    Contestant, Ledgers, ScoredPosition, Scorer, ScoringRules, has_complete_days,
+};
 
 /// How far the roster can be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -354,8 +356,8 @@ fn screen(rules: &Rulebook, at: UtcMs, entry: &Entry<'_>, standing: Standing) ->
     if entry.class.is_none() && at >= rules.challenge.class_required_from.value {
         return Screened::Skipped;
     }
-    let days = complete_days(rules, portfolio);
-    Screened::Ranked { may_rise: days >= entry.rules.challenge.complete_days_min.value }
+    let least = entry.rules.challenge.complete_days_min.value;
+    Screened::Ranked { may_rise: has_complete_days(rules, portfolio, least) }
 }
 
 /// Tells whether the time of `standing` is over at `at` (C-35).

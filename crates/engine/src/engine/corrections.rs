@@ -231,7 +231,7 @@ impl<'a> Replay<'a> {
         for pair in account.book.pairs().iter().map(|book| book.pair).collect::<Vec<_>>() {
             match before.pair(pair) {
                 None => account.book.remove(pair),
-                Some(stood) => take_back(rules, &mut account, first, stood, (start.at, source))?,
+                Some(stood) => take_back(rules, &mut account, first, stood, source)?,
             }
         }
         let stamp = Stamp { commit: step.stamp.commit, at: start.at };
@@ -377,7 +377,7 @@ fn take_back(
     account: &mut Account,
     first: usize,
     stood: &PairBefore,
-    (at, source): (UtcMs, &SourceName),
+    source: &SourceName,
 ) -> Result<(), CorrectionRefusal> {
     let young = &account.recent.fills[first..];
     let Some(book) = account.book.pair_mut(stood.pair) else { return Ok(()) };
@@ -398,11 +398,22 @@ fn take_back(
         }
     }
     book.open = open;
-    book.valued_at = at;
-    if let Some(price) = stood.marked {
-        let mark = Mark { price, bid: None, ask: None, source: Some(source.clone()), at };
-        value(rules, book, mark, at);
+    let at = stood.valued_at;
+    match stood.marked {
+        Some(price) => {
+            let mark = Mark { price, bid: None, ask: None, source: Some(source.clone()), at };
+            value(rules, book, mark, at);
+        }
+        // Fees fall due also where no price came; at the last order they are in the value.
+        None => {
+            let after_orders =
+                |open: &Position| open.orders().last().is_some_and(|last| last.at < at);
+            if let Some(open) = book.open.as_mut().filter(|open| after_orders(open)) {
+                open.refresh_fees(rules, at);
+            }
+        }
     }
+    book.valued_at = at;
     book.price_changed = stood.price_changed;
     Ok(())
 }

@@ -271,8 +271,9 @@ impl Engine {
         let rules = &self.rulebook_of(account).rules;
         let in_force =
             self.rules_in_force(self.state.stamp.at).map_or(rules, |(_, book)| &book.rules);
-        let days = scoring::complete_days(in_force, account.ledgers.as_ref()?.portfolio());
-        (days >= rules.challenge.complete_days_min.value).then_some(Undecided::Ranked)
+        let portfolio = account.ledgers.as_ref()?.portfolio();
+        let least = rules.challenge.complete_days_min.value;
+        scoring::has_complete_days(in_force, portfolio, least).then_some(Undecided::Ranked)
     }
 }
 
@@ -305,6 +306,7 @@ fn judged_by_several(input: &Input, trader: &TraderId) -> bool {
         Input::SyncEliminations(_) => true,
         Input::Order(_)
         | Input::RecordedOrder(..)
+        | Input::SignedOrder(_)
         | Input::Prices(_)
         | Input::Roster(_)
         | Input::AccountSize(..)

@@ -33,7 +33,7 @@ impl Engine {
         step: &mut Step,
         rules: &Rulebook,
         place: usize,
-        mut fill: Fill,
+        mut fill: Box<Fill>,
     ) -> Result<(), Rejection> {
         let events_before = step.events.len();
         let parent = Parent {

@@ -29,7 +29,7 @@ impl Engine {
         step: &mut Step,
         rules: &Rulebook,
         place: usize,
-        fill: Fill,
+        fill: Box<Fill>,
     ) -> Result<(), Rejection> {
         let at = step.stamp.at;
         let pair = fill.pair;
@@ -244,9 +244,9 @@ fn take_order(
     step: &mut Step,
     rules: &Rulebook,
     account: &mut Account,
-    fill: Fill,
+    fill: Box<Fill>,
 ) -> Result<Taken, Rejection> {
-    let Fill { pair, order, portfolio_leverage, flat_price, target, priced_by, .. } = fill;
+    let Fill { pair, order, portfolio_leverage, flat_price, target, priced_by, .. } = *fill;
     let at = step.stamp.at;
     let size = match target {
         Target::New(size) | Target::NewAfterFull(size) => size,

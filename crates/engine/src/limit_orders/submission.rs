@@ -57,7 +57,7 @@ impl Desk<'_> {
                 };
                 self.check_cooldown(pair)?;
                 let fill = self.fill(&ticket, &execution, Some(reached))?;
-                Ok(fill.map_or(Plan::NothingToClose(pair), |fill| Plan::Fill(Box::new(fill))))
+                Ok(fill.map_or(Plan::NothingToClose(pair), Plan::Fill))
             }
         }
     }

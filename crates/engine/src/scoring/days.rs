@@ -56,7 +56,7 @@ impl Record {
     /// Returns the record of one ledger.
     #[must_use]
     pub fn of_ledger(rulebook: &Rulebook, calendar: Calendar<'_>, ledger: &Ledger) -> Self {
-        let mut reading = Reading::new(rulebook, calendar);
+        let mut reading = Reading::new(rulebook, calendar, ledger.len());
         ledger.cells().for_each(|cell| reading.take(cell));
         reading.finish()
     }
@@ -72,7 +72,25 @@ impl Record {
 /// Returns how many complete days the portfolio's ledger has (S-7).
 #[must_use]
 pub fn complete_days(rulebook: &Rulebook, portfolio: &Ledger) -> u32 {
-    Record::of_ledger(rulebook, Calendar::EveryDay, portfolio).days.count()
+    u32::try_from(ended_days(rulebook, portfolio).count()).unwrap_or(u32::MAX)
+}
+
+/// Returns whether the portfolio's ledger has this many complete days (S-7): reads no more cells than
+/// it takes to tell.
+#[must_use]
+pub fn has_complete_days(rulebook: &Rulebook, portfolio: &Ledger, least: u32) -> bool {
+    let least = usize::try_from(least).unwrap_or(usize::MAX);
+    least == 0 || ended_days(rulebook, portfolio).nth(least - 1).is_some()
+}
+
+/// Returns the complete days of a portfolio, oldest first.
+fn ended_days(rulebook: &Rulebook, portfolio: &Ledger) -> impl Iterator<Item = Day> {
+    let mut dates = Dates::new(rulebook, Calendar::EveryDay);
+    let cells = portfolio.cells().map(Some).chain(std::iter::once(None));
+    cells.filter_map(move |cell| match cell {
+        Some(cell) => dates.take(cell),
+        None => dates.end(),
+    })
 }
 
 /// Which dates can be days at all (S-4).
@@ -145,43 +163,38 @@ struct Day {
     open_loss: f64,
 }
 
-/// Reads cells, oldest first, into a [`Record`].
+/// Puts cells, oldest first, together into days.
 #[derive(Debug)]
-pub(super) struct Reading<'a> {
+struct Dates<'a> {
     cell_ms: i64,
     open_loss: OpenLoss,
     calendar: Calendar<'a>,
     day: Option<Day>,
-    /// Of the last complete day.
-    last_open_loss: f64,
-    record: Record,
 }
 
-impl<'a> Reading<'a> {
-    pub(super) fn new(rulebook: &Rulebook, calendar: Calendar<'a>) -> Self {
+impl<'a> Dates<'a> {
+    fn new(rulebook: &Rulebook, calendar: Calendar<'a>) -> Self {
         Self {
             cell_ms: rulebook.ledger.cell.value.0,
             open_loss: rulebook.switches.open_loss,
             calendar,
             day: None,
-            last_open_loss: 0.0,
-            record: Record::default(),
         }
     }
 
-    /// Takes the next cell. It belongs to the date on which it begins, and to no day unless the
-    /// whole of its half-day is covered (S-3).
-    pub(super) fn take(&mut self, cell: &Cell) {
-        let worst = self.record.worst_ratio.unwrap_or(f64::MAX).min(cell.worst_drawdown);
-        self.record.worst_ratio = Some(worst);
+    /// Takes the next cell, and returns the day that has ended with the one before it. A cell belongs
+    /// to the date on which it begins, and to no day unless the whole of its half-day is covered
+    /// (S-3).
+    fn take(&mut self, cell: &Cell) -> Option<Day> {
         if i64::from(cell.accum_ms) != self.cell_ms {
-            return;
+            return None;
         }
         let day = cell.start().day_index();
+        let mut ended = None;
         if self.day.is_none_or(|own| own.day != day) {
-            self.end_day();
+            ended = self.end();
             if !self.calendar.counts(day) {
-                return;
+                return ended;
             }
             self.day = Some(Day { day, cells: 0, log_return: 0.0, realized: 0.0, open_loss: 0.0 });
         }
@@ -191,13 +204,45 @@ impl<'a> Reading<'a> {
             own.realized += cell.realized_pnl;
             own.open_loss = open_loss(self.open_loss, cell);
         }
+        ended
     }
 
-    /// A date is a day when all of its cells are there, and no more than those.
-    fn end_day(&mut self) {
-        let Some(day) = self.day.take().filter(|day| day.cells * self.cell_ms == DAY_MS) else {
-            return;
-        };
+    /// Ends the last date. It is a day when all of its cells are there, and no more than those.
+    fn end(&mut self) -> Option<Day> {
+        self.day.take().filter(|day| day.cells * self.cell_ms == DAY_MS)
+    }
+}
+
+/// Reads cells, oldest first, into a [`Record`].
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    dates: Dates<'a>,
+    /// Of the last complete day.
+    last_open_loss: f64,
+    record: Record,
+}
+
+impl<'a> Reading<'a> {
+    /// Returns a reading of about this many cells: there is room for their days.
+    pub(super) fn new(rulebook: &Rulebook, calendar: Calendar<'a>, cells: usize) -> Self {
+        let dates = Dates::new(rulebook, calendar);
+        let a_day = usize::try_from(DAY_MS / dates.cell_ms).unwrap_or(1).max(1);
+        let days = cells.div_ceil(a_day);
+        let room = || Vec::with_capacity(days);
+        let days = Days { dates: Vec::with_capacity(days), returns: room(), profits: room() };
+        Self { dates, last_open_loss: 0.0, record: Record { days, worst_ratio: None } }
+    }
+
+    /// Takes the next cell.
+    pub(super) fn take(&mut self, cell: &Cell) {
+        let worst = self.record.worst_ratio.unwrap_or(f64::MAX).min(cell.worst_drawdown);
+        self.record.worst_ratio = Some(worst);
+        if let Some(day) = self.dates.take(cell) {
+            self.add(day);
+        }
+    }
+
+    fn add(&mut self, day: Day) {
         let days = &mut self.record.days;
         days.dates.push(day.day);
         days.returns.push(day.log_return);
@@ -206,7 +251,9 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn finish(mut self) -> Record {
-        self.end_day();
+        if let Some(day) = self.dates.end() {
+            self.add(day);
+        }
         if let Some(last) = self.record.days.profits.last_mut() {
             *last = (*last + self.last_open_loss).clamp(f64::MIN, f64::MAX);
         }
@@ -299,6 +346,8 @@ mod tests {
             }
         }
         assert_eq!(complete_days(&rules(), &days), 7, "S-7: a portfolio trades every day");
+        let has = |least| has_complete_days(&rules(), &days, least);
+        assert_eq!([0, 1, 6, 7, 8, u32::MAX].map(has), [true, true, true, true, false, false]);
     }
 
     #[test]

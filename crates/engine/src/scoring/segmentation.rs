@@ -18,7 +18,9 @@ pub(super) fn class_record(
     class: AssetClass,
     ledgers: &Ledgers<'_>,
 ) -> Record {
-    let mut reading = Reading::new(rulebook, calendar);
+    let of_class = ledgers.pairs.iter().filter(|(pair, _)| pair.class() == class);
+    let longest = of_class.map(|(_, ledger)| ledger.len()).max().unwrap_or(0);
+    let mut reading = Reading::new(rulebook, calendar, longest);
     merged_cells(rulebook.switches.merge_class_mdd, class, ledgers, |cell| reading.take(cell));
     reading.finish()
 }

@@ -95,7 +95,7 @@ pub(super) fn ledger(cells: &[Cell]) -> Ledger {
 }
 
 pub(super) fn record_of(rulebook: &Rulebook, returns: &[f64]) -> Record {
-    let mut reading = days::Reading::new(rulebook, Calendar::EveryDay);
+    let mut reading = days::Reading::new(rulebook, Calendar::EveryDay, 0);
     let days: Vec<(f64, f64)> = returns.iter().map(|value| (*value, *value * 1e6)).collect();
     cells(0, &days).iter().for_each(|cell| reading.take(cell));
     reading.finish()

@@ -17,7 +17,9 @@ use super::{EvidenceError, attest, packed};
 use crate::explain::Moment;
 
 /// Names the layout; the first thing in every file.
-pub const FORMAT: &str = "proctor.evidence/2";
+pub const FORMAT: &str = "proctor.evidence/3";
+/// The same for a trader of whom the log holds no signed order: nothing of one is in the file.
+pub const FORMAT_UNSIGNED: &str = "proctor.evidence/2";
 /// Characters of the proof on one line; divisible by four.
 const PROOF_LINE: usize = 120;
 /// What stands before the proof and before the checksum, each at the beginning of a line.
@@ -108,7 +110,8 @@ pub(super) fn readable(
     told: &Told,
 ) -> serde_json::Result<String> {
     let story = &told.story;
-    let mut page = Page(format!("{{\n\"format\": \"{FORMAT}\",\n"));
+    let format = if told.signed.is_empty() { FORMAT_UNSIGNED } else { FORMAT };
+    let mut page = Page(format!("{{\n\"format\": \"{format}\",\n"));
     page.field("trader", &path.trader)?;
     page.field("status", &story.status)?;
     page.field("verdict_in_words", &in_words(told))?;
@@ -132,6 +135,10 @@ pub(super) fn readable(
     )?;
     page.field("counts", &story.counts)?;
     page.rows("orders", &story.orders)?;
+    if !told.signed.is_empty() {
+        page.field("signed_columns", &["commit", "order", "signature", "payload"])?;
+        page.rows("signed", &told.signed)?;
+    }
     page.rows("positions", &story.positions)?;
     page.field("price_columns", &["commit", "pair", "price", "source", "record_ms", "lag_ms"])?;
     page.rows("prices", &told.prices)?;

@@ -103,14 +103,9 @@ impl Wanted {
 }
 
 /// Returns the pair that `input` names, if it is an order of `trader`.
-#[expect(clippy::wildcard_enum_match_arm, reason = "only orders name a pair of their trader")]
 pub(super) fn pair_of_order(trader: &TraderId, input: &Input) -> Option<TradePair> {
-    match input {
-        Input::Order(request) | Input::RecordedOrder(request, _) if request.trader == *trader => {
-            TradePair::from_id(request.pair.as_str())
-        }
-        _ => None,
-    }
+    let request = input.order().filter(|request| request.trader == *trader)?;
+    TradePair::from_id(request.pair.as_str())
 }
 
 /// Checks that `path` leaves out nothing that concerns its trader; returns the extract that it shows,

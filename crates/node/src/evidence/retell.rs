@@ -13,6 +13,7 @@ use proctor_types::{Digest, TradePair, TraderId, UtcMs};
 use proctor_wire::log_path::LogPath;
 use serde::Serialize;
 
+use super::signatures::{self, Signed};
 use crate::explain::{Observer, Story};
 
 /// What an extract tells of its trader.
@@ -24,6 +25,8 @@ pub(super) struct Told {
     pub(super) rulebooks: Vec<Arc<Adopted>>,
     pub(super) prices: Vec<PriceRow>,
     pub(super) steps: Vec<StepRow>,
+    /// What the trader has sent with its signature, in the order in which it was judged.
+    pub(super) signed: Vec<Signed>,
     /// Hash of the verdict, as a state digest covers it.
     pub(super) verdict: Option<Digest>,
 }
@@ -117,6 +120,7 @@ impl Retelling {
         {
             return Err(CannotTell::Undecided { commit: extract.index, why });
         }
+        self.tale.rows.signed.extend(signatures::of(&self.trader, extract));
         self.tale.observer.observe(extract, &outcome, before.as_deref(), &self.engine);
         drop(before);
         let Some(account) = self.engine.account(&self.trader) else { return Ok(()) };
@@ -186,7 +190,8 @@ impl Retelling {
         let (rulebook, rulebooks) = (book.text.clone(), view.rulebooks.clone());
         let story = observer.finish(account, view, Digest::default());
         let verdict = ended.and_then(|(_, verdict)| verdict);
-        Ok(Told { story, rulebook, rulebooks, prices: rows.prices, steps: rows.steps, verdict })
+        let Rows { prices, steps, signed, .. } = rows;
+        Ok(Told { story, rulebook, rulebooks, prices, steps, signed, verdict })
     }
 }
 
@@ -210,6 +215,7 @@ pub(super) fn retell(path: &LogPath, extracts: &[Extract]) -> Result<Told, Canno
 struct Rows {
     prices: Vec<PriceRow>,
     steps: Vec<StepRow>,
+    signed: Vec<Signed>,
     sampled: Option<UtcMs>,
     /// The last price row of each pair.
     last: Vec<Marked>,

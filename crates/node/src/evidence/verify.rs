@@ -11,10 +11,10 @@ use proctor_wire::log_entry::LogEntry;
 use proctor_wire::log_path::LogPath;
 
 use super::difference;
-use super::file::{self, FORMAT};
+use super::file::{self, FORMAT, FORMAT_UNSIGNED};
 use super::proof::{self, Anchors};
 use super::retell::{Told, retell};
-use super::{attest, packed};
+use super::{attest, packed, signatures};
 use crate::data_dir::{self, DataDirError};
 
 /// What a reader holds a file against.
@@ -41,6 +41,8 @@ pub struct Confirmed {
     pub steps: usize,
     /// Whether the verdict was shown to stand in the state digest.
     pub verdict_in_digest: bool,
+    /// Orders and cancellations that the trader has signed, each with a signature of his that counts.
+    pub signed: usize,
     /// What others decided, in words, which the file states and does not prove: the verdict is confirmed
     /// given this. Empty for most accounts.
     pub given: Vec<String>,
@@ -122,8 +124,9 @@ pub fn verify(bytes: &[u8], expected: &Expected<'_>) -> Result<Confirmed, Refusa
     } else {
         bytes
     };
-    let opening = format!("{{\n\"format\": \"{FORMAT}\",\n");
-    if !bytes.starts_with(opening.as_bytes()) {
+    let begins =
+        |format: &str| bytes.starts_with(format!("{{\n\"format\": \"{format}\",\n").as_bytes());
+    if !begins(FORMAT) && !begins(FORMAT_UNSIGNED) {
         return Err(Unanswerable::NotEvidence.into());
     }
     let differs = |what: String| Refusal::Differs(what);
@@ -144,6 +147,7 @@ pub fn verify(bytes: &[u8], expected: &Expected<'_>) -> Result<Confirmed, Refusa
     // Before anything else is said of it: a file from elsewhere is not a file with a mistake.
     let held_against = hold_against(&anchors, expected)?;
     let told = retell(&path, &extracts).map_err(|error| damaged(error.to_string()))?;
+    let signed = signatures::check(&told.signed).map_err(damaged)?;
     let given = given(&path, &anchors, &told).map_err(damaged)?;
     let readable = file::readable(&path, &anchors, &told)
         .map_err(|error| damaged(format!("what was recomputed cannot be written: {error}")))?;
@@ -161,6 +165,7 @@ pub fn verify(bytes: &[u8], expected: &Expected<'_>) -> Result<Confirmed, Refusa
         anchors,
         steps: told.steps.len(),
         verdict_in_digest,
+        signed,
         given,
         attested_in_log,
         held_against,

@@ -181,7 +181,7 @@ fn inputs(commit: &Extract) -> String {
     let (mut orders, mut batches, mut records, mut ticks, mut other) = (0, 0, 0, 0, 0);
     for placed in &commit.inputs {
         match &placed.input {
-            Input::Order(_) | Input::RecordedOrder(..) => orders += 1,
+            Input::Order(_) | Input::RecordedOrder(..) | Input::SignedOrder(_) => orders += 1,
             Input::Prices(quotes) => {
                 batches += 1;
                 records += quotes.len();

@@ -10,9 +10,7 @@ use proctor_engine::rulebook::Rulebook;
 use proctor_engine::state::Adopted;
 use proctor_engine::{Commit, Input};
 use proctor_sequencer::ReplayError;
-use proctor_types::{
-    OrderId, OrderRequest, Price, Quote, SourceName, Stamp, TradePair, TraderId, UtcMs,
-};
+use proctor_types::{OrderId, Price, Quote, SourceName, Stamp, TradePair, TraderId, UtcMs};
 use proctor_wire::log_entry::LogEntry;
 
 use super::{Alteration, Change, Impossible, Question, WhatIfError};
@@ -234,12 +232,12 @@ impl Survey {
             if let Input::Prices(quotes) = input {
                 self.prices.iter_mut().for_each(|wish| wish.see(stamp, quotes));
             }
-            let Some(request) = request(input) else { continue };
+            let Some(request) = input.order() else { continue };
             for ((trader, order), wish) in &mut self.orders {
                 if request.trader == *trader {
                     wish.sent += 1;
                     if request.id == *order {
-                        wish.found.push((stamp, input.clone()));
+                        wish.found.push((stamp, unsigned(input)));
                     }
                 }
             }
@@ -370,15 +368,16 @@ fn named(adopted: &Adopted) -> String {
     format!("{name} version {version} ({})", adopted.hash.short())
 }
 
-fn request(input: &Input) -> Option<&OrderRequest> {
-    if let Input::Order(request) | Input::RecordedOrder(request, _) = input {
-        return Some(request);
+/// Returns `input` as it could have come at another time: a signature is for one time only.
+fn unsigned(input: &Input) -> Input {
+    if let Input::SignedOrder(signed) = input {
+        return Input::Order(signed.request.clone());
     }
-    None
+    input.clone()
 }
 
 fn is_order(input: &Input, trader: &TraderId, order: &OrderId) -> bool {
-    request(input).is_some_and(|request| request.trader == *trader && request.id == *order)
+    input.order().is_some_and(|request| request.trader == *trader && request.id == *order)
 }
 
 fn is_priced(quote: &Quote, source: Option<&SourceName>, pair: TradePair) -> bool {

@@ -5275,10 +5275,13 @@ pub struct NotTaken {
     /// A google.rpc.Code.
     #[prost(int32, tag = "1")]
     pub code: i32,
+    /// What a single Submit has as `code` in its details, such as "signature_invalid"; where it has none,
+    /// the reason, such as "THROTTLED".
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub message: ::prost::alloc::string::String,
+    /// Of the request, as a path such as "orders\[3\].payload.pair"; empty where no field is at fault.
     #[prost(string, tag = "4")]
     pub field: ::prost::alloc::string::String,
 }
@@ -5290,7 +5293,7 @@ pub struct OrderOutcome {
     pub trader: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub order_id: ::prost::alloc::string::String,
-    /// The commit that judged the order.
+    /// The commit that judged the order; where `repeated`, the one that did so first.
     #[prost(message, optional, tag = "4")]
     pub stamp: ::core::option::Option<Stamp>,
     #[prost(bool, tag = "5")]
@@ -5300,9 +5303,13 @@ pub struct OrderOutcome {
     pub code: ::prost::alloc::string::String,
     #[prost(string, tag = "7")]
     pub message: ::prost::alloc::string::String,
-    /// What the order did, in order.
+    /// What the order did, in order; none where `repeated`.
     #[prost(message, repeated, tag = "8")]
     pub events: ::prost::alloc::vec::Vec<OrderEvent>,
+    /// These very bytes were judged before, and this is what came of them then. They were not judged
+    /// again, and never are.
+    #[prost(bool, tag = "9")]
+    pub repeated: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Fill {
@@ -5324,10 +5331,11 @@ pub struct Fill {
     pub price: f64,
     #[prost(double, tag = "9")]
     pub slippage: f64,
-    /// Where the price is from: a source's name, "recorded" or "last mark".
+    /// Where the price is from: a source's name, "recorded" or "last mark". Told with the fill only:
+    /// empty in GetOrder, since a position does not keep it.
     #[prost(string, tag = "10")]
     pub price_source: ::prost::alloc::string::String,
-    /// Whether the size was cut to the limits.
+    /// Whether the size was cut to the limits. Told with the fill only: always false in GetOrder.
     #[prost(bool, tag = "11")]
     pub clamped: bool,
     /// Whether this order closed the position.
@@ -5461,6 +5469,7 @@ pub struct GetOrderResponse {
     pub state: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub resting: ::core::option::Option<RestingOrder>,
+    /// As its position keeps it: without `price_source` and `clamped`.
     #[prost(message, optional, tag = "4")]
     pub fill: ::core::option::Option<Fill>,
 }
@@ -5476,7 +5485,8 @@ pub struct WatchOrdersRequest {
 pub struct WatchOrdersResponse {
     #[prost(message, optional, tag = "1")]
     pub as_of: ::core::option::Option<AsOf>,
-    /// Commits were missed: read what rests again. Events go on after `as_of`.
+    /// Commits were missed. The first message of a watch, and one with a gap, holds no events: list what
+    /// rests after it. Events go on after `as_of`.
     #[prost(message, optional, tag = "2")]
     pub gap: ::core::option::Option<Gap>,
     #[prost(message, repeated, tag = "3")]
@@ -6416,9 +6426,12 @@ pub struct WatchPositionsRequest {
 pub struct WatchPositionsResponse {
     #[prost(message, optional, tag = "1")]
     pub as_of: ::core::option::Option<AsOf>,
+    /// Commits were missed. The first message of a watch, and one with a gap, holds no positions: list
+    /// them after it. Changes go on after `as_of`.
     #[prost(message, optional, tag = "2")]
     pub gap: ::core::option::Option<Gap>,
-    /// Positions that an order changed, as they are as of `as_of`.
+    /// Positions that an order of the commit `as_of` changed. A position may be shown as of a later
+    /// commit, never an earlier one; what changed it then is told again with that commit.
     #[prost(message, repeated, tag = "3")]
     pub changed: ::prost::alloc::vec::Vec<Position>,
 }
@@ -6645,7 +6658,7 @@ pub mod positions_client {
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Positions", "ListAccounts"));
             self.inner.unary(req, path, codec).await
         }
-        /// Positions that changed after `from_commit`, of one trader or of all.
+        /// Positions that orders changed after `from_commit`, of one trader or of all. Marks are not told.
         pub async fn watch(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchPositionsRequest>,
@@ -6715,7 +6728,7 @@ pub mod positions_server {
                 Item = std::result::Result<super::WatchPositionsResponse, tonic::Status>,
             > + std::marker::Send
             + 'static;
-        /// Positions that changed after `from_commit`, of one trader or of all.
+        /// Positions that orders changed after `from_commit`, of one trader or of all. Marks are not told.
         async fn watch(
             &self,
             request: tonic::Request<super::WatchPositionsRequest>,

@@ -1,5 +1,6 @@
 //! What can go wrong between a submission and its answer, one file per kind.
 
+mod adopt;
 mod backward_clock;
 mod common;
 mod crash;

@@ -228,4 +228,8 @@ impl Changes for Watched {
     fn heartbeat(&mut self, stamp: Stamp) -> Self::Message {
         Self::Message { as_of: Some(self.at(stamp)), ..Default::default() }
     }
+
+    fn bytes(message: &Self::Message) -> usize {
+        proctor_rpc::encoded_len(message)
+    }
 }

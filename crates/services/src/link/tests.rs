@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use proctor_commit_log::storage::memory::MemoryStorage;
 use proctor_engine::Input;
+use proctor_engine::input::{Payload, Roster, SignedOrder, Validity};
 use proctor_rpc::internal_v1::sequencer_client::SequencerClient;
 use proctor_sequencer::{Clock, Sequencer as Loop, Writer, WriterConfig};
 use proctor_types::UtcMs;
@@ -227,6 +228,69 @@ async fn bytes_that_are_no_inputs_are_refused_and_harm_nothing() {
     let told = client.follow(by(follow(), "prices", secret(1).expose())).await;
     let first = told.expect("let in").into_inner().message().await.expect("a message");
     assert_eq!(first.expect("at once").commit, 1);
+    node.kill();
+}
+
+/// Numbers that look like chance and are the same in every run (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        usize::try_from((mixed ^ (mixed >> 31)) % u64::try_from(end).expect("small")).expect("less")
+    }
+
+    fn byte(&mut self) -> u8 {
+        u8::try_from(self.below(256)).expect("a byte")
+    }
+}
+
+/// Inputs of several kinds, for nobody who is known here.
+fn some_inputs() -> Vec<Input> {
+    let request = crate::testing::market("alice", "o1", "BTCUSD", 0.5);
+    let payload = Payload::new(b"{\"as\":\"signed\"}".to_vec()).expect("short");
+    let validity = Validity { from: START, until: UtcMs(START.0 + 1) };
+    let signed = SignedOrder { request: request.clone(), validity, payload, signature: [7; 64] };
+    let roster = Roster::new(1, vec![crate::testing::trader("alice")]);
+    let rulebook = Input::Rulebook("none".into());
+    let signed = Input::SignedOrder(Box::new(signed));
+    vec![Input::Tick, Input::Order(request), signed, Input::Roster(roster), rulebook]
+}
+
+/// Whatever a child sends, it gets an answer, and the node goes on.
+#[tokio::test]
+async fn any_bytes_of_a_child_are_answered_and_leave_a_node_that_takes_good_ones() {
+    let node = Node::start().await;
+    node.children.admit("prices", &secret(1));
+    let (sender, mut replies) = submissions(&node, &secret(1)).await;
+    let good = log_entry::encode_inputs(&some_inputs());
+    let (mut dice, mut taken) = (Dice(3), 0);
+    for id in 0..600 {
+        let mut inputs = good.clone();
+        match dice.below(4) {
+            0 => inputs = (0..dice.below(300)).map(|_| dice.byte()).collect(),
+            1 => inputs.truncate(dice.below(good.len())),
+            _ => {
+                for _ in 0..=dice.below(3) {
+                    let place = dice.below(inputs.len());
+                    inputs[place] = dice.byte();
+                }
+            }
+        }
+        sender.send(SubmitRequest { id, inputs }).await.expect("sent");
+        let reply = replies.message().await.expect("the stream goes on").expect("a reply");
+        assert_eq!(reply.id, id);
+        match reply.result.expect("a result") {
+            submit_reply::Result::Place(_) => taken += 1,
+            submit_reply::Result::Refused(refused) => assert_eq!(refused.code, "malformed"),
+        }
+    }
+    assert!(taken > 0, "some are inputs of another meaning, which the rules judge");
+    sender.send(SubmitRequest { id: 0, inputs: good }).await.expect("sent");
+    let reply = replies.message().await.expect("the stream goes on").expect("a reply");
+    let place = Place { commit: taken + 1, first: 0, count: 5 };
+    assert_eq!(reply.result, Some(submit_reply::Result::Place(place)));
     node.kill();
 }
 

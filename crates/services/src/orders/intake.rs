@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use proctor_keys::signed_order::{Claim, Refusal, Rules, SignedOrder, Verified};
+use proctor_engine::input::{Payload, SignedOrder, Validity};
+use proctor_keys::signed_order::{
+    Claim, Refusal, Rules, SignedOrder as SignedBytes, Verified, Window,
+};
 use proctor_keys::sr25519::Signature;
 use proctor_rpc::{Problem, Reason, v1};
-use proctor_types::{ExecutionType, OrderRequest, UtcMs};
+use proctor_types::{ExecutionType, UtcMs};
 use tokio::sync::Semaphore;
 
 use super::limiter::{Limiter, RateLimit};
@@ -47,7 +50,7 @@ impl Intake {
     /// Returns whose order it claims to be, once everything but the signature was tested.
     pub(crate) fn read(&self, sent: Sent<'_>, order: v1::SignedOrder) -> Result<Claim, Problem> {
         let path = sent.path;
-        let order = SignedOrder {
+        let order = SignedBytes {
             signature: Signature(signature(path, &order.signature)?),
             payload: order.payload,
         };
@@ -67,14 +70,14 @@ impl Intake {
 
     /// Returns the order, once its signature was tested. That takes some tens of microseconds, so
     /// one order is checked where it came.
-    pub(crate) fn check(sent: Sent<'_>, claim: Claim) -> Result<OrderRequest, Problem> {
-        let Verified { request, .. } = claim.prove().map_err(|why| problem(sent.path, &why))?;
+    pub(crate) fn check(sent: Sent<'_>, claim: Claim) -> Result<SignedOrder, Problem> {
+        let order = proved(sent.path, claim)?;
         match sent.kind {
-            Some(kind) if kind != request.execution => {
+            Some(kind) if kind != order.request.execution => {
                 let field = format!("{}payload.execution", sent.path);
                 Err(Problem::invalid(field, "is of another kind than this call is for; use Submit"))
             }
-            _ => Ok(request),
+            _ => Ok(order),
         }
     }
 
@@ -83,22 +86,30 @@ impl Intake {
     pub(crate) async fn check_many(
         &self,
         claims: Vec<Result<Claim, Refused>>,
-    ) -> Result<Vec<Result<OrderRequest, Refused>>, Problem> {
+    ) -> Result<Vec<Result<SignedOrder, Refused>>, Problem> {
         let internal = |text: &str| Problem::new(Reason::Internal, text);
         let permit = Arc::clone(&self.checkers).acquire_owned().await;
         let permit = permit.map_err(|_| internal("the checking of signatures has ended"))?;
         let checked = tokio::task::spawn_blocking(move || {
-            let each = |(place, claim): (usize, Result<Claim, Refused>)| {
-                let path = path(place);
-                let checked = claim?.prove().map_err(|why| problem(&path, &why))?;
-                Ok(checked.request)
-            };
+            let each =
+                |(place, claim): (usize, Result<Claim, Refused>)| Ok(proved(&path(place), claim?)?);
             let checked = claims.into_iter().enumerate().map(each).collect();
             drop(permit);
             checked
         });
         checked.await.map_err(|_| internal("the checking of signatures was broken off"))
     }
+}
+
+/// Returns the order as it is submitted, once its signature was tested.
+fn proved(path: &str, claim: Claim) -> Result<SignedOrder, Problem> {
+    let Verified { order, request, window, .. } =
+        claim.prove().map_err(|why| problem(path, &why))?;
+    let Window { from, until } = window;
+    let payload = Payload::new(order.payload);
+    let payload = payload.map_err(|why| Problem::invalid(format!("{path}payload"), why))?;
+    let validity = Validity { from, until };
+    Ok(SignedOrder { request, validity, payload, signature: order.signature.0 })
 }
 
 /// Why one order of many was not taken.

@@ -14,6 +14,7 @@ use tonic::service::Routes;
 use tonic::transport::Channel;
 
 use super::*;
+use crate::auth::{Authenticate, AuthenticateBut, Caller, Role, Tokens};
 use crate::testing::{World, market, refused, serve};
 
 fn chain() -> ChainId {
@@ -121,8 +122,13 @@ async fn an_order_is_answered_with_what_it_did_and_a_retry_with_where_to_look() 
     assert_eq!(outcome.stamp.expect("a stamp").commit, desk.commit());
 
     let again = client.submit(order).await.expect("an outcome").into_inner();
-    assert_eq!((again.accepted, &*again.code), (false, "duplicate_id"));
-    assert_eq!(kinds(&again.events), ["duplicate_id o1"]);
+    assert!(again.repeated && again.accepted && again.events.is_empty(), "{again:?}");
+    assert_eq!(again.stamp, outcome.stamp, "the commit that judged it");
+    assert!(!outcome.repeated);
+    let other = desk.market("//Alice", "o1", "BTCUSD", 0.3);
+    let other = client.submit(other).await.expect("an outcome").into_inner();
+    assert_eq!((other.accepted, &*other.code, other.repeated), (false, "duplicate_id", false));
+    assert_eq!(kinds(&other.events), ["duplicate_id o1"]);
     let request = v1::GetOrderRequest { trader: address("//Alice"), order_id: "o1".into() };
     let known = client.get_order(request).await.expect("known").into_inner();
     let fill = known.fill.expect("it was filled");
@@ -136,20 +142,51 @@ async fn an_order_is_answered_with_what_it_did_and_a_retry_with_where_to_look() 
 }
 
 #[tokio::test]
-async fn a_signed_order_is_refused_when_it_comes_again_also_after_a_restart() {
+async fn a_signed_message_is_judged_once_whatever_came_of_it_also_after_a_restart() {
     let desk = Desk::new(None).await;
-    let orders = [desk.market("//Alice", "o1", "BTCUSD", 0.2), desk.limit("//Bob", "o1")];
+    let orders = [
+        desk.market("//Alice", "o1", "BTCUSD", 0.2),
+        // Refused for the cooldown, which will be over before its window is.
+        desk.market("//Alice", "o2", "BTCUSD", 0.2),
+        desk.limit("//Bob", "l1"),
+        desk.cancel("//Bob", "c1", Cancel::All),
+    ];
+    let mut first = Vec::new();
     for order in &orders {
-        let first = desk.service.submit(Request::new(order.clone())).await.expect("taken");
-        assert!(first.get_ref().accepted, "{first:?}");
-        let again = desk.service.submit(Request::new(order.clone())).await.expect("judged");
-        assert_eq!(again.get_ref().code, "duplicate_id");
+        let outcome = desk.service.submit(Request::new(order.clone())).await.expect("judged");
+        first.push(outcome.into_inner());
     }
+    let codes: Vec<&str> = first.iter().map(|outcome| &*outcome.code).collect();
+    assert_eq!(codes, ["", "cooling_down", "", ""]);
+    let as_before = async |desk: &Desk| {
+        for (order, first) in orders.iter().zip(&first) {
+            let again = desk.service.submit(Request::new(order.clone())).await.expect("told");
+            let again = again.into_inner();
+            let told = |outcome: &v1::OrderOutcome| {
+                (outcome.accepted, outcome.code.clone(), outcome.stamp)
+            };
+            assert_eq!(told(&again), told(first));
+            assert!(again.repeated, "{again:?}");
+        }
+    };
+    desk.world.clock.advance(10_000);
+    desk.world.price(50_000.0).await;
+    // What Bob has placed since is not cancelled by the copy of his cancellation.
+    let since = desk.service.submit(Request::new(desk.limit("//Bob", "l2"))).await.expect("judged");
+    assert!(since.get_ref().accepted);
+    as_before(&desk).await;
     let restarted = Desk::of(desk.world.restarted(), None);
-    for order in &orders {
-        let later = restarted.service.submit(Request::new(order.clone())).await.expect("judged");
-        assert_eq!(later.get_ref().code, "duplicate_id", "refused across restarts");
-    }
+    as_before(&restarted).await;
+    let view = restarted.world.backend.views().latest();
+    let account = |path: &str| view.account(&crate::testing::trader(&address(path)));
+    let alice = account("//Alice").expect("an account").book.open_positions();
+    assert_eq!(alice.map(|held| held.orders().len()).collect::<Vec<_>>(), [1], "one fill");
+    let bob = account("//Bob").expect("an account").resting.orders();
+    assert_eq!(bob.iter().map(|order| order.id.as_str()).collect::<Vec<_>>(), ["l2"]);
+    // The id of a refused order is free for another message.
+    let anew = restarted.market("//Alice", "o2", "BTCUSD", 0.2);
+    let anew = restarted.service.submit(Request::new(anew)).await.expect("judged");
+    assert!(anew.get_ref().accepted && !anew.get_ref().repeated, "{anew:?}");
     // When its window is over, not even the rules are asked.
     restarted.world.clock.advance(30_000);
     let over = refused(restarted.service.submit(Request::new(orders[0].clone())).await);
@@ -165,13 +202,13 @@ async fn x_11_of_the_same_order_sent_many_times_at_once_exactly_one_is_executed(
         let (mut client, order) = (client.clone(), order.clone());
         tokio::spawn(async move { client.submit(order).await.expect("judged").into_inner() })
     });
-    let mut codes = Vec::new();
+    let mut first = 0;
     for call in calls.collect::<Vec<_>>() {
-        codes.push(call.await.expect("no panic").code);
+        let outcome = call.await.expect("no panic");
+        assert!(outcome.accepted, "all are told the same: {outcome:?}");
+        first += usize::from(!outcome.repeated);
     }
-    codes.sort();
-    assert_eq!(codes[0], "", "one is accepted");
-    assert!(codes[1..].iter().all(|code| code == "duplicate_id"), "{codes:?}");
+    assert_eq!(first, 1, "one of them was judged");
     let view = desk.world.backend.views().latest();
     let alice = crate::testing::trader(&address("//Alice"));
     let account = view.account(&alice).expect("an account");
@@ -224,6 +261,44 @@ async fn what_is_not_signed_not_fresh_or_not_an_order_is_an_error_and_leaves_no_
         assert_eq!(found, (reason, Some(code), Some(field)), "{problem}");
     }
     assert_eq!(desk.commit(), before, "nothing of them is in the log");
+}
+
+/// An order proves itself by its signature; what others may read is another question.
+#[tokio::test]
+async fn a_signed_message_needs_no_token_even_where_reading_does() {
+    let desk = Desk::new(None).await;
+    let mut tokens = Tokens::default();
+    let name = proctor_types::OperatorId::new("desk").expect("a name");
+    tokens.add("s3cret", Caller { name, role: Role::Reader });
+    let orders = OrdersServer::new(desk.service.clone());
+    let guarded = AuthenticateBut::new(orders, Authenticate(Arc::new(tokens)), SIGNED);
+    let mut client = OrdersClient::new(serve(Routes::new(guarded)).await);
+    let limit = desk.limit("//Alice", "l1");
+    assert!(client.submit(limit.clone()).await.expect("judged").get_ref().accepted);
+    let many = v1::SubmitManyRequest { orders: vec![desk.limit("//Bob", "l1")] };
+    client.submit_many(many).await.expect("judged");
+    client.bracket(limit.clone()).await.map(drop).map_err(|s| Problem::of(&s)).expect_err("kind");
+    let cancel = desk.cancel("//Alice", "c1", Cancel::All);
+    assert!(client.cancel(cancel).await.expect("judged").get_ref().accepted);
+    let mut strange = Request::new(desk.limit("//Alice", "l2"));
+    strange.metadata_mut().insert("authorization", "Bearer wrong".parse().expect("text"));
+    client.submit(strange).await.expect("no token is looked at");
+
+    let list = v1::ListRestingRequest::default();
+    let watch = v1::WatchOrdersRequest::default();
+    let get = v1::GetOrderRequest { trader: address("//Alice"), order_id: "l1".into() };
+    let unauthenticated = Reason::Unauthenticated;
+    assert_eq!(refused(client.list_resting(list.clone()).await).reason, unauthenticated);
+    assert_eq!(refused(client.watch(watch).await).reason, unauthenticated);
+    assert_eq!(refused(client.get_order(get).await).reason, unauthenticated);
+    let mut list = Request::new(list);
+    list.metadata_mut().insert("authorization", "Bearer s3cret".parse().expect("text"));
+    client.list_resting(list).await.expect("a reader may");
+    // The names are those of the contract: a wrong one would be a call that needs a token.
+    let all = proctor_rpc::methods::all();
+    for path in SIGNED {
+        assert!(all.iter().any(|method| method.path() == *path), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -282,6 +357,23 @@ async fn each_call_takes_the_kind_that_it_is_named_for_and_submit_takes_all() {
     assert_eq!(kinds(&flat.get_ref().events), ["filled m2", "position_closed b1"]);
 }
 
+#[tokio::test]
+async fn of_one_message_many_times_in_one_call_the_first_is_judged() {
+    let desk = Desk::new(None).await;
+    let cancel = desk.cancel("//Alice", "c1", Cancel::All);
+    let orders = vec![cancel.clone(), desk.limit("//Alice", "l1"), cancel.clone(), cancel];
+    let request = v1::SubmitManyRequest { orders };
+    let many = desk.client().await.submit_many(request).await.expect("taken").into_inner();
+    let outcomes = many.results.into_iter().map(|result| match result.result {
+        Some(Became::Outcome(outcome)) => (outcome.code, outcome.repeated),
+        other => panic!("judged: {other:?}"),
+    });
+    let nothing = || "nothing_to_cancel".to_owned();
+    let expected =
+        [(nothing(), false), (String::new(), false), (nothing(), true), (nothing(), true)];
+    assert_eq!(outcomes.collect::<Vec<_>>(), expected);
+}
+
 /// Returns orders with every kind of end, a repeated id among them.
 fn mixed(desk: &Desk) -> Vec<v1::SignedOrder> {
     let mut broken = desk.market("//Alice", "x", "BTCUSD", 0.2);
@@ -289,7 +381,7 @@ fn mixed(desk: &Desk) -> Vec<v1::SignedOrder> {
     vec![
         desk.market("//Alice", "o1", "BTCUSD", 0.2),
         desk.market("//Bob", "o1", "BTCUSD", -0.2),
-        desk.market("//Alice", "o1", "BTCUSD", 0.2),
+        desk.market("//Alice", "o1", "BTCUSD", 0.3),
         broken,
         desk.market("//Alice", "o2", "BTCUSD", 0.2),
         desk.limit("//Alice", "l1"),
@@ -389,6 +481,7 @@ async fn x_37_an_order_is_not_filled_at_a_price_that_is_older_than_the_rules_all
     let late = desk.service.submit(order).await.expect("judged").into_inner();
     assert_eq!((late.accepted, &*late.code), (false, "no_price"));
     desk.world.price(50_000.0).await;
+    desk.world.clock.advance(1);
     let order = Request::new(desk.market("//Alice", "o1", "BTCUSD", 0.2));
     let fresh = desk.service.submit(order).await.expect("judged").into_inner();
     assert!(fresh.accepted, "a refused order's id is free: {fresh:?}");

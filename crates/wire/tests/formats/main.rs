@@ -10,7 +10,10 @@ use proctor_engine::eliminations::{
     DrawdownNote, EliminationRow, EliminationsCommand, Reason, Reentry, Reinstatement,
     SyncedEliminations,
 };
-use proctor_engine::input::{Commit, PriceCorrection, RecordedFill, Roster, StagesCommand};
+use proctor_engine::input::{
+    Commit, PAYLOAD_LEN_MAX, Payload, PriceCorrection, RecordedFill, Roster, SignedOrder,
+    StagesCommand, Validity,
+};
 use proctor_engine::rulebook::VANTA;
 use proctor_engine::state_digest::Effects;
 use proctor_engine::{Engine, Input};
@@ -149,7 +152,17 @@ fn every_input() -> LogEntry {
                 by: OperatorId::new("officer").expect("valid"),
                 why: Remark::new("the feed was wrong").expect("valid"),
             }),
+            Input::SignedOrder(Box::new(signed())),
         ],
+    }
+}
+
+fn signed() -> SignedOrder {
+    SignedOrder {
+        request: order(),
+        validity: Validity { from: UtcMs(AT - 5_000), until: UtcMs(AT + 25_000) },
+        payload: Payload::new(b"{\"what\":\"was signed\"}".to_vec()).expect("short"),
+        signature: std::array::from_fn(|place| u8::try_from(place).expect("64")),
     }
 }
 
@@ -177,6 +190,7 @@ fn number(input: &Input) -> u8 {
         Input::Eliminations(_) => 13,
         Input::SyncEliminations(_) => 14,
         Input::CorrectPrice(_) => 15,
+        Input::SignedOrder(_) => 16,
     }
 }
 
@@ -194,17 +208,27 @@ fn the_bytes_of_version_1_are_frozen() {
     // If this fails, stored logs can no longer be read: restore the layout, or raise the version and
     // keep a reader for version 1 (docs/formats.md).
     assert_eq!((bytes.len(), Digest::of(&bytes).to_string().as_str()), FROZEN);
+    // As logs were written before orders were kept with their signatures.
+    let mut before = every_input();
+    before.inputs.truncate(17);
+    let bytes = before.encode();
+    assert_eq!((bytes.len(), Digest::of(&bytes).to_string().as_str()), FROZEN_UNSIGNED);
+    assert_eq!(LogEntry::decode(&bytes).expect("it is still read"), before);
 }
 
 /// Length and hash of the entry with every kind of input.
 const FROZEN: (usize, &str) =
+    (1175, "d36f64601fe005f9c471e3c976261d6dbe00dfa9ba68d1e76d2224300c362303");
+
+/// The same without the kinds from 16 on.
+const FROZEN_UNSIGNED: (usize, &str) =
     (986, "add6379389f53ed94034af276ce138e4b4e7d2992ae5a3427ba1511ce4fbc609");
 
 #[test]
 fn every_variant_is_stored_under_its_number() {
     let mut numbers: Vec<u8> = every_input().inputs.iter().map(number).collect();
     numbers.dedup();
-    assert_eq!(numbers, (0..=15).collect::<Vec<u8>>(), "every variant is there");
+    assert_eq!(numbers, (0..=16).collect::<Vec<u8>>(), "every variant is there");
     for input in every_input().inputs {
         let entry = LogEntry { inputs: vec![input.clone()], ..every_input() };
         assert_eq!(entry.encode()[113], number(&input));
@@ -249,7 +273,7 @@ fn the_fields_stand_where_the_document_says() {
     let under_review = [&[3][..], &since, &[1, 2], &before].concat();
     let inputs = [
         [vec![0], order_bytes.clone()].concat(),
-        [vec![1], order_bytes, fill].concat(),
+        [vec![1], order_bytes.clone(), fill].concat(),
         [vec![2], 1_u32.to_le_bytes().to_vec(), quote].concat(),
         [
             vec![3],
@@ -276,6 +300,13 @@ fn the_fields_stand_where_the_document_says() {
             [vec![15], name("alice"), name("o1"), 99_000.0_f64.to_le_bytes().to_vec()].concat(),
             [vec![0], some(99_001.0)].concat(),
             [name("other"), name("officer"), name("the feed was wrong")].concat(),
+        ]
+        .concat(),
+        [
+            [vec![16], order_bytes].concat(),
+            [(AT - 5_000).to_le_bytes(), (AT + 25_000).to_le_bytes()].concat(),
+            name("{\"what\":\"was signed\"}"),
+            (0..64).collect(),
         ]
         .concat(),
     ];
@@ -374,6 +405,24 @@ fn a_length_that_lies_is_an_error_and_reserves_no_memory_for_what_is_not_there()
 }
 
 #[test]
+fn a_signed_payload_has_a_longest_length_and_no_memory_is_reserved_for_a_longer_one() {
+    assert!(Payload::new(vec![b'x'; PAYLOAD_LEN_MAX + 1]).is_err());
+    let longest = Payload::new(vec![b'x'; PAYLOAD_LEN_MAX]).expect("as long as may be");
+    let order = SignedOrder { payload: longest, ..signed() };
+    let good = LogEntry { inputs: vec![Input::SignedOrder(Box::new(order))], ..every_input() };
+    let good = good.encode();
+    assert!(LogEntry::decode(&good).is_ok());
+    let length = u32::try_from(PAYLOAD_LEN_MAX).unwrap();
+    let mark = length.to_le_bytes();
+    let place = good.windows(4).position(|bytes| bytes == mark).expect("stored");
+    for lie in [length + 1, u32::MAX] {
+        let mut bytes = good.clone();
+        bytes[place..place + 4].copy_from_slice(&lie.to_le_bytes());
+        assert!(matches!(LogEntry::decode(&bytes), Err(DecodeError::Malformed(_))));
+    }
+}
+
+#[test]
 fn names_and_tags_outside_their_range_are_refused() {
     let good = every_input().encode();
     let find =
@@ -389,8 +438,8 @@ fn names_and_tags_outside_their_range_are_refused() {
         (side, 3),
         (side + 1, 4),
         (side + 2, 2),
-        (113, 16),
         (113, 17),
+        (113, 18),
     ] {
         let mut bytes = good.clone();
         bytes[place] = byte;
@@ -490,7 +539,23 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(Input::Tick),
         any_decision(),
         any_correction().prop_map(Input::CorrectPrice),
+        any_signed(),
     ]
+}
+
+fn any_signed() -> impl Strategy<Value = Input> {
+    let payload = prop::collection::vec(any::<u8>(), 0..300);
+    let signature = prop::collection::vec(any::<u8>(), 64);
+    (any_order(), any::<i64>(), any::<i64>(), payload, signature).prop_map(
+        |(request, from, until, payload, signature)| {
+            Input::SignedOrder(Box::new(SignedOrder {
+                request,
+                validity: Validity { from: UtcMs(from), until: UtcMs(until) },
+                payload: Payload::new(payload).expect("short"),
+                signature: signature.try_into().expect("64 bytes"),
+            }))
+        },
+    )
 }
 
 /// What the challenge period is told.
@@ -646,18 +711,21 @@ fn a_checkpoint_begins_with_its_version_and_gives_the_engine_back() {
     let outcome = engine.apply(&commit).expect("the first commit");
     assert!(outcome.replies.iter().all(Result::is_ok));
     let bytes = checkpoint::encode(&engine).expect("finite");
-    assert_eq!(bytes[0], 2, "the version");
+    assert_eq!(bytes[0], checkpoint::VERSION, "the version");
     assert_eq!(bytes[1..9], 1_u64.to_le_bytes(), "the commit");
     assert_eq!(bytes[9..17], AT.to_le_bytes(), "its time");
     assert_eq!(bytes[17..49], outcome.digest.0, "the digest");
     let restored = checkpoint::decode(&bytes).expect("round trip");
     assert_eq!(checkpoint::encode(&restored).expect("finite"), bytes);
     assert_eq!((restored.stamp(), restored.digest()), (engine.stamp(), engine.digest()));
-    for version in [0, 1, 255] {
+    for version in [0, 1, 2, 255] {
         let mut other = bytes.clone();
         other[0] = version;
         let refused = checkpoint::decode(&other).map(drop);
-        assert!(matches!(refused, Err(DecodeError::Version { known: 2, .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(DecodeError::Version { known: checkpoint::VERSION, .. })),
+            "{refused:?}"
+        );
     }
     let longer = [&bytes[..], &[0]].concat();
     assert!(checkpoint::decode(&longer).is_err());

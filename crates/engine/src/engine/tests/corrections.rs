@@ -124,6 +124,33 @@ fn a_claim_that_was_not_believed_then_is_not_believed_in_the_replay() {
     assert_eq!(world.run("20000 tick"), "accepted");
 }
 
+/// A correction takes back every pair of the account, also those whose fees have fallen due since
+/// the last price.
+#[test]
+fn a_correction_keeps_the_carry_fee_of_a_pair_that_no_price_has_reached() {
+    let mut world = check_with_alice(
+        "
+        0          price BTCUSD 100
+        0          price ETHUSD 10
+        0          order alice o1 ETHUSD LONG 0.4
+        50_000_000 price BTCUSD 100
+        50_000_000 order alice o2 BTCUSD LONG 0.1
+    ",
+    );
+    let state = |world: &World| {
+        let account = world.account("alice");
+        let open = account.book.open_positions().find(|open| open.pair().to_string() == "ETHUSD");
+        let open = open.expect("held");
+        let ledger = account.ledgers.as_ref().expect("traded").portfolio();
+        let cell = *ledger.current().expect("sampled");
+        (open.carry_fee(), open.next_carry_at(), open.return_at_close(), cell)
+    };
+    let before = state(&world);
+    assert!(before.0 < 1.0, "a boundary has passed: {}", before.0);
+    assert_eq!(world.run("50_000_000 correct alice o2 99"), "accepted");
+    assert_eq!(state(&world), before);
+}
+
 #[test]
 fn closed_positions_and_forced_closes_are_told_anew() {
     let mut world = check_with_alice("");

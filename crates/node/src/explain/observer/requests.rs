@@ -14,6 +14,7 @@ pub(super) fn request_of(input: &Input) -> Option<(&OrderRequest, &'static str)>
     match input {
         Input::Order(request) => Some((request, "trader")),
         Input::RecordedOrder(request, _) => Some((request, "recorded")),
+        Input::SignedOrder(signed) => Some((&signed.request, "trader")),
         Input::Prices(_)
         | Input::Roster(_)
         | Input::AccountSize(..)

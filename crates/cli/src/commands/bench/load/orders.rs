@@ -119,7 +119,7 @@ fn sign(number: usize, plan: Plan, keys: &[KeyFile], chain: &ChainId) -> Result<
     let request = OrderRequest::market(trader, id, PairName::new(pair)?, side, size);
     let now = SystemClock.now();
     // As long as the node takes: it may be a while until the order is due.
-    let window = Window { from: UtcMs(now.0 - 1_000), until: UtcMs(now.0 + 58_000) };
+    let window = Window { from: now, until: UtcMs(now.0 + 58_000) };
     let terms = Terms { chain_id: chain.clone(), window };
     // The signature's own randomness; a bench keeps no secret.
     Ok(SignedBytes::sign(&key.keypair(), &terms, &request, &[7; 32])?)

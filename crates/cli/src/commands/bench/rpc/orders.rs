@@ -18,7 +18,7 @@ use super::{Scale, machine, report, spread};
 /// Length of the file that the bare disk is measured with.
 const PROBE_BYTES: u64 = 16 << 20;
 /// About what a commit of one order takes in the log.
-const ORDER_BYTES: usize = 256;
+const ORDER_BYTES: usize = 560;
 /// A price is told again after so many orders: it must not grow stale.
 const ORDERS_PER_PRICE: usize = 50;
 
@@ -41,7 +41,7 @@ fn signed(node: &BenchNode, number: usize) -> Result<SignedBytes> {
         SizeFields { leverage: Some(Leverage::new(0.1)?), ..SizeFields::default() },
     );
     let now = node.clock.now();
-    let window = Window { from: UtcMs(now.0 - 60_000), until: UtcMs(now.0 + 1_800_000) };
+    let window = Window { from: now, until: UtcMs(now.0 + 1_800_000) };
     let terms = Terms { chain_id: node.chain_id.clone(), window };
     // The signature's own randomness; a bench keeps no secret.
     Ok(SignedBytes::sign(&key.keypair(), &terms, &request, &[7; 32])?)
