@@ -22,6 +22,8 @@ pub(crate) enum Target {
     CommitLog,
     /// The payload of a commit in the log.
     LogEntry,
+    /// Evidence files, and what a forger makes who recomputes everything.
+    Evidence,
     /// What a frame between nodes carries.
     PeerMessage,
 }
@@ -53,6 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         Target::SignedOrder => ("keys", "--lib", "fuzz_signed_order"),
         Target::CommitLog => ("commit-log", "--test failures", "fuzz_commit_log"),
         Target::LogEntry => ("wire", "--test formats", "fuzz_log_entry"),
+        Target::Evidence => ("node", "--lib", "fuzz_evidence"),
         Target::PeerMessage => ("p2p", "--test cores", "fuzz_peer_message"),
     };
     let line = format!("test --locked --package proctor-{package} {place} {filter} -- --nocapture");

@@ -97,6 +97,17 @@ impl Hybrid {
         let peer_key = ParsedPublicKey::new(&signature::ED25519, peer).map_err(|_| CryptoError)?;
         Ok(Self { identity, peer, peer_key })
     }
+
+    /// Prepares a key for sealing or opening.
+    #[must_use]
+    pub fn key(secret: &Secret) -> LessSafeKey {
+        aes_256_gcm(secret.expose())
+    }
+}
+
+fn aes_256_gcm(bytes: &[u8; 32]) -> LessSafeKey {
+    let key = UnboundKey::new(&AES_256_GCM, bytes);
+    LessSafeKey::new(key.expect("these are the 32 bytes of an AES-256 key"))
 }
 
 /// The initiator's two secret halves of a round.
@@ -181,15 +192,19 @@ impl Crypto for Hybrid {
         Secret::take(&mut out)
     }
 
-    fn step(chain: &Secret) -> (Secret, Secret) {
+    fn step(chain: &mut Secret) -> LessSafeKey {
         // The one-shot form: a hasher would leave two kilobytes to wipe for each record.
         let derive = |label: &[u8]| {
             let mut hash = blake3::keyed_hash(chain.expose(), label);
-            let mut bytes = *hash.as_bytes();
+            let bytes = *hash.as_bytes();
             hash.zeroize();
-            Secret::take(&mut bytes)
+            bytes
         };
-        (derive(b"rk1 next"), derive(b"rk1 key"))
+        let (mut next, mut key_bytes) = (derive(b"rk1 next"), derive(b"rk1 key"));
+        let key = aes_256_gcm(&key_bytes);
+        key_bytes.zeroize();
+        chain.replace(&mut next);
+        key
     }
 
     fn generate(&mut self) -> Result<(Ephemeral, Vec<u8>), CryptoError> {
@@ -214,11 +229,6 @@ impl Crypto for Hybrid {
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.peer_key.verify_sig(message, signature).is_ok()
-    }
-
-    fn key(secret: &Secret) -> LessSafeKey {
-        let key = UnboundKey::new(&AES_256_GCM, secret.expose());
-        LessSafeKey::new(key.expect("a secret has the 32 bytes of an AES-256 key"))
     }
 
     fn seal(key: &LessSafeKey, nonce: [u8; 12], header: &[u8], buffer: &mut Vec<u8>, from: usize) {

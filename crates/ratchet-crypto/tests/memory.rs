@@ -99,11 +99,15 @@ impl Crypto for Spied {
         }
         secret
     }
-    fn step(chain: &Secret) -> (Secret, Secret) {
-        let (next, key) = Hybrid::step(chain);
-        note(&next);
-        note(&key);
-        (next, key)
+    fn step(chain: &mut Secret) -> Self::Key {
+        // As `docs/ratchet.md` has it, section 6.
+        let derive = |label: &[u8]| *blake3::keyed_hash(chain.expose(), label).as_bytes();
+        let (next, mut key_bytes) = (derive(b"rk1 next"), derive(b"rk1 key"));
+        let key = Hybrid::step(chain);
+        assert_eq!(chain.expose(), &next);
+        note(chain);
+        note(&Secret::take(&mut key_bytes));
+        key
     }
     fn generate(&mut self) -> Result<(Self::Ephemeral, Vec<u8>), CryptoError> {
         self.0.generate()
@@ -125,9 +129,6 @@ impl Crypto for Spied {
     }
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.0.verify(message, signature)
-    }
-    fn key(secret: &Secret) -> Self::Key {
-        Hybrid::key(secret)
     }
     fn seal(key: &Self::Key, nonce: [u8; 12], header: &[u8], buffer: &mut Vec<u8>, from: usize) {
         Hybrid::seal(key, nonce, header, buffer, from);

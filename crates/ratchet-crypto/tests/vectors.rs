@@ -145,7 +145,7 @@ impl Crypto for Scripted {
     fn mac(key: &[u8], parts: &[&[u8]]) -> Secret {
         Hybrid::mac(key, parts)
     }
-    fn step(chain: &Secret) -> (Secret, Secret) {
+    fn step(chain: &mut Secret) -> Self::Key {
         Hybrid::step(chain)
     }
     fn generate(&mut self) -> Result<((), Vec<u8>), CryptoError> {
@@ -162,9 +162,6 @@ impl Crypto for Scripted {
     }
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.0.verify(message, signature)
-    }
-    fn key(secret: &Secret) -> Self::Key {
-        Hybrid::key(secret)
     }
     fn seal(key: &Self::Key, nonce: [u8; 12], header: &[u8], buffer: &mut Vec<u8>, from: usize) {
         Hybrid::seal(key, nonce, header, buffer, from);

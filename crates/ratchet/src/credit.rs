@@ -6,7 +6,7 @@
 use crate::reason::Violation;
 
 /// What a record of data costs beside its payload, so that empty ones are not free.
-pub(crate) const RECORD_COST: u64 = 64;
+pub const RECORD_COST: u64 = 64;
 
 /// Returns the credit that a record of data uses.
 pub(crate) fn cost(payload: usize) -> u64 {
@@ -62,9 +62,10 @@ pub(crate) struct Receiving {
 impl Receiving {
     pub(crate) fn new(total: u32, payload_max: u32) -> Self {
         // A sender that waits has less left than one record costs. Once all it sent is consumed,
-        // more than this is free, so it cannot wait for ever for a window that is never sent.
+        // more than this is free, so it cannot wait for ever for a window that is never sent. A
+        // quarter, so that it need not wait at all while the receiver keeps up.
         let surely_freed = u64::from(total) - (u64::from(payload_max) + RECORD_COST) + 1;
-        let worthwhile = surely_freed.min(u64::from(total) / 2).max(1);
+        let worthwhile = surely_freed.min(u64::from(total) / 4).max(1);
         Self { left: total.into(), held: 0, freed: 0, worthwhile }
     }
 

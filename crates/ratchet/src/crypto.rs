@@ -59,9 +59,9 @@ pub trait Crypto: Checked {
     /// Returns the keyed hash (HMAC) of the concatenated parts.
     fn mac(key: &[u8], parts: &[&[u8]]) -> Secret;
 
-    /// Returns the next secret of a one-way chain and the sealing key that belongs to this place
-    /// of it. Neither tells anything about the secret before.
-    fn step(chain: &Secret) -> (Secret, Secret);
+    /// Moves a one-way chain to its next secret and returns the key that belongs to the place it
+    /// has left. Neither tells anything about the secret before, or about each other.
+    fn step(chain: &mut Secret) -> Self::Key;
 
     /// Makes an ephemeral secret and its public share.
     ///
@@ -90,9 +90,6 @@ pub trait Crypto: Checked {
 
     /// Returns whether `signature` is the peer's over `message`.
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool;
-
-    /// Prepares a key for sealing or opening.
-    fn key(secret: &Secret) -> Self::Key;
 
     /// Seals `buffer[from..]` in place and appends the tag.
     fn seal(key: &Self::Key, nonce: [u8; 12], header: &[u8], buffer: &mut Vec<u8>, from: usize);

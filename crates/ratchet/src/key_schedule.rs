@@ -9,22 +9,29 @@ use zeroize::Zeroize;
 use crate::crypto::{Crypto, Shared};
 use crate::rekey::Side;
 
-/// Thirty-two secret bytes; not copyable, wiped when dropped.
+/// Thirty-two secret bytes; not copyable, wiped when dropped. They stay in one place however often
+/// the value is moved, because a move would leave a copy behind that nobody wipes.
 ///
 /// ```compile_fail
 /// fn copyable<T: Clone>() {}
 /// copyable::<proctor_ratchet::Secret>();
 /// ```
 #[cfg_attr(test, derive(Clone, Debug, PartialEq, Eq, Hash))]
-pub struct Secret([u8; 32]);
+pub struct Secret(Box<[u8; 32]>);
 
 impl Secret {
     /// Takes the bytes over and wipes them where they were.
     #[must_use]
     pub fn take(bytes: &mut [u8; 32]) -> Self {
-        let secret = Self(*bytes);
-        bytes.zeroize();
+        let mut secret = Self(Box::new([0; 32]));
+        secret.replace(bytes);
         secret
+    }
+
+    /// Takes other bytes in place of its own, and wipes them where they were.
+    pub fn replace(&mut self, bytes: &mut [u8; 32]) {
+        *self.0 = *bytes;
+        bytes.zeroize();
     }
 
     /// Lends the bytes. Whoever copies them wipes the copy.

@@ -24,6 +24,7 @@ pub mod session;
 #[cfg(test)]
 mod tests;
 
+pub use credit::RECORD_COST;
 pub use crypto::{Crypto, CryptoError};
 pub use key_schedule::{Agreed, InitialKeys, Mode, Psk, Secret};
 pub use limit::{Limits, Moment};

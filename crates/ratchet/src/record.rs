@@ -26,9 +26,8 @@ pub(crate) struct Half<C: Crypto> {
 
 impl<C: Crypto> Half<C> {
     pub(crate) fn new(epoch: u64, secret: &Secret, records_per_key: u64) -> Box<Self> {
-        let (first, iv) = traffic::<C>(secret);
-        let (chain, key) = C::step(&first);
-        let key = C::key(&key);
+        let (mut chain, iv) = traffic::<C>(secret);
+        let key = C::step(&mut chain);
         Box::new(Self { epoch, seq: 0, bytes: 0, records_per_key, iv, chain, key })
     }
 
@@ -76,9 +75,7 @@ impl<C: Crypto> Half<C> {
         self.seq += 1;
         self.bytes += bytes as u64;
         if self.seq.is_multiple_of(self.records_per_key) {
-            let (chain, key) = C::step(&self.chain);
-            self.chain = chain;
-            self.key = C::key(&key);
+            self.key = C::step(&mut self.chain);
         }
     }
 }

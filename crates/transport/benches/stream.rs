@@ -1,8 +1,9 @@
 //! `cargo bench -p proctor-transport`: the stream over loopback TCP, beside plain TCP and rustls.
 //!
 //! All of them move the same bytes one way between two tasks of one process, in turns, so that what
-//! disturbs one disturbs all. The median of the turns counts. Sealing alone, without a connection,
-//! is in `proctor bench ratchet`.
+//! disturbs one disturbs all. The median of the turns counts. What a busy machine disturbs least is
+//! the processor time, of which both ends, both users and the kernel's share of the connection are
+//! part. Sealing alone, without a connection, is in `proctor bench ratchet`.
 #![allow(clippy::print_stdout, reason = "a bench tells its figures")]
 
 use std::error::Error;
@@ -43,13 +44,31 @@ async fn loopback() -> Result<(TcpStream, TcpStream), Failed> {
     Ok((near, far))
 }
 
-/// Moves `bytes` from one end to the other and returns how long that took.
-async fn move_bytes<A, B>(mut from: A, mut to: B, bytes: usize) -> Result<Duration, Failed>
+/// What something took, in seconds.
+#[derive(Clone, Copy)]
+struct Took {
+    wall: f64,
+    /// Of all threads; 0 where the system does not tell it.
+    processor: f64,
+}
+
+/// Returns how long the threads of this process have run, in seconds.
+fn processor_time() -> f64 {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
+    let nanoseconds = |task: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
+    };
+    tasks.flatten().filter_map(nanoseconds).sum::<f64>() / 1e9
+}
+
+/// Moves `bytes` from one end to the other.
+async fn move_bytes<A, B>(mut from: A, mut to: B, bytes: usize) -> Result<Took, Failed>
 where
     A: AsyncWrite + Send + Unpin + 'static,
     B: AsyncRead + Send + Unpin + 'static,
 {
-    let begun = Instant::now();
+    let (begun, used) = (Instant::now(), processor_time());
     let writing = tokio::spawn(async move {
         let piece = vec![7; PIECE];
         for _ in 0..bytes / PIECE {
@@ -66,12 +85,12 @@ where
         }
         total += count;
     }
-    let elapsed = begun.elapsed();
+    let took = Took { wall: begun.elapsed().as_secs_f64(), processor: processor_time() - used };
     writing.await??;
     if total != bytes {
         return Err("bytes are missing".into());
     }
-    Ok(elapsed)
+    Ok(took)
 }
 
 async fn streams(mode: Mode, payload: u32) -> Result<(SecureStream, SecureStream), Failed> {
@@ -188,8 +207,12 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-fn megabytes(elapsed: Duration, bytes: usize) -> f64 {
-    bytes as f64 / 1e6 / elapsed.as_secs_f64()
+/// Prints the median rate per second and per second of processor time, of `count` in each turn.
+fn tell(name: &str, unit: &str, count: f64, turns: &[Took]) {
+    let rate =
+        |time: fn(&Took) -> f64| median(turns.iter().map(|took| count / time(took)).collect());
+    let (wall, processor) = (rate(|took| took.wall), rate(|took| took.processor));
+    println!("  {name:<32} {wall:>10.0} {unit}/s {processor:>10.0} {unit} per processor second");
 }
 
 async fn measure() -> Result<(), Failed> {
@@ -198,30 +221,32 @@ async fn measure() -> Result<(), Failed> {
     let bytes = if turns == 1 { 1 << 20 } else { BYTES };
     let names = ["plain TCP", "rustls", "stream, Throughput", "stream, RecordFs"];
     let mut figures = vec![Vec::new(); names.len()];
-    let (mut small, mut round) = (Vec::new(), Vec::new());
+    let (mut small, mut round) = (vec![Vec::new(); 2], Vec::new());
     for _ in 0..turns {
         let (near, far) = loopback().await?;
         let plain = move_bytes(near, far, bytes).await?;
         let (near, far) = tls().await?;
         let tls = move_bytes(near, far, bytes).await?;
         let mut all = vec![plain, tls];
-        for mode in [Mode::Throughput, Mode::RecordFs] {
+        for (mode, small) in [Mode::Throughput, Mode::RecordFs].into_iter().zip(&mut small) {
             let (near, far) = streams(mode, 16 << 10).await?;
             all.push(move_bytes(near, far, bytes).await?);
+            let (near, far) = streams(mode, SMALL).await?;
+            small.push(move_bytes(near, far, bytes).await?);
         }
-        for (figure, elapsed) in figures.iter_mut().zip(all) {
-            figure.push(megabytes(elapsed, bytes));
+        for (figure, took) in figures.iter_mut().zip(all) {
+            figure.push(took);
         }
-        let (near, far) = streams(Mode::RecordFs, SMALL).await?;
-        let elapsed = move_bytes(near, far, bytes / 4).await?;
-        small.push((bytes / 4) as f64 / f64::from(SMALL) / elapsed.as_secs_f64());
         round.push(rounds(if turns == 1 { 4 } else { 500 }).await?.as_secs_f64() * 1e6);
     }
     println!("one way over loopback TCP, {} MiB, median of {turns} turns:", bytes >> 20);
     for (name, figure) in names.iter().zip(figures) {
-        println!("  {name:<20} {:>8.0} MB/s", median(figure));
+        tell(name, "MB", bytes as f64 / 1e6, &figure);
     }
-    println!("  records of {SMALL} bytes, RecordFs: {:.0} per second", median(small));
+    for (mode, turns) in ["Throughput", "RecordFs"].iter().zip(small) {
+        let name = format!("{SMALL} B records, {mode}");
+        tell(&name, "records", bytes as f64 / f64::from(SMALL), &turns);
+    }
     println!("  a signed round: {:.0} microseconds", median(round));
     Ok(())
 }

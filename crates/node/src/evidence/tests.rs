@@ -1,5 +1,7 @@
 //! Evidence of small logs: confirmed as it is, refused however it is changed.
 
+mod fuzz;
+
 use proctor_engine::Input;
 use proctor_engine::input::Roster;
 use proctor_engine::input_chain::{Link, Placed, Pruned};

@@ -92,9 +92,11 @@ impl Crypto for Symbolic {
         secret(name(b"mac", &[key, &inner]))
     }
 
-    fn step(chain: &Secret) -> (Secret, Secret) {
-        let chain = chain.expose().as_slice();
-        (secret(name(b"next", &[chain])), secret(name(b"key", &[chain])))
+    fn step(chain: &mut Secret) -> u64 {
+        let key = name(b"aead", &[&wide(name(b"key", &[chain.expose()]))]);
+        let mut next = wide(name(b"next", &[chain.expose()]));
+        chain.replace(&mut next);
+        key
     }
 
     fn generate(&mut self) -> Result<(u64, Vec<u8>), CryptoError> {
@@ -119,10 +121,6 @@ impl Crypto for Symbolic {
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         signature == name(b"signed", &[&[self.peer], message]).to_le_bytes()
-    }
-
-    fn key(secret: &Secret) -> u64 {
-        name(b"aead", &[secret.expose()])
     }
 
     fn seal(key: &u64, nonce: [u8; 12], header: &[u8], buffer: &mut Vec<u8>, from: usize) {

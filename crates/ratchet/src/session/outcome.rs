@@ -1,6 +1,6 @@
 //! What a session answers: life, tickets, events, refusals.
 
-use crate::credit::cost;
+use crate::credit::RECORD_COST;
 use crate::reason::Reason;
 
 /// Where a session is between its beginning and its end.
@@ -73,20 +73,40 @@ pub enum Event {
     Dead(Reason),
 }
 
-/// A piece of a message.
+/// Small pieces of one message are joined up to this many bytes.
+const JOINED_BYTES: usize = 16 << 10;
+
+/// A piece of a message, of one record or of several small ones.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Data {
-    /// The bytes; never more than the agreed payload.
+    /// The bytes; never more than the agreed payload or 16 KiB.
     pub payload: Vec<u8>,
     /// Whether the message ends here.
     pub end: bool,
+    records: u64,
 }
 
 impl Data {
+    pub(super) fn of_record(payload: &[u8], end: bool) -> Self {
+        Self { payload: payload.to_vec(), end, records: 1 }
+    }
+
+    /// Adds the payload of the record after it. Returns whether that belongs to the same message and
+    /// the two are small enough: else nothing was done.
+    pub(super) fn join(&mut self, payload: &[u8], end: bool) -> bool {
+        let joins = !self.end && self.payload.len() + payload.len() <= JOINED_BYTES;
+        if joins {
+            self.payload.extend_from_slice(payload);
+            self.end = end;
+            self.records += 1;
+        }
+        joins
+    }
+
     /// Returns what is to be given to [`Session::consume`](super::Session::consume) when the application is done with it.
     #[must_use]
     pub fn cost(&self) -> u64 {
-        cost(self.payload.len())
+        self.payload.len() as u64 + self.records * RECORD_COST
     }
 }
 

@@ -87,7 +87,10 @@ impl<C: Crypto> Session<C> {
         }
         self.window.receive(cost(payload.len()))?;
         self.carried_in = Carried { epoch: Some(epoch), unfinished: !end };
-        self.received.push_back(Data { payload: payload.to_vec(), end });
+        let joined = self.received.back_mut().is_some_and(|last| last.join(payload, end));
+        if !joined {
+            self.received.push_back(Data::of_record(payload, end));
+        }
         Ok(())
     }
 }

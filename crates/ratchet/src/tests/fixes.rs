@@ -43,7 +43,7 @@ fn crossing() -> ([Session<Symbolic>; 2], [Vec<u8>; 2]) {
 
 /// Fix 1: the round was over before the one who asked had registered for its completion.
 #[test]
-fn fix_1_a_round_that_is_over_before_anybody_waits_for_it_is_still_seen() {
+fn fix_1_and_t05_a_round_that_is_over_before_anybody_waits_for_it_is_still_seen() {
     let mut pair = Pair::new(Mode::Throughput, 0);
     let ticket = pair.ends[0].request_rekey(Freshness::Any).unwrap();
     pair.settle();
@@ -157,7 +157,7 @@ fn fix_7_an_answer_to_nothing_is_fatal_and_not_skipped() {
 /// The double loser: both had answered the other's proposal, with different keys, and both skipped
 /// the other's answer. The tie is decided by the state alone, so exactly one answers.
 #[test]
-fn of_two_crossing_proposals_exactly_one_is_answered() {
+fn the_double_loser_of_two_crossing_proposals_exactly_one_is_answered() {
     let ([mut low, mut high], [from_low, from_high]) = crossing();
     // Both proposals arrive before either end has sent anything else.
     feed(&mut low, from_high).unwrap();
@@ -170,7 +170,7 @@ fn of_two_crossing_proposals_exactly_one_is_answered() {
 /// The torn snapshot, which the older ratchet still has: a proposal made of two moments. It stalls
 /// as a mutant; the session makes a proposal from its one state at the moment it is sealed.
 #[test]
-fn a_request_that_waits_while_a_round_completes_proposes_the_epoch_after_it_or_nothing() {
+fn d1_a_request_that_waits_while_a_round_completes_proposes_the_epoch_after_it_or_nothing() {
     let play = |mutant: Option<Mutant>| {
         let mut pair = Pair::with(super::pair::terms(Mode::Throughput), &unhurried(), 0);
         for end in &mut pair.ends {

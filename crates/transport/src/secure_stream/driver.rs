@@ -21,15 +21,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
-use super::shared::{FLAG_END, Published, Shared};
+use super::shared::{FLAG_END, Piece, Published, Shared};
 use super::{CODE_BAD_MESSAGE, CODE_STALLED, Ended, Options, Status};
 
 /// How many turns a poll makes before others get theirs.
 const TURNS: usize = 16;
 /// Bytes that are sealed at once, when those before are written.
 const OUT_BYTES: usize = 64 << 10;
-/// Bytes of messages in the session's queue beyond which none is added.
-const QUEUE_BYTES: usize = 128 << 10;
+/// Bytes of messages in the session's queue beyond which no other message is added.
+const QUEUE_BYTES: usize = 64 << 10;
 /// How long a stream goes on after a deadline of its own has passed, in ms: a timer that rings late,
 /// or a clock that jumps, must not end one whose relief has arrived meanwhile.
 const GRACE_MS: u64 = 2_000;
@@ -54,14 +54,14 @@ pub struct Driver<T> {
     out: Vec<u8>,
     written: usize,
     needs_flush: bool,
-    arrived: Vec<Data>,
+    arrived: Vec<Piece>,
     taken: Vec<Vec<u8>>,
     any: Requests,
     fresh: Requests,
-    /// The longest message: flags and data of one record.
-    message_max: usize,
     /// The own direction's end is in the session's queue, or sent.
     end_taken: bool,
+    /// The flags of the message that has arrived in part.
+    unfinished: Option<u8>,
     /// The peer's direction has ended in order.
     end_received: bool,
     peer_closed: bool,
@@ -123,8 +123,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         options: Options,
         keys: InitialKeys,
     ) -> Result<(Self, Arc<Shared>, watch::Receiver<Published>), Unusable> {
-        let message_max = usize::try_from(agreed.payload_max).unwrap_or(usize::MAX);
-        if message_max < 2 {
+        let record_max = usize::try_from(agreed.payload_max).unwrap_or(usize::MAX);
+        if record_max < 2 {
             return Err(Unusable::Payload(agreed.payload_max));
         }
         // The bounds of the queue are this stream's own.
@@ -132,7 +132,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             Limits { queue_bytes: usize::MAX, queue_messages: usize::MAX, ..options.limits };
         let session = Session::new(crypto, agreed, limits, keys, Moment(0))?;
         let (published, watching) = watch::channel(Published::default());
-        let shared = Arc::new(Shared::new(status_of(&session, 0, None), message_max - 1));
+        let shared = Arc::new(Shared::new(status_of(&session, 0, None), &agreed, record_max));
         let begun = Instant::now();
         let driver = Self {
             io,
@@ -143,7 +143,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             begun,
             timer: Box::pin(tokio::time::sleep_until(begun)),
             armed: Moment(0),
-            inbox: vec![0; IN_BYTES + 2 * message_max],
+            inbox: vec![0; IN_BYTES + 2 * record_max],
             filled: 0,
             out: Vec::new(),
             written: 0,
@@ -152,8 +152,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             taken: Vec::new(),
             any: Requests::default(),
             fresh: Requests::default(),
-            message_max,
             end_taken: false,
+            unfinished: None,
             end_received: false,
             peer_closed: false,
             closed_here: false,
@@ -199,8 +199,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn take_messages(&mut self) {
         let queued = self.session.status().queued_bytes;
         let room = QUEUE_BYTES.saturating_sub(queued);
-        let least = if queued == 0 { 0 } else { self.message_max };
-        self.end_taken = self.shared.take_messages(room, least, &mut self.taken);
+        self.end_taken = self.shared.take_messages(room, queued > 0, &mut self.taken);
         for message in self.taken.drain(..) {
             self.handed += message.len() as u64;
             let sent = self.session.send(message);
@@ -309,23 +308,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
         }
         if !self.arrived.is_empty() || self.end_received != ended_before {
-            let unwanted = self.shared.deliver(&mut self.arrived, self.end_received);
-            self.session.consume(unwanted);
+            let done = self.shared.deliver(&mut self.arrived, self.end_received);
+            self.session.consume(done);
         }
         told
     }
 
-    /// A message is one byte of flags and at least one byte of data or the end of the direction.
+    /// A message is one byte of flags and at least one byte of data or the end of the direction, which
+    /// comes after its data.
     fn on_data(&mut self, now: Moment, data: Data) {
-        let good = match data.payload.as_slice() {
-            [0, _, ..] | [FLAG_END, ..] => data.end && !self.end_received,
-            _ => false,
+        let (flags, count) = match (self.unfinished, data.payload.as_slice()) {
+            (Some(flags), _) => (flags, 0),
+            (None, [0, _, ..]) if !self.end_received => (0, 1),
+            (None, [FLAG_END, ..]) if !self.end_received => (FLAG_END, 1),
+            (None, _) => return self.give_up(now, Ended::BadMessage, CODE_BAD_MESSAGE),
         };
-        if !good {
-            return self.give_up(now, Ended::BadMessage, CODE_BAD_MESSAGE);
-        }
-        self.end_received = data.payload.first() == Some(&FLAG_END);
-        self.arrived.push(data);
+        self.unfinished = if data.end { None } else { Some(flags) };
+        self.end_received = data.end && flags == FLAG_END;
+        self.arrived.push(Piece { data, flags: count });
     }
 
     fn on_peer_closing(&mut self, code: u16) {
@@ -461,7 +461,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
             if this.finish(cx, now) {
                 return Poll::Ready(this.verdict.unwrap_or(Ended::Closed));
             }
-            if !moved && this.set_timer(cx) && this.shared.park(cx) {
+            let hungry = this.session.status().queued_bytes == 0;
+            if !moved && this.set_timer(cx) && this.shared.park(cx, hungry) {
                 return Poll::Pending;
             }
         }

@@ -7,17 +7,19 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use proctor_ratchet::{Data, Freshness};
+use proctor_ratchet::{Agreed, Data, Freshness, RECORD_COST};
 use tokio::io::ReadBuf;
 
 use super::{Ended, Status};
 
 /// The most bytes that wait between a writer and the driver.
 const OUTBOUND_BYTES: usize = 256 << 10;
-/// Consumed cost that is worth waking the driver for.
-const CONSUMED_WORTHWHILE: u64 = 64 << 10;
+/// The most bytes of a message, in whole records; one record at least.
+const MESSAGE_BYTES: usize = 64 << 10;
+/// An empty buffer of what arrived keeps this much memory, so that a stream in use asks for none.
+const INBOUND_KEPT_BYTES: usize = 256 << 10;
 
-/// The first byte of a message, beside which there is only data.
+/// The first byte of a message holds flags; everything after it is data.
 pub(super) const FLAG_END: u8 = 1;
 
 /// What waiters look at: levels, never events.
@@ -52,18 +54,29 @@ pub(super) struct Commands {
     pub(super) writer_gone: bool,
 }
 
+/// A piece of a message, and how many bytes of it are flags.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) data: Data,
+    pub(super) flags: usize,
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        self.data.payload.get(self.flags..).unwrap_or_default()
+    }
+}
+
 #[derive(Debug)]
 struct State {
-    /// What arrived, with how much of the first piece was read.
-    inbound: VecDeque<Data>,
-    read: usize,
-    unread: usize,
+    /// What arrived.
+    inbound: VecDeque<u8>,
     /// The peer's direction has ended in order.
     at_end: bool,
-    /// Messages to be sent: one byte of flags, then at most `piece_max` bytes of data.
-    outbound: VecDeque<Vec<u8>>,
-    outbound_bytes: usize,
-    piece_max: usize,
+    /// What is to be sent.
+    outbound: VecDeque<u8>,
+    /// The longest message: one byte of flags, then data.
+    message_max: usize,
     /// The writer wants its direction to end.
     end_wanted: bool,
     end_taken: bool,
@@ -71,6 +84,11 @@ struct State {
     flushed: bool,
     status: Status,
     commands: Commands,
+    /// Consumed cost that is worth waking the driver for; 0 is whatever empties the buffer.
+    worthwhile: u64,
+    /// The driver sleeps with an empty queue, so that something written is worth waking it for. With
+    /// data in its queue it waits for the peer or the connection, and looks here when they move.
+    hungry: bool,
     /// Something has changed since the driver looked.
     changed: bool,
     driver: Option<Waker>,
@@ -87,38 +105,27 @@ impl State {
 
     /// Moves as much of what arrived as fits into `buffer`.
     fn read(&mut self, buffer: &mut ReadBuf<'_>) {
-        while let Some(data) = self.inbound.front()
-            && buffer.remaining() > 0
-        {
-            let rest = data_of(data).get(self.read..).unwrap_or_default();
-            let (now, later) = rest.split_at(rest.len().min(buffer.remaining()));
-            buffer.put_slice(now);
-            self.unread -= now.len();
-            self.read += now.len();
-            if later.is_empty() {
-                self.commands.consumed += data.cost();
-                self.read = 0;
-                self.inbound.pop_front();
-            }
+        let count = self.inbound.len().min(buffer.remaining());
+        take(&mut self.inbound, count, |part| buffer.put_slice(part));
+        self.commands.consumed += count as u64;
+        if self.inbound.is_empty() && self.inbound.capacity() > INBOUND_KEPT_BYTES {
+            self.inbound = VecDeque::new();
         }
     }
 
-    /// Makes messages of what is to be sent.
-    fn write(&mut self, mut bytes: &[u8]) {
-        self.outbound_bytes += bytes.len();
-        while !bytes.is_empty() {
-            let max = self.piece_max + 1;
-            if self.outbound.back().is_none_or(|last| last.len() >= max) {
-                // Small writes get small messages, and large ones exactly what they need.
-                let mut message = Vec::with_capacity((bytes.len() + 1).min(max));
-                message.push(0);
-                self.outbound.push_back(message);
-            }
-            let Some(last) = self.outbound.back_mut() else { break };
-            let (now, later) = bytes.split_at(bytes.len().min(max - last.len()));
-            last.extend_from_slice(now);
-            bytes = later;
+    /// Makes the next message of what is to be sent, with the end of the direction if that is all.
+    fn message(&mut self, only_full: bool) -> Option<Vec<u8>> {
+        let count = self.outbound.len().min(self.message_max - 1);
+        let ends = self.end_wanted && !self.end_taken && count == self.outbound.len();
+        if (count == 0 && !ends) || (only_full && count < self.message_max - 1) {
+            return None;
         }
+        let mut message = Vec::with_capacity(1 + count);
+        message.push(if ends { FLAG_END } else { 0 });
+        take(&mut self.outbound, count, |part| message.extend_from_slice(part));
+        self.end_taken |= ends;
+        self.flushed = false;
+        Some(message)
     }
 
     fn is_flushed(&self) -> bool {
@@ -126,9 +133,23 @@ impl State {
     }
 }
 
-/// Returns what a message carries beside its flags.
-fn data_of(message: &Data) -> &[u8] {
-    message.payload.get(1..).unwrap_or_default()
+/// Returns what may stay untold of what was read, so that the peer never waits for credit for ever: it
+/// waits when it has less left than a record costs, and a quarter of the credit is worth a WINDOW.
+fn worthwhile(agreed: &Agreed) -> u64 {
+    let record = RECORD_COST + u64::from(agreed.payload_max);
+    let credit = u64::from(agreed.credit);
+    (credit - credit / 4).saturating_sub(record).min(credit / 8)
+}
+
+/// Takes the first `count` bytes out, which are there, in one or two parts.
+fn take(from: &mut VecDeque<u8>, count: usize, mut to: impl FnMut(&[u8])) {
+    let (first, second) = from.as_slices();
+    let (now, later) = first.split_at(first.len().min(count));
+    to(now);
+    if later.is_empty() {
+        to(second.get(..count - now.len()).unwrap_or_default());
+    }
+    from.drain(..count);
 }
 
 fn wake(waker: Option<Waker>) {
@@ -151,21 +172,20 @@ pub(super) struct Shared {
 
 /// The user's side.
 impl Shared {
-    pub(super) fn new(status: Status, piece_max: usize) -> Self {
+    pub(super) fn new(status: Status, agreed: &Agreed, record_max: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 inbound: VecDeque::new(),
-                read: 0,
-                unread: 0,
                 at_end: false,
                 outbound: VecDeque::new(),
-                outbound_bytes: 0,
-                piece_max,
+                message_max: record_max * (MESSAGE_BYTES / record_max).max(1),
                 end_wanted: false,
                 end_taken: false,
                 flushed: true,
                 status,
                 commands: Commands::default(),
+                worthwhile: worthwhile(agreed),
+                hungry: true,
                 changed: true,
                 driver: None,
                 reader: None,
@@ -182,8 +202,8 @@ impl Shared {
     pub(super) fn status(&self) -> Status {
         let state = self.lock();
         Status {
-            unsent: state.status.unsent + state.outbound_bytes,
-            unread: state.unread,
+            unsent: state.status.unsent + state.outbound.len(),
+            unread: state.inbound.len(),
             ..state.status
         }
     }
@@ -213,9 +233,7 @@ impl Shared {
     pub(super) fn drop_reader(&self) {
         let mut state = self.lock();
         state.commands.reader_gone = true;
-        let unread: u64 = state.inbound.drain(..).map(|data| data.cost()).sum();
-        state.commands.consumed += unread;
-        state.unread = 0;
+        state.commands.consumed += std::mem::take(&mut state.inbound).len() as u64;
         let driver = state.change();
         drop(state);
         wake(driver);
@@ -250,9 +268,12 @@ impl Shared {
             return Poll::Pending;
         }
         state.read(buffer);
-        // Whoever has read everything has told so: else the peer could wait for credit for ever.
-        let worthwhile = state.commands.consumed >= CONSUMED_WORTHWHILE || state.inbound.is_empty();
-        let driver = if worthwhile { state.change() } else { None };
+        let is_due = match state.worthwhile {
+            // Whoever has read everything has told so.
+            0 => state.inbound.is_empty(),
+            worthwhile => state.commands.consumed >= worthwhile,
+        };
+        let driver = if is_due { state.change() } else { None };
         drop(state);
         wake(driver);
         Poll::Ready(Ok(()))
@@ -266,14 +287,15 @@ impl Shared {
         if state.end_wanted {
             return Poll::Ready(Err(Ended::Closed));
         }
-        let room = OUTBOUND_BYTES.saturating_sub(state.outbound_bytes);
+        let room = OUTBOUND_BYTES.saturating_sub(state.outbound.len());
         if room == 0 && !bytes.is_empty() {
             wait(&mut state.writer, cx);
             return Poll::Pending;
         }
         let (bytes, _) = bytes.split_at(bytes.len().min(room));
-        state.write(bytes);
-        let driver = state.change();
+        state.outbound.extend(bytes);
+        let driver = if state.hungry { state.change() } else { None };
+        state.changed = true;
         drop(state);
         wake(driver);
         Poll::Ready(Ok(bytes.len()))
@@ -315,54 +337,43 @@ impl Shared {
         }
     }
 
-    /// Moves messages of at least `least` bytes out, up to `room` or one message beyond it, and the
-    /// end of the direction with the last of them. Returns whether that end was ever taken.
-    pub(super) fn take_messages(&self, room: usize, least: usize, to: &mut Vec<Vec<u8>>) -> bool {
+    /// Takes messages out, up to `room` or one message beyond it, and the end of the direction with the
+    /// last of them; only full ones if `full`. Returns whether that end was ever taken.
+    pub(super) fn take_messages(&self, room: usize, full: bool, to: &mut Vec<Vec<u8>>) -> bool {
         let mut state = self.lock();
-        if state.end_wanted && !state.end_taken && state.outbound.is_empty() {
-            state.outbound.push_back(vec![0]);
-        }
-        let (mut taken, before) = (0, state.outbound_bytes);
+        let (mut taken, before) = (0, state.outbound.len());
         while taken < room
-            && let Some(mut message) = state.outbound.pop_front_if(|first| first.len() >= least)
+            && let Some(message) = state.message(full)
         {
             taken += message.len();
-            state.outbound_bytes -= message.len() - 1;
-            if state.end_wanted && state.outbound.is_empty() {
-                if let Some(flags) = message.first_mut() {
-                    *flags |= FLAG_END;
-                }
-                state.end_taken = true;
-            }
-            state.flushed = false;
             to.push(message);
         }
         let end_taken = state.end_taken;
         // There is room again.
-        let writer = if state.outbound_bytes < before { state.writer.take() } else { None };
+        let writer = if state.outbound.len() < before { state.writer.take() } else { None };
         drop(state);
         wake(writer);
         end_taken
     }
 
-    /// Hands over what arrived; returns the cost of what nobody will read.
-    pub(super) fn deliver(&self, arrived: &mut Vec<Data>, at_end: bool) -> u64 {
+    /// Hands over what arrived; returns the cost of what is not kept: of all that is not data, and of
+    /// data that nobody will read.
+    pub(super) fn deliver(&self, arrived: &mut Vec<Piece>, at_end: bool) -> u64 {
         let mut state = self.lock();
         state.at_end |= at_end;
-        let mut unwanted = 0;
-        for data in arrived.drain(..) {
-            let count = data_of(&data).len();
-            if state.commands.reader_gone || count == 0 {
-                unwanted += data.cost();
-            } else {
-                state.unread += count;
-                state.inbound.push_back(data);
+        let mut done = 0;
+        for piece in arrived.drain(..) {
+            done += piece.data.cost();
+            if !state.commands.reader_gone {
+                let bytes = piece.bytes();
+                state.inbound.extend(bytes);
+                done -= bytes.len() as u64;
             }
         }
         let reader = state.reader.take();
         drop(state);
         wake(reader);
-        unwanted
+        done
     }
 
     /// Publishes the state, and wakes those whom it concerns.
@@ -378,12 +389,14 @@ impl Shared {
         wake(reader);
     }
 
-    /// Goes to sleep, unless something has changed since the commands were taken.
-    pub(super) fn park(&self, cx: &Context<'_>) -> bool {
+    /// Goes to sleep, unless something has changed since the commands were taken. `hungry` says that
+    /// the session has nothing to seal.
+    pub(super) fn park(&self, cx: &Context<'_>, hungry: bool) -> bool {
         let mut state = self.lock();
         if state.changed {
             return false;
         }
+        state.hungry = hungry;
         wait(&mut state.driver, cx);
         true
     }

@@ -1,16 +1,18 @@
 //! Ends: in order, by code, by cut, by silence, by a wrong byte. Every one has its name.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
-use proctor_ratchet::{Agreed, Freshness, Mode, Reason};
-use proctor_transport::{Ended, Options, SecureStream};
+use proctor_ratchet::{Agreed, Freshness, Limits, Mode, Moment, Reason, Session};
+use proctor_ratchet_crypto::Hybrid;
+use proctor_transport::{Ended, Options, SecureStream, connect, handshake};
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex, split,
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::lab::{distant, over, pair, pattern, small, unhurried};
+use crate::lab::{distant, id, node, over, pair, pattern, small, terms, unhurried};
 
 #[tokio::test(start_paused = true)]
 async fn when_both_directions_have_ended_the_stream_is_closed() {
@@ -313,4 +315,42 @@ fn a_runtime_that_goes_away_takes_no_waiter_with_it() {
         assert_eq!(one.write_all(b"x").await.unwrap_err().kind(), ErrorKind::NotConnected);
         assert_eq!(one.control().ended().await, Ended::DriverGone);
     });
+}
+
+/// The messages of a peer that has the keys and does not keep to what a stream is.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_not_one_of_a_stream_ends_it() {
+    let long = [&[0][..], &[5; 5_000]].concat();
+    let last = [&[1][..], &[5; 5_000]].concat();
+    let bad: [(&[&[u8]], usize); 6] = [
+        (&[&[2, 7]], 0),
+        (&[&[0]], 0),
+        (&[&[0, 7], &[0]], 1),
+        (&[&long, &[0xff; 3]], 5_000),
+        (&[&[1], &[0, 7]], 0),
+        (&[&last, &[1]], 5_000),
+    ];
+    for (messages, readable) in bad {
+        let (near, mut far) = duplex(64 << 10);
+        let (one, other) = (node(1), node(2));
+        let agreed = small(Mode::RecordFs);
+        let dial = connect(near, Arc::clone(&one), id(&other), terms(agreed), unhurried());
+        let answer = handshake::answer(&mut far, &other, |_| true, terms(agreed), 1_000);
+        let (stream, made) = tokio::join!(dial, answer);
+        let (mut stream, made) = (stream.unwrap(), made.unwrap());
+        let crypto = Hybrid::new(other, made.peer.0).unwrap();
+        let now = Moment(0);
+        let mut peer =
+            Session::new(crypto, made.agreed, Limits::default(), made.keys, now).unwrap();
+        let mut bytes = Vec::new();
+        for message in messages {
+            peer.send(message.to_vec()).unwrap();
+            peer.poll_transmit(now, &mut bytes, usize::MAX);
+        }
+        far.write_all(&bytes).await.unwrap();
+        assert_eq!(stream.control().ended().await, Ended::BadMessage, "{messages:?}");
+        let mut found = Vec::new();
+        let read = stream.read_to_end(&mut found).await;
+        assert!(found.len() <= readable && (read.is_err() || messages[0][0] == 1), "{messages:?}");
+    }
 }

@@ -21,7 +21,7 @@ async fn streams() -> (SecureStream, SecureStream) {
 /// The listener of the reference was registered after its message was sent; a fast round told
 /// nobody. Here the answer is a level: who asks after the round gets it too, and again.
 #[tokio::test(start_paused = true)]
-async fn fix_1_a_round_that_is_over_before_anybody_waits_for_it_is_still_seen() {
+async fn fix_1_and_t05_a_round_that_is_over_before_anybody_waits_for_it_is_still_seen() {
     let (one, _other) = streams().await;
     let request = one.control().request_rekey(Freshness::Any);
     sleep(10 * DELAY).await;

@@ -7,9 +7,13 @@ mod lab;
 #[cfg(test)]
 mod cancelling;
 #[cfg(test)]
+mod contention;
+#[cfg(test)]
 mod ending;
 #[cfg(test)]
 mod fixes;
+#[cfg(test)]
+mod over_tcp;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]

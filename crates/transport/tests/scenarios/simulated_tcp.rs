@@ -15,7 +15,7 @@ use crate::lab::{Dice, id, node, pattern, read_pattern, small, terms, unhurried,
 const PORT: u16 = 9000;
 
 /// A world in which messages take up to `latency_ms` each, by a seed.
-fn world<'a>(seed: u64, latency_ms: u64) -> Sim<'a> {
+pub(crate) fn world<'a>(seed: u64, latency_ms: u64) -> Sim<'a> {
     Builder::new()
         .rng_seed(seed)
         .simulation_duration(Duration::from_secs(4_000))
@@ -31,12 +31,21 @@ fn far_host<F>(sim: &mut Sim<'_>, serve: impl Fn(SecureStream) -> F + Copy + 'st
 where
     F: Future<Output = ()> + 'static,
 {
+    far_host_in(Mode::RecordFs, sim, serve);
+}
+
+pub(crate) fn far_host_in<F>(
+    mode: Mode,
+    sim: &mut Sim<'_>,
+    serve: impl Fn(SecureStream) -> F + Copy + 'static,
+) where
+    F: Future<Output = ()> + 'static,
+{
     sim.host("far", move || async move {
         let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
         loop {
             let (socket, _) = listener.accept().await?;
-            let made =
-                accept(socket, node(2), |_| true, terms(small(Mode::RecordFs)), unhurried()).await;
+            let made = accept(socket, node(2), |_| true, terms(small(mode)), unhurried()).await;
             if let Ok(stream) = made {
                 tokio::task::spawn_local(serve(stream));
             }
@@ -45,13 +54,16 @@ where
 }
 
 async fn dial() -> SecureStream {
+    dial_with(Mode::RecordFs, unhurried()).await
+}
+
+pub(crate) async fn dial_with(mode: Mode, options: Options) -> SecureStream {
     let socket = TcpStream::connect(("far", PORT)).await.unwrap();
-    let (one, other) = (node(1), id(&node(2)));
-    connect(socket, one, other, terms(small(Mode::RecordFs)), unhurried()).await.unwrap()
+    connect(socket, node(1), id(&node(2)), terms(small(mode)), options).await.unwrap()
 }
 
 /// Sends back what arrives, and asks for rounds of its own all the time.
-async fn echo(stream: SecureStream) {
+pub(crate) async fn echo(stream: SecureStream) {
     let control = stream.control().clone();
     let (mut from, mut to) = stream.into_split();
     let asking = async {
@@ -67,7 +79,7 @@ async fn echo(stream: SecureStream) {
 }
 
 /// Takes everything and says nothing.
-async fn sink(mut stream: SecureStream) {
+pub(crate) async fn sink(mut stream: SecureStream) {
     drop(stream.read_to_end(&mut Vec::new()).await);
 }
 

@@ -176,7 +176,7 @@ impl Lab {
             match self.ends[side].poll_event() {
                 None => return,
                 Some(Event::Data(data)) => {
-                    assert!(data.payload.len() <= PAYLOAD as usize);
+                    assert!(data.payload.len() <= 16 << 10);
                     self.ends[side].consume(data.cost());
                     self.partial[side].extend_from_slice(&data.payload);
                     if data.end {

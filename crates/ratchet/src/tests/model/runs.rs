@@ -155,7 +155,7 @@ fn large() -> Vec<World> {
 }
 
 #[test]
-fn every_reachable_state_of_the_quick_configurations_keeps_the_invariants() {
+fn t03_every_reachable_state_of_the_quick_configurations_keeps_the_invariants() {
     for world in quick() {
         explore(world);
     }
@@ -163,7 +163,7 @@ fn every_reachable_state_of_the_quick_configurations_keeps_the_invariants() {
 
 #[test]
 #[ignore = "minutes and gigabytes: cargo xtask model --large"]
-fn every_reachable_state_of_the_large_configurations_keeps_the_invariants() {
+fn t03_every_reachable_state_of_the_large_configurations_keeps_the_invariants() {
     for world in large() {
         explore(world);
     }
