@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use proctor_client::v1::{self, OrderOutcome, order_event};
-use proctor_client::{SignedBytes, Submitted};
+use proctor_client::{Client, SignedBytes, Submitted};
 use proctor_keys::{ChainId, KeyFile, Terms, Window};
 use proctor_types::{
     Cancel, DurationMs, ExecutionType, Leverage, OrderId, OrderRequest, PairName, Price, Quantity,
@@ -77,6 +77,12 @@ pub(crate) struct Common {
     /// For how long from now the node may take the order, in ms.
     #[arg(long, value_name = "MS", default_value_t = 30_000)]
     valid_ms: i64,
+    /// Which network the order is for; then the node is not asked, which may need a token.
+    #[arg(long, value_name = "NAME")]
+    chain: Option<String>,
+    /// With --chain, the address of the service Orders; else its standard port at the node's host.
+    #[arg(long, value_name = "HOST:PORT", requires = "chain")]
+    orders: Option<String>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -127,20 +133,37 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
         args;
     let key = read_key(&common.key)?;
     let request = request(args, common, &key)?;
+    if let Some(chain) = &common.chain {
+        let chain_id = ChainId::new(chain).context("--chain")?;
+        let orders = common.orders.as_deref();
+        let place = |client| async move { place(&client, &chain_id, &key, &request, common).await };
+        return common.remote.run_unasked(orders, place);
+    }
     common.remote.run(|node| async move {
         let chain_id = ChainId::new(&node.status.chain_id).context("the node's chain")?;
-        let now = now()?;
-        let until = UtcMs(now.0.saturating_add(common.valid_ms));
-        let from = UtcMs(now.0.saturating_sub(WINDOW_EARLY.0));
-        let mut signed = sign(&key, &chain_id, Window { from, until }, &request)?;
-        let mut submitted = node.client.submit(&signed).await?;
-        // Who was registered a moment ago signs for the time since.
-        if let Some(from) = refused_before_enrolment(&submitted) {
-            signed = sign(&key, &chain_id, Window { from, until }, &request)?;
-            submitted = node.client.submit(&signed).await?;
-        }
-        Ok(tell(common.remote.json, &signed, &submitted))
+        place(&node.client, &chain_id, &key, &request, common).await
     })
+}
+
+/// Signs the order, sends it, and says what became of it.
+async fn place(
+    client: &Client,
+    chain_id: &ChainId,
+    key: &KeyFile,
+    request: &OrderRequest,
+    common: &Common,
+) -> Result<Verdict> {
+    let now = now()?;
+    let until = UtcMs(now.0.saturating_add(common.valid_ms));
+    let from = UtcMs(now.0.saturating_sub(WINDOW_EARLY.0));
+    let mut signed = sign(key, chain_id, Window { from, until }, request)?;
+    let mut submitted = client.submit(&signed).await?;
+    // Who was registered a moment ago signs for the time since.
+    if let Some(from) = refused_before_enrolment(&submitted) {
+        signed = sign(key, chain_id, Window { from, until }, request)?;
+        submitted = client.submit(&signed).await?;
+    }
+    Ok(tell(common.remote.json, &signed, &submitted))
 }
 
 fn sign(

@@ -47,6 +47,30 @@ impl Remote {
         runtime.block_on(async { work(self.connect().await?).await })
     }
 
+    /// Runs `work` with a client of the node whose status is not asked for; the service Orders is at
+    /// `orders`, else at its standard port.
+    pub(crate) fn run_unasked<F, T>(
+        &self,
+        orders: Option<&str>,
+        work: impl FnOnce(Client) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut addresses = self.addresses(&GetStatusResponse::default());
+        if let Some(orders) = orders {
+            orders.clone_into(&mut addresses.orders);
+        }
+        let deadline = Duration::from_millis(self.timeout_ms);
+        let settings = Settings { deadline, ..Settings::default() };
+        let token = self.token()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let client = Client::new(&addresses, token.as_deref(), settings, &random()?)?;
+            work(client).await
+        })
+    }
+
     /// Runs `work` with the node, as somebody who has `role`: by the token of --token-file, else by
     /// one of the token file of the node whose data directory is `data`.
     pub(crate) fn run_as<F, T>(

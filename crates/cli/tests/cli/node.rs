@@ -147,6 +147,31 @@ fn first_day(flags: &[&str]) {
     assert!(story.out.contains("TAKEN BACK"), "the log remembers it all: {story:?}");
 }
 
+/// A trader has a key and no token.
+#[test]
+fn where_reads_need_a_token_an_order_still_needs_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, key) = (dir.path().join("data"), dir.path().join("alice.json"));
+    let (data_text, key_text) = (data.to_str().unwrap(), key.to_str().unwrap());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = format!("listen.orders={}", free.port());
+    let flags = ["--set", "auth.open_reads=false", "--set", &port];
+    let node = Node::start(&data, &flags);
+    let alice = run(&["key", "new", "--out", key_text]).out.trim().to_owned();
+    let enrol = ["operator", "enrol", &alice, "--size", "100000", "--class", "crypto"];
+    let enrolled = node.run(&[&enrol[..], &["--data", data_text]].concat());
+    assert_eq!(enrolled.code, Some(0), "{enrolled:?}");
+    let order = ["order", "submit", "--key", key_text, "--pair", "BTCUSD", "--side", "long"];
+    let order = [&order[..], &["--leverage", "0.1", "--timeout-ms", "30000"]].concat();
+    let asked = node.run(&order);
+    assert!(asked.err.contains("send a token"), "its status is not for everybody: {asked:?}");
+    let free = free.to_string();
+    let straight = ["--chain", "proctor-local", "--orders", &free];
+    let submitted = node.run(&[&order[..], &straight].concat());
+    assert_eq!(submitted.code, Some(0), "{submitted:?}");
+    assert!(submitted.out.contains("accepted by commit"), "{submitted:?}");
+}
+
 #[test]
 fn the_first_day_of_a_trader_with_the_services_in_the_nodes_process() {
     first_day(&[]);

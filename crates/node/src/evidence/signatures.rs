@@ -79,7 +79,7 @@ mod tests {
         keypair().public().address(Prefix::GENERIC).trader()
     }
 
-    fn order(id: &str, pair: &str) -> Box<SignedOrder> {
+    fn order(id: &str, pair: &str) -> SignedOrder {
         let leverage = Leverage::new(0.25).ok();
         let size = SizeFields { leverage, ..SizeFields::default() };
         let (id, pair) = (OrderId::new(id), PairName::new(pair));
@@ -97,11 +97,11 @@ mod tests {
         let signed = signed.expect("his own");
         let payload = Payload::new(signed.payload).expect("short");
         let validity = Validity { from, until };
-        Box::new(SignedOrder { request, validity, payload, signature: signed.signature.0 })
+        SignedOrder { request, validity, payload, signature: signed.signature.0 }
     }
 
     /// Returns evidence of a log in which the signer has sent `orders`.
-    fn of_log(orders: Vec<Box<SignedOrder>>) -> Evidence {
+    fn of_log(orders: Vec<SignedOrder>) -> Evidence {
         let joins = vec![
             Input::Roster(Roster::new(2, vec![crate::explain::tests::trader(), signer()])),
             Input::AccountSize(signer(), Usd::new(100_000.0).expect("finite")),
@@ -109,7 +109,7 @@ mod tests {
         ];
         let joins = Batch { at: UtcMs(NOON - DAY_MS + 1), inputs: joins };
         let mut inputs = vec![price("BTCUSD", 0, 60_000.0)];
-        inputs.extend(orders.into_iter().map(Input::SignedOrder));
+        inputs.extend(orders.into_iter().map(Box::new).map(Input::SignedOrder));
         let dir = tempfile::tempdir().expect("a directory");
         write(dir.path(), vec![joins, at(0, inputs), at(1_000, vec![Input::Tick])]);
         evidence(dir.path(), &signer(), Which::Last).expect("evidence")
