@@ -88,6 +88,9 @@ pub enum FrameError {
     /// The payload is a message of another kind than the frame.
     #[error("a frame of kind {0} carries a message of another kind")]
     OtherMessage(u8),
+    /// A number where none belongs.
+    #[error("a frame of kind {0} has no number")]
+    Numbered(u8),
     /// The payload is no reason to say goodbye.
     #[error("the reason of a goodbye is unknown or has the wrong length")]
     Bye,
@@ -175,7 +178,11 @@ impl Head {
         };
         let length = usize::try_from(found).ok().filter(|length| *length <= limit);
         let length = length.ok_or(FrameError::TooLong { kind, found, limit })?;
-        Ok(Self { length, kind, id: u64::from_be_bytes(id) })
+        let id = u64::from_be_bytes(id);
+        if id != 0 && matches!(kind, HELLO | PUSH | BYE) {
+            return Err(FrameError::Numbered(kind));
+        }
+        Ok(Self { length, kind, id })
     }
 
     fn frame(self, payload: &[u8]) -> Result<Frame, FrameError> {

@@ -25,6 +25,7 @@ use proctor_p2p::peers::{Peers, PeersAction, PeersEvent};
 use proctor_p2p::server::{Available, ServerAction, ServerEvent};
 use proctor_p2p::sync::{self as sync_core, Action, Config, Halt, Marks, TICK_MS};
 use proctor_p2p::{Certified, Moment, NodeId, Server, SyncCore};
+use proctor_types::Digest;
 use tokio::sync::{mpsc, watch};
 
 use crate::chain::{Chain, Told};
@@ -86,6 +87,8 @@ pub(crate) struct Node {
     pub(crate) jobs: Jobs,
     pub(crate) own: Own,
     pub(crate) keep: Keep,
+    /// The newest applied commit, until the sync core can be told of it.
+    pub(crate) applied: Option<(u64, Digest)>,
     pub(crate) tip: Option<Certified>,
     pub(crate) available: Available,
     pub(crate) sequence: u64,
@@ -225,7 +228,15 @@ impl Node {
             }
             self.tell_sync(sync_core::Event::Produced { commit });
         }
-        if let Some((height, state)) = told.applied {
+        self.applied = told.applied.or(self.applied);
+        self.tell_applied();
+    }
+
+    /// Tells the sync core what was applied, once it knows that it is stored: a follower applies while
+    /// it stores, so the news of it come before the end of the store job.
+    fn tell_applied(&mut self) {
+        let stored = self.core.marks().stored;
+        if let Some((height, state)) = self.applied.take_if(|(height, _)| *height <= stored) {
             self.tell_sync(sync_core::Event::Applied { height, state });
         }
     }

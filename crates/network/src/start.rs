@@ -160,6 +160,7 @@ fn build(settings: Settings, parts: Parts, stored: Stored) -> Result<Begun, Netw
         jobs: Jobs::default(),
         own: Own::default(),
         keep: Keep::new(settings.store),
+        applied: None,
         available: survey.available,
         tip: survey.tip,
         sequence: 0,

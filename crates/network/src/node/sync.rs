@@ -108,7 +108,7 @@ impl Node {
                 self.counters.stores += 1;
                 self.jobs.store.push((id, job));
             }
-            Action::Advanced(_) => {}
+            Action::Advanced(_) => self.tell_applied(),
             Action::Joined(tip) => {
                 tracing::info!(height = tip.height, "a snapshot was installed");
                 self.jobs.survey_due = true;

@@ -82,7 +82,15 @@ fn a_message_in_the_frame_of_another_kind_is_refused() {
     let mut bytes = Frame::Request { id: 1, request: Request::GetPeers }.encode();
     for kind in [1, 3, 4, 6] {
         bytes[4] = kind;
-        assert_eq!(Frame::decode(&bytes), Err(FrameError::OtherMessage(kind)));
+        let error = if kind == 1 || kind == 6 {
+            FrameError::Numbered(kind)
+        } else {
+            FrameError::OtherMessage(kind)
+        };
+        assert_eq!(Frame::decode(&bytes), Err(error));
+        let mut unnumbered = bytes.clone();
+        unnumbered[5..13].fill(0);
+        assert_eq!(Frame::decode(&unnumbered), Err(FrameError::OtherMessage(kind)));
     }
 }
 

@@ -128,7 +128,9 @@ async fn each_request_ends_once_whatever_the_peer_does() {
     assert_eq!(held.opened, held.ended, "{held:?}");
     let ends = counters.answered + counters.expired + counters.cancelled + counters.peer_gone;
     assert_eq!(held.ended, ends, "{counters:?}");
-    assert!(counters.expired > 0 && counters.peer_gone > 0, "{counters:?}");
+    // Of the silent peer they ran out of time, or were not needed any more.
+    assert!(counters.expired + counters.cancelled > 0, "{counters:?}");
+    assert!(counters.peer_gone > 0, "{counters:?}");
     follower.network.stop().await;
     sequencer.network.stop().await;
 }
@@ -150,18 +152,20 @@ async fn f8_garbage_connections_are_closed_and_harm_nobody() {
         // An end or an error: either way the other side has closed.
         let _ = stream.read_to_end(&mut rest).await;
     }
-    let status = follower.until("all gone", |status| status.conns.pending_in == 0).await;
+    let gone = |status: &proctor_network::Status| {
+        status.counters.accepted >= 40 && status.conns.pending_in == 0
+    };
+    let status = follower.until("all gone", gone).await;
     assert_eq!(status.peers.len(), 1);
-    assert!(status.counters.accepted >= 40, "{:?}", status.counters);
     assert_eq!(status.bans.len(), 0, "who has not proved who it is cannot be banned");
     follower.network.stop().await;
     sequencer.network.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_within_a_secure_stream_costs_trust_and_the_second_time_a_ban() {
+async fn garbage_within_a_secure_stream_costs_trust_and_the_third_time_a_ban() {
     let (sequencer, follower) = pair(5).await;
-    for round in 0..2_u64 {
+    for round in 0..3_u64 {
         let mut stranger = Stranger::connect(55, follower.address(), follower.id).await;
         if round == 0 {
             stranger.greet(None).await;
@@ -173,7 +177,7 @@ async fn garbage_within_a_secure_stream_costs_trust_and_the_second_time_a_ban() 
         follower.until("malformed", |status| status.counters.malformed > round).await;
     }
     let status = follower.until("a ban", |status| status.bans.len() == 1).await;
-    assert_eq!(status.counters.malformed, 2);
+    assert_eq!(status.counters.malformed, 3);
     still_follows(&sequencer, &follower).await;
     follower.network.stop().await;
     sequencer.network.stop().await;

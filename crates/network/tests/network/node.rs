@@ -8,16 +8,14 @@ use proctor_network::{Network, Settings, Status};
 use proctor_p2p::NodeId;
 use proctor_p2p::peers::address::{Endpoint, PeerAddress};
 use proctor_p2p::status::Roles;
-use proctor_ratchet_crypto::Identity;
 
 use crate::chain::{MemoryChain, identity, node_id};
 
 /// Nothing here takes so long unless it fails; no outcome depends on it.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct TestNode {
     pub(crate) id: NodeId,
-    pub(crate) identity: Arc<Identity>,
     pub(crate) chain: Arc<MemoryChain>,
     pub(crate) network: Network,
 }
@@ -54,7 +52,7 @@ impl TestNode {
         let shared = Arc::clone(&chain) as Arc<dyn proctor_network::Chain>;
         let network = Network::start(settings, Arc::clone(&identity), shared).await.unwrap();
         chain.tell(network.news());
-        Self { id: node_id(&identity), identity, chain, network }
+        Self { id: node_id(&identity), chain, network }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proctor_network::frame::{Frame, HEAD_BYTES};
 use proctor_p2p::status::{PROTOCOL, Roles};
-use proctor_p2p::{Certified, Hello, NodeId, Push, Signature, SignedStatus, Status};
+use proctor_p2p::{Certified, Hello, NodeId, Signature, SignedStatus, Status};
 use proctor_ratchet_crypto::Identity;
 use proctor_transport::handshake;
 use proctor_transport::{Options, PeerId, SecureStream, Terms};
@@ -87,11 +87,6 @@ impl Stranger {
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
         let _ = self.stream.flush().await;
-    }
-
-    pub(crate) async fn push_status(&mut self, tip: Option<Certified>) {
-        let status = self.status(tip);
-        self.send(&Frame::Push(Push::Status(status))).await;
     }
 
     /// Reads the next frame; `None` when the connection is over.
