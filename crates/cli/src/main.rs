@@ -38,6 +38,11 @@ enum Command {
     Replay(commands::replay::Args),
     /// Check a data directory: hash chain, every result, every stored digest.
     Verify(commands::verify::Args),
+    /// Compare two logs: the first commit in which they differ, and in what.
+    Diff(commands::diff::Args),
+    /// The node's own key, by which other nodes know it.
+    #[command(subcommand)]
+    Node(commands::node::Args),
     /// Tell the story of one account: orders, positions, ledger, and its end or how far that is.
     Explain(commands::explain::Args),
     /// Which verdicts change under another rulebook, or with one input corrected?
@@ -87,7 +92,9 @@ fn main() -> ExitCode {
         Command::Status(args) => commands::status::run(&args),
         Command::Config(args) => commands::config::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
+        Command::Diff(args) => commands::diff::run(&args),
         Command::Key(args) => commands::key::run(&args),
+        Command::Node(args) => commands::node::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Explain(args) => commands::explain::run(&args),

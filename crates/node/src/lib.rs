@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod data_dir;
+pub mod diff;
 pub mod evidence;
 pub mod explain;
 pub mod import;

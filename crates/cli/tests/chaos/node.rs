@@ -65,6 +65,7 @@ impl ChaosNode {
         }
         for setting in [
             "listen.metrics=0",
+            "listen.peers=0",
             "feed.kind=none",
             "orders.rate_max=0",
             "log.snapshot_every=100",

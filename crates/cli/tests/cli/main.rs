@@ -11,6 +11,7 @@ mod damage;
 mod demo;
 mod evidence;
 mod explain;
+mod follow;
 mod key;
 mod kill;
 mod messages;

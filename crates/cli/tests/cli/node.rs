@@ -12,16 +12,16 @@ use super::common::{Run, assert_one_line_error, proctor, run};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node that listens on ports of its own.
-struct Node {
+pub(super) struct Node {
     child: Child,
-    address: String,
+    pub(super) address: String,
     /// What it logs from here on.
     lines: mpsc::Receiver<String>,
 }
 
 impl Node {
     /// Starts `proctor run` on the directory with `flags`; it answers when this returns.
-    fn start(data: &Path, flags: &[&str]) -> Self {
+    pub(super) fn start(data: &Path, flags: &[&str]) -> Self {
         let mut command = proctor();
         command.args(["run", "--data", data.to_str().unwrap(), "--set", "feed.seed=3"]);
         for port in
@@ -29,6 +29,8 @@ impl Node {
         {
             command.args(["--set", &format!("listen.{port}=0")]);
         }
+        // The last word counts: a test of several nodes names a port.
+        command.args(["--set", "listen.peers=0"]);
         let mut child =
             command.args(flags).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
@@ -47,7 +49,7 @@ impl Node {
     }
 
     /// Waits for a log line that contains `part`.
-    fn line(&self, part: &str) -> String {
+    pub(super) fn line(&self, part: &str) -> String {
         let mut seen = String::new();
         loop {
             match self.lines.recv_timeout(PATIENCE) {
@@ -59,14 +61,14 @@ impl Node {
     }
 
     /// Runs a command against the node.
-    fn run(&self, args: &[&str]) -> Run {
+    pub(super) fn run(&self, args: &[&str]) -> Run {
         let mut args = args.to_vec();
         args.extend(["--node", &self.address]);
         run(&args)
     }
 
     /// Asks until the node says that every service is ready.
-    fn all_ready(&self) {
+    pub(super) fn all_ready(&self) {
         let until = Instant::now() + PATIENCE;
         loop {
             let status = self.run(&["status"]);
@@ -78,7 +80,7 @@ impl Node {
     }
 
     /// Waits for the end; returns the exit code.
-    fn ended(mut self) -> Option<i32> {
+    pub(super) fn ended(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }
@@ -202,6 +204,7 @@ fn what_keeps_a_node_from_starting_is_one_line_that_says_what_to_do() {
         "listen.eliminations=0",
         "listen.challenge_period=0",
         "listen.metrics=0",
+        "listen.peers=0",
         "telemetry.log=error",
     ];
     let free: Vec<&str> = free.into_iter().flat_map(|field| ["--set", field]).collect();

@@ -26,7 +26,10 @@ pub(crate) fn config(data: &Path, more: &[&str]) -> Config {
         layers.flag(&format!("listen.{name}=0")).expect("a field");
     }
     layers.flag(&format!("node.data={}", data.display())).expect("a field");
-    for flag in ["listen.metrics=0", "feed.kind=none", "node.tick_ms=200"].iter().chain(more) {
+    for flag in ["listen.metrics=0", "listen.peers=0", "feed.kind=none", "node.tick_ms=200"]
+        .iter()
+        .chain(more)
+    {
         layers.flag(flag).expect("a field");
     }
     Config::of(&layers).expect("it holds")

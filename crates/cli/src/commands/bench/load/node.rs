@@ -58,7 +58,9 @@ impl LoadNode {
         for (name, port) in PORTS.iter().zip(ports) {
             command.arg("--set").arg(format!("listen.{name}={port}"));
         }
-        for setting in ["feed.kind=none", "orders.rate_max=0", "telemetry.log=warn"] {
+        for setting in
+            ["feed.kind=none", "orders.rate_max=0", "telemetry.log=warn", "listen.peers=0"]
+        {
             command.args(["--set", setting]);
         }
         if args.isolated {
