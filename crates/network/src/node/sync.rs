@@ -112,6 +112,7 @@ impl Node {
             Action::Joined(tip) => {
                 tracing::info!(height = tip.height, "a snapshot was installed");
                 self.jobs.survey_due = true;
+                self.tell_applied();
             }
             Action::Announce(commit) => self.on_announce(commit),
             Action::Push { peer, commit } => self.push(peer, commit),

@@ -5,4 +5,6 @@ mod follow;
 mod frames;
 mod hostile;
 mod node;
+mod peers;
+mod rules;
 mod stranger;
