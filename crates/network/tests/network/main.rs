@@ -1,5 +1,12 @@
 //! The network of whole nodes: over TCP on loopback, and over pipes in virtual time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests stand outside of test functions"
+)]
+#![allow(clippy::wildcard_enum_match_arm, clippy::cast_possible_truncation, reason = "tests")]
+
 mod chain;
 mod follow;
 mod frames;

@@ -3,12 +3,13 @@
 use crate::node::{TestNode, settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_followers_of_one_sequencer_find_each_other_through_it() {
+async fn a_newcomer_finds_all_nodes_through_the_one_that_it_knows() {
     let sequencer = TestNode::start(1, 30, &[]).await;
     let one = TestNode::start(2, 0, &[&sequencer]).await;
     one.until("the sequencer", |status| status.peers.len() == 1).await;
-    // It dials who dialled it and told where it listens: only so does it know that the address is right.
     let other = TestNode::start(3, 0, &[&sequencer, &one]).await;
+    // Only what it has proved itself is told to others; who asks before asks again a minute later.
+    other.until("tried", |status| status.book.tried >= 2).await;
     let third = TestNode::start(4, 0, &[&other]).await;
     third
         .until("all three", |status| {
