@@ -148,7 +148,7 @@ impl MemoryChain {
         for number in 0..commits {
             let body = format!("body {number} of a history").into_bytes();
             self.append(&mut log, body);
-            if log.height() % 256 == 0 || number + 1 == commits {
+            if log.height().is_multiple_of(256) || number + 1 == commits {
                 self.certify(&mut log);
             }
         }

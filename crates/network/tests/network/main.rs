@@ -1,4 +1,4 @@
-//! The network of whole nodes: over TCP on loopback, and over pipes in virtual time.
+//! The network of whole nodes, over TCP on loopback.
 
 #![allow(
     clippy::unwrap_used,
