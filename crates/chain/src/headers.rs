@@ -107,7 +107,7 @@ impl Maker {
             return Ok(self.tip);
         }
         self.log.extend(durable)?;
-        while let Some(record) = self.log.next() {
+        for record in self.log.by_ref() {
             let record = record?;
             let header = Header::after(&self.tip, facts(&record)?)
                 .ok_or(ChainError::Height(record.index))?;

@@ -71,8 +71,10 @@ pub enum ChainError {
     Committee(#[from] CodecError),
 }
 
+type Sign = dyn Fn(&[u8]) -> Signature + Send + Sync;
+
 /// Signs what the sequencer has written.
-pub struct Signer(Box<dyn Fn(&[u8]) -> Signature + Send + Sync>);
+pub struct Signer(Box<Sign>);
 
 impl Signer {
     /// Returns the signer that calls `sign` with the bytes to be signed.
@@ -167,6 +169,16 @@ impl ChainStore {
         let durable = self.handle.view().stamp.commit;
         let tip = self.maker().follow(durable)?;
         self.certified(1, tip.height)
+    }
+
+    /// Returns the commits `from..=to`, each with a certificate of its own, as a sequencer tells of them;
+    /// of a follower's only those that it was shown.
+    ///
+    /// # Errors
+    /// [`ChainError`] when a header cannot be read.
+    pub fn each(&self, from: u64, to: u64) -> Result<Vec<Certified>, ChainError> {
+        let own = (from..=to).map(|height| self.certified(height, height));
+        own.filter_map(Result::transpose).collect()
     }
 
     /// Takes over commits after the last, each with its certified header; returns the last of them

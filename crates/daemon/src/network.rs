@@ -23,6 +23,7 @@ use proctor_rpc::{Problem, Reason};
 use proctor_sequencer::Handle;
 use proctor_services::backend::forward::{Carried, Carrier};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::config::Config;
 use chain::NodeChain;
@@ -70,6 +71,7 @@ pub(crate) struct Joined {
     network: Arc<Network>,
     id: NodeId,
     part: Part,
+    tasks: JoinSet<()>,
 }
 
 /// Starts the network of a node whose log is in `dir`, behind `handle`; `None` when it neither
@@ -103,12 +105,13 @@ pub(crate) async fn join(
     let chain = NodeChain::new(Arc::clone(&store), handle.clone(), rules, Arc::clone(&news));
     let settings = settings(config, &part, listen, dir);
     let network = Network::start(settings, identity, Arc::new(chain)).await?;
-    // Set once, before anything can be stored: peers are not even dialled yet.
+    // Set once; who stores before that waits for it.
     drop(news.set(network.news()));
+    let mut tasks = JoinSet::new();
     if matches!(part, Part::Sequencer) {
-        tokio::spawn(produce(store, handle.clone(), network.news()));
+        tasks.spawn(produce(store, handle.clone(), network.news()));
     }
-    Ok(Some(Joined { network: Arc::new(network), id, part }))
+    Ok(Some(Joined { network: Arc::new(network), id, part, tasks }))
 }
 
 fn signer(identity: Arc<Identity>) -> Signer {
@@ -135,20 +138,29 @@ fn settings(config: &Config, part: &Part, listen: Option<SocketAddr>, dir: &Data
     settings
 }
 
-/// Tells the network of each commit that was made here, newest first: what lies between follows from
-/// it. Ends when the log does.
+/// How many commits the network is told of one by one; of more at once it is told the newest, and looks
+/// at the chain.
+const TOLD_MAX: u64 = 256;
+
+/// Tells the network of the commits that are made here, in order.
 async fn produce(store: Arc<ChainStore>, handle: Handle, news: NewsSender) {
     let mut told = store.stand().tip.height;
     loop {
         let changed = handle.views().changed();
         if handle.views().peek().stamp.commit > told {
             let own = Arc::clone(&store);
-            match tokio::task::spawn_blocking(move || own.follow()).await {
-                Ok(Ok(Some(commit))) => {
-                    told = commit.header.height;
-                    news.send(News::Produced(commit));
+            let made = move || {
+                let tip = own.follow()?.map_or(told, |newest| newest.header.height);
+                let first = if tip - told <= TOLD_MAX { told + 1 } else { tip };
+                own.each(first, tip).map(|commits| (tip, commits))
+            };
+            match tokio::task::spawn_blocking(made).await {
+                Ok(Ok((tip, commits))) => {
+                    told = tip;
+                    for commit in commits {
+                        news.send(News::Produced(commit));
+                    }
                 }
-                Ok(Ok(None)) => {}
                 Ok(Err(error)) => {
                     tracing::error!(%error, "followers are told nothing any more");
                     return;
@@ -183,7 +195,8 @@ impl Joined {
     }
 
     /// Stops: nothing is taken over or served any more.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
+        self.tasks.shutdown().await;
         if let Some(network) = Arc::into_inner(self.network) {
             network.stop().await;
         }

@@ -46,9 +46,8 @@ impl NodeChain {
             Ok(inputs) => inputs,
             Err(problem) => return done(refused(problem.message)),
         };
-        let pending = match self.handle.submit(inputs) {
-            Ok(pending) => pending,
-            Err(_) => return done(Err(Failure::Busy(BUSY_MS))),
+        let Ok(pending) = self.handle.submit(inputs) else {
+            return done(Err(Failure::Busy(BUSY_MS)));
         };
         // The caller is a blocking thread of the network, of which it has a bounded number.
         let outcome = match pending.wait() {
@@ -83,9 +82,8 @@ impl Chain for NodeChain {
         match self.store.take_over(commits, &certificates) {
             Ok(_) => {
                 let view = self.handle.view();
-                if let Some(news) = self.news.get() {
-                    news.send(News::Applied { height: view.stamp.commit, state: view.digest });
-                }
+                let (height, state) = (view.stamp.commit, view.digest);
+                self.news.wait().send(News::Applied { height, state });
                 Ok(Stored::Done)
             }
             Err(error) => {

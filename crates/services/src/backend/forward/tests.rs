@@ -93,7 +93,7 @@ impl Carrier for Nowhere {
 
 #[tokio::test]
 async fn a_follower_keeps_operator_commands_to_itself() {
-    let world = World::new();
+    let world = World::empty().await;
     let views = world.backend.views().clone();
     let forward = Forward::new(Arc::new(Nowhere), views);
     let refused = forward.submit(vec![Input::Tick]).await.expect_err("an operator's");
