@@ -74,6 +74,7 @@ impl Certificates {
             bytes.extend_from_slice(&one);
         }
         self.file.write(&bytes, self.end)?;
+        self.file.sync()?;
         self.end += bytes.len() as u64;
         certificates.iter().for_each(|certificate| self.keep(certificate.clone()));
         Ok(())

@@ -72,6 +72,11 @@ impl ChainFile {
         self.file.write_all_at(bytes, offset).map_err(|error| self.failed("write", error))
     }
 
+    /// Makes what was written durable.
+    pub(crate) fn sync(&self) -> Result<(), FileFailure> {
+        self.file.sync_data().map_err(|error| self.failed("sync", error))
+    }
+
     /// Ends the file at `offset`.
     pub(crate) fn cut(&self, offset: u64) -> Result<(), FileFailure> {
         self.file.set_len(offset).map_err(|error| self.failed("shorten", error))

@@ -314,7 +314,7 @@ fn c_66_c_69_the_first_reason_stands_and_a_later_one_is_passed_over() {
 }
 
 #[test]
-fn c_67_c_70_a_batch_of_reasons_is_judged_whole_in_the_commit_that_carries_it_out() {
+fn c_67_c_68_c_70_a_batch_of_reasons_is_judged_whole_in_the_commit_that_carries_it_out() {
     let mut world = World::new();
     let batch = |list: Vec<Published>| Input::Reasons(ReasonsCommand::Update(list));
     let alice = || publish("alice", Reason::Plagiarism, None);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proctor_p2p::peers::bucket::{Bucket, Rate};
-use proctor_p2p::peers::moment::Moment as PeersMoment;
 use proctor_p2p::peers::policy::ConnId;
 use proctor_p2p::status::{HelloError, PROTOCOL, Roles};
 use proctor_p2p::{ChainId, Hello, NodeId, Push, Signature, SignedStatus, Status};
@@ -118,7 +117,7 @@ impl Reader {
     /// Reads frames until there are no more. While the loop is busy, or the peer has sent too much,
     /// nothing is read, and the peer has to wait.
     pub(crate) async fn run(self, mut io: ReadHalf) -> Option<()> {
-        let now = || PeersMoment(self.clock.now().0);
+        let now = || self.clock.now();
         let mut bucket = Bucket::full(READ, now());
         loop {
             let (frame, bytes) = match read_frame(&mut io).await {
@@ -155,7 +154,7 @@ pub(crate) struct Writer {
 impl Writer {
     /// Writes what the outbox holds until it is closed and empty, or the stream is over.
     pub(crate) async fn run(self, mut io: WriteHalf) -> Option<()> {
-        let now = || PeersMoment(self.clock.now().0);
+        let now = || self.clock.now();
         let mut bucket = Bucket::full(WRITTEN, now());
         loop {
             let batch = self.outbox.take().await;

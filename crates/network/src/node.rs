@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use proctor_p2p::peers::dice::Dice;
-use proctor_p2p::peers::moment::Moment as PeersMoment;
 use proctor_p2p::peers::policy::{Bye, ConnEvent, ConnId};
 use proctor_p2p::peers::record::{OwnRecord, RecordRules};
 use proctor_p2p::peers::rules::PeerRules;
@@ -106,15 +105,10 @@ pub(crate) struct Node {
     pub(crate) stop_at: Option<Moment>,
 }
 
-/// The same moment for the cores of the peers.
-pub(crate) fn peers_moment(now: Moment) -> PeersMoment {
-    PeersMoment(now.0)
-}
-
 impl Node {
     /// Returns when [`Event::Timer`] is due.
     pub(crate) fn deadline(&mut self) -> Moment {
-        let next = Moment(self.peers.next_deadline(peers_moment(self.now)).0);
+        let next = self.peers.next_deadline(self.now);
         self.peers_at = next.max(self.peers_timer.after(PEERS_TIMER_MS));
         let first = self.tick_at.min(self.status_at).min(self.peers_at);
         self.stop_at.map_or(first, |stop_at| first.min(stop_at))
@@ -172,7 +166,7 @@ impl Node {
 
     pub(crate) fn tell_peers(&mut self, event: PeersEvent) {
         let mut actions = Vec::new();
-        self.peers.on_event(peers_moment(self.now), event, &mut actions);
+        self.peers.on_event(self.now, event, &mut actions);
         self.todo.extend(actions.into_iter().map(Todo::Peers));
     }
 

@@ -10,7 +10,7 @@ use proctor_p2p::peers::Peers;
 use proctor_p2p::peers::address::{AddressRules, PeerAddress};
 use proctor_p2p::peers::ban::BanList;
 use proctor_p2p::peers::dice::Dice;
-use proctor_p2p::peers::record::{OwnRecord, RecordRules, Roles as RecordRoles};
+use proctor_p2p::peers::record::{OwnRecord, RecordRules};
 use proctor_p2p::server::{Loaded, Read, ServerEvent};
 use proctor_p2p::{Moment, NodeId, Server, SyncCore};
 use proctor_ratchet_crypto::Identity;
@@ -21,7 +21,7 @@ use crate::clock::{Clock, seed};
 use crate::handle::{COMMANDS_MAX, Command, NetworkError};
 use crate::link::Me;
 use crate::net::{Listen, Net};
-use crate::node::{BANS, BOOK, Jobs, Keep, Node, Own, load, peers_moment, put_aside};
+use crate::node::{BANS, BOOK, Jobs, Keep, Node, Own, load, put_aside};
 use crate::settings::Settings;
 use crate::sources::Sources;
 use crate::status::{Counters, Status};
@@ -204,7 +204,7 @@ fn own_record(
     } else {
         settings.external.clone()
     };
-    let roles = RecordRoles(settings.roles.0);
+    let roles = settings.roles;
     Ok((!addresses.is_empty()).then_some(OwnRecord { key: me.id, roles, addresses }))
 }
 
@@ -217,7 +217,6 @@ fn peers(
     stored: Stored,
     seed: u64,
 ) -> Peers {
-    let now = peers_moment(now);
     let aside = |name, error: proctor_p2p::peers::StoredError| {
         let moved = settings.store.as_deref().map(|directory| put_aside(directory, name));
         tracing::warn!(%error, name, ?moved, "a file of the peer store is not used");

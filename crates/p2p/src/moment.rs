@@ -1,10 +1,20 @@
-//! `Moment`: a reading of a clock that never goes back; spans are milliseconds.
+//! `Moment`: a reading of a clock that never goes back; spans are milliseconds. `Bucket`: a rate.
+
+/// One second, in milliseconds.
+pub const SECOND_MS: u64 = 1_000;
+/// One minute, in milliseconds.
+pub const MINUTE_MS: u64 = 60 * SECOND_MS;
+/// One hour, in milliseconds.
+pub const HOUR_MS: u64 = 60 * MINUTE_MS;
+/// One day, in milliseconds.
+pub const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Milliseconds since some start, by a clock that never goes back.
 ///
-/// The wall clock has no say in this crate: a node whose clock is an hour wrong syncs as well as
-/// any other (F7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// The wall clock has no say in this crate: ages, back-offs and bans are differences of two moments of
+/// one process, and what is stored is an age. A node whose clock is an hour wrong syncs as well as
+/// any other, and nobody is moved in or out (F7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub u64);
 
 impl Moment {
@@ -12,6 +22,12 @@ impl Moment {
     #[must_use]
     pub fn after(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
+    }
+
+    /// Returns the moment `ms` milliseconds earlier, or the origin.
+    #[must_use]
+    pub fn before(self, ms: u64) -> Self {
+        Self(self.0.saturating_sub(ms))
     }
 
     /// Returns the milliseconds since `earlier`; 0 if that is later.

@@ -14,7 +14,6 @@ pub mod bucket;
 mod bytes;
 pub mod core;
 pub mod dice;
-pub mod moment;
 pub mod policy;
 pub mod record;
 pub mod rules;

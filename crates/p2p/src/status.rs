@@ -14,8 +14,8 @@ pub const PROTOCOL: u32 = 1;
 /// What a signature of a status begins with.
 const DOMAIN: &[u8] = b"proctor/status/1";
 
-/// What a peer does, as bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a peer does, as bits; unknown ones are kept and ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Roles(pub u32);
 
 impl Roles {
@@ -27,6 +27,18 @@ impl Roles {
     pub const ARCHIVE: Self = Self(4);
     /// Introduces nodes to each other.
     pub const BOOTNODE: Self = Self(8);
+
+    /// Returns whether every role of `other` is among these.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Returns these roles and those of `other`.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 /// A header and its certificate.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{Node, peers_moment};
+use super::Node;
 use crate::tasks::{Done, Name};
 
 /// The file of the book.
@@ -46,7 +46,7 @@ impl Node {
         let Some(directory) = self.keep.directory.clone().filter(|_| !self.keep.writing) else {
             return;
         };
-        let now = peers_moment(self.now);
+        let now = self.now;
         let (name, bytes) = if std::mem::take(&mut self.keep.bans_due) {
             (BANS, self.peers.scorer().bans().to_bytes(now))
         } else if std::mem::take(&mut self.keep.book_due) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proctor_p2p::NodeId;
 use proctor_p2p::peers::ban::BannedBy;
 
-use super::{Node, Up, peers_moment};
+use super::{Node, Up};
 use crate::status::{BanRow, PeerRow, Status};
 
 impl Node {
@@ -20,7 +20,7 @@ impl Node {
 
     /// Returns what is to be seen at this moment.
     pub(crate) fn picture(&self, is_over: bool) -> Status {
-        let now = peers_moment(self.now);
+        let now = self.now;
         let bans = self.peers.scorer().bans().iter(now);
         Status {
             listening: self.sources.listener.as_ref().and_then(|one| one.address().ok()),
@@ -56,7 +56,7 @@ impl Node {
             roles: up.roles,
             height: up.status.status.height(),
             rtt_ms: self.peers.policy().rtt_ms(up.conn),
-            trust: scorer.trust(peers_moment(self.now), peer),
+            trust: scorer.trust(self.now, peer),
             quality: scorer.quality(peer),
             bytes_in,
             bytes_out,

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 
 use super::address::Subnet;
 use super::bytes::{Reader, put_subnet};
-use super::moment::{DAY_MS, MINUTE_MS, Moment};
 use super::stored::{StoredError, open, seal};
 use crate::NodeId;
+use crate::moment::{DAY_MS, MINUTE_MS, Moment};
 
 /// Keys on the list at most.
 pub const BANNED_KEYS_MAX: usize = 4096;

@@ -18,9 +18,9 @@ use std::net::IpAddr;
 use super::address::{PeerAddress, Subnet};
 use super::bucket::{Rate, Throttle};
 use super::dice::Dice;
-use super::moment::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
 use super::record::{PeerRecord, RecordError, RecordRules, VerifiedRecord};
 use crate::NodeId;
+use crate::moment::{DAY_MS, HOUR_MS, MINUTE_MS, Moment};
 
 /// Records of nodes that we have reached ourselves.
 pub const TRIED_MAX: usize = 1024;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::moment::{Moment, SECOND_MS};
+use crate::moment::{Moment, SECOND_MS};
 
 /// A rate: `count` in `per_ms`, and at most `burst` at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,6 @@ use super::address::{Endpoint, Subnet};
 use super::ban::BanList;
 use super::book::{BookAction, BookEvent, PeerBook, Source};
 use super::dice::Dice;
-use super::moment::{HOUR_MS, MINUTE_MS, Moment, SECOND_MS};
 use super::policy::{
     Bye, ConnAction, ConnEvent, ConnId, ConnLimits, ConnPolicy, Direction, Refusal,
 };
@@ -19,6 +18,7 @@ use super::record::{PeerRecord, RecordError, RecordRules, VerifiedRecord};
 use super::rules::PeerRules;
 use super::score::{Admission, Fault, Limit, ScoreAction, ScoreEvent, Scorer};
 use crate::NodeId;
+use crate::moment::{HOUR_MS, MINUTE_MS, Moment, SECOND_MS};
 
 /// How often a random one of the peers that we chose is asked for peers.
 pub const ASK_MS: u64 = MINUTE_MS;

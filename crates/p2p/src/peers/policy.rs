@@ -32,9 +32,9 @@ pub use keep_alive::{DEAD_MS, PING_MS};
 use super::address::Subnet;
 use super::bucket::{Bucket, Rate, Throttle};
 use super::dice::Dice;
-use super::moment::{HOUR_MS, MINUTE_MS, Moment, SECOND_MS};
 use super::rules::{PeerRules, Standing};
 use crate::NodeId;
+use crate::moment::{HOUR_MS, MINUTE_MS, Moment, SECOND_MS};
 
 /// How long a dial may take.
 pub const DIAL_MS: u64 = 5 * SECOND_MS;

@@ -8,6 +8,7 @@ use proctor_types::Digest;
 
 use super::address::{AddressRefused, AddressRules, PeerAddress, Subnet};
 use super::bytes::{Reader, put_address};
+use crate::status::Roles;
 use crate::{BadSignature, NodeId, Signature};
 
 /// Addresses in one record at most.
@@ -17,33 +18,6 @@ pub const RECORD_BYTES_MIN: usize = 32 + 8 + 4 + 1 + 7 + 64;
 /// The longest record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 32 + 8 + 4 + 1 + ADDRESSES_MAX * 19 + 64;
 const DOMAIN: &[u8] = b"proctor/peer/1";
-
-/// What a node does for others: a set. Bits that are not known here are kept and mean nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Roles(pub u32);
-
-impl Roles {
-    /// Signs commits.
-    pub const VALIDATOR: Self = Self(1);
-    /// Follows the commits of others.
-    pub const FOLLOWER: Self = Self(2);
-    /// Keeps everything from the first commit.
-    pub const ARCHIVE: Self = Self(4);
-    /// Tells addresses to newcomers.
-    pub const BOOTNODE: Self = Self(8);
-
-    /// Returns whether every role of `other` is among these.
-    #[must_use]
-    pub fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Returns these roles and those of `other`.
-    #[must_use]
-    pub fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
 
 /// Which records are believed.
 #[derive(Clone, Copy, Debug)]

@@ -21,8 +21,8 @@ use quality::Quality;
 use super::address::Subnet;
 use super::ban::{BanList, BannedBy};
 use super::dice::Dice;
-use super::moment::{DAY_MS, MINUTE_MS, Moment};
 use crate::NodeId;
+use crate::moment::{DAY_MS, MINUTE_MS, Moment};
 
 /// Trust of a peer without faults, in points.
 pub const TRUST_MAX: u64 = 100;

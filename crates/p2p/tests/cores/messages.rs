@@ -6,7 +6,7 @@ use proctor_p2p::message::{BODIES_MAX, BodyId, FRAME_BYTES_MAX, INPUT_BYTES_MAX,
 use proctor_p2p::message::{INLINE_BODY_BYTES_MAX, PART_BYTES_MAX, REASON_BYTES_MAX};
 use proctor_p2p::peers::address::{AddressRules, PeerAddress};
 use proctor_p2p::peers::book::ANSWER_MAX;
-use proctor_p2p::peers::record::{OwnRecord, PeerRecord, RecordRules, Roles as RecordRoles};
+use proctor_p2p::peers::record::{OwnRecord, PeerRecord, RecordRules};
 use proctor_p2p::snapshot::{CHUNKS_MAX, ManifestError};
 use proctor_p2p::status::{HelloError, PROTOCOL, Roles};
 use proctor_p2p::{
@@ -53,7 +53,7 @@ fn record() -> PeerRecord {
     let rules = RecordRules { chain: CHAIN.0, addresses: AddressRules::default() };
     let address = |last| PeerAddress { ip: [0x2600, 0, 0, 0, 0, 0, 0, last].into(), port: 1 };
     let addresses = (1..=4).map(address).collect();
-    let own = OwnRecord { key: node(&key(1)), roles: RecordRoles::FOLLOWER, addresses };
+    let own = OwnRecord { key: node(&key(1)), roles: Roles::FOLLOWER, addresses };
     own.sign(1, &rules, |bytes| sign(&key(1), bytes)).unwrap().record().clone()
 }
 

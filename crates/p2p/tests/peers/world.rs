@@ -8,17 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ed25519_zebra::SigningKey;
+use proctor_p2p::moment::Moment;
 use proctor_p2p::peers::address::{AddressRules, Endpoint, PeerAddress};
 use proctor_p2p::peers::ban::BanList;
 use proctor_p2p::peers::dice::Dice;
-use proctor_p2p::peers::moment::Moment;
 use proctor_p2p::peers::policy::{
     Bye, ConnAction, ConnEvent, ConnId, ConnLimits, Direction, Ended,
 };
-use proctor_p2p::peers::record::{OwnRecord, PeerRecord, RecordRules, Roles, VerifiedRecord};
+use proctor_p2p::peers::record::{OwnRecord, PeerRecord, RecordRules, VerifiedRecord};
 use proctor_p2p::peers::rules::PeerRules;
 use proctor_p2p::peers::score::ScoreAction;
 use proctor_p2p::peers::{Peers, PeersAction, PeersEvent};
+use proctor_p2p::status::Roles;
 use proctor_p2p::{NodeId, Signature};
 use proctor_types::Digest;
 

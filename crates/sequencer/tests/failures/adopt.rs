@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use proctor_commit_log::storage::Storage;
+use proctor_commit_log::storage::faulty::{Fault, FaultyDisk, Survival};
 use proctor_commit_log::storage::memory::MemoryStorage;
 use proctor_commit_log::{Reader, Record};
-use proctor_sequencer::{AdoptError, Handle, Sequencer, SystemClock};
+use proctor_sequencer::{AdoptError, Handle, Sequencer, SystemClock, Writer};
 use proctor_wire::log_entry;
 
 use crate::common::{accepted, batch, config, fold, open};
@@ -65,7 +66,7 @@ fn the_place_of_an_entry_is_read_without_its_inputs() {
 }
 
 #[test]
-fn a_commit_that_does_not_follow_is_refused_and_those_before_it_stand() {
+fn x_6_a_commit_that_does_not_follow_is_refused_and_those_before_it_stand() {
     let records = made(6);
     let all = payloads(&records);
     let storage = beside(|handle| {
@@ -81,6 +82,45 @@ fn a_commit_that_does_not_follow_is_refused_and_those_before_it_stand() {
         assert_eq!(stamp.commit, 6);
     });
     assert_eq!(fold(&storage).expect("agrees").len(), 6);
+}
+
+/// Takes over what is missing of `records`, in groups; returns how many commits were acknowledged.
+fn take_over(disk: &FaultyDisk, records: &[Record]) -> Option<u64> {
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let mut writer = Writer::open(storage, config()).ok()?.writer;
+    let mut acknowledged = writer.stamp().commit;
+    let missing = payloads(&records[usize::try_from(acknowledged).expect("small")..]);
+    for group in missing.chunks(4) {
+        match writer.adopt(group) {
+            Ok(stamp) => acknowledged = stamp.commit,
+            Err(_) => return Some(acknowledged),
+        }
+    }
+    drop(writer.close());
+    Some(acknowledged)
+}
+
+#[test]
+fn x_7_x_22_a_crash_at_any_point_of_a_sync_leaves_whole_commits_and_it_goes_on_from_there() {
+    let records = made(14);
+    let whole = FaultyDisk::new();
+    assert_eq!(take_over(&whole, &records), Some(14));
+    for operation in 0..whole.operations() {
+        for survival in [Survival::Nothing, Survival::Everything, Survival::Random(operation)] {
+            let disk = FaultyDisk::new();
+            disk.inject(operation, Fault::Crash);
+            let acknowledged = take_over(&disk, &records).unwrap_or(0);
+            disk.power_loss(survival);
+            let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+            let left =
+                fold(&storage).expect("the state is that of the commits, and no other").len();
+            assert!(left as u64 >= acknowledged, "{left} of {acknowledged} are left");
+            let left: Vec<Record> =
+                Reader::open(storage).expect("opens").map_while(Result::ok).collect();
+            assert_eq!(left, records[..left.len()], "the beginning of the other's log");
+            assert_eq!(take_over(&disk, &records), Some(14), "it goes on");
+        }
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Entry, PeerBook, Table};
 use crate::NodeId;
+use crate::moment::Moment;
 use crate::peers::address::Subnet;
-use crate::peers::moment::Moment;
 
 /// Every tried record can be chosen, however bad its node was.
 const WEIGHT_MIN: f64 = 0.05;

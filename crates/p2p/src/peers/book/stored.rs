@@ -6,8 +6,8 @@
 
 use super::{Age, Entry, PeerBook, Source, Table};
 use crate::NodeId;
+use crate::moment::Moment;
 use crate::peers::bytes::{Reader, put_subnet};
-use crate::peers::moment::Moment;
 use crate::peers::record::PeerRecord;
 use crate::peers::stored::{StoredError, open, seal};
 

@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::Signature;
 use crate::peers::address::AddressRules;
-use crate::peers::record::{OwnRecord, Roles};
+use crate::peers::record::OwnRecord;
 use crate::peers::stored::StoredError;
+use crate::status::Roles;
 
 fn rules() -> RecordRules {
     RecordRules { chain: Digest([3; 32]), addresses: AddressRules::default() }

@@ -9,7 +9,7 @@ use super::{
     SECURE_MS, State, Subnet,
 };
 use crate::NodeId;
-use crate::peers::moment::{MINUTE_MS, Moment};
+use crate::moment::{MINUTE_MS, Moment};
 use crate::peers::rules::Standing;
 
 /// When somebody for whom there was no room may come again.

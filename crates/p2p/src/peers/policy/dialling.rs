@@ -6,9 +6,9 @@ use super::{
     Bye, Conn, ConnAction, ConnId, ConnPolicy, DIAL_MS, Direction, Life, STABLE_MS, State, Subnet,
 };
 use crate::NodeId;
+use crate::moment::{DAY_MS, HOUR_MS, MINUTE_MS, Moment, SECOND_MS};
 use crate::peers::address::Endpoint;
 use crate::peers::book::OTHER_CHAIN_MS;
-use crate::peers::moment::{DAY_MS, HOUR_MS, MINUTE_MS, Moment, SECOND_MS};
 use crate::peers::rules::Mode;
 
 /// Peers of which the outcome of the last dial is remembered.

@@ -1,6 +1,6 @@
 //! Whether the other end of a connection lives: pings when it is idle, and its round trip.
 
-use crate::peers::moment::{Moment, SECOND_MS};
+use crate::moment::{Moment, SECOND_MS};
 
 /// Silence after which a ping is sent, and the time between two pings.
 pub const PING_MS: u64 = 10 * SECOND_MS;

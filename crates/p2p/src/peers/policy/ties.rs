@@ -2,7 +2,7 @@
 
 use super::{ConnId, ConnPolicy, Direction, SETTLED_MS};
 use crate::NodeId;
-use crate::peers::moment::Moment;
+use crate::moment::Moment;
 
 /// Returns which of two connections of `me` with `peer` stays when they were opened at the same time: of
 /// opposite ones the one that the greater key dialled, of equal ones the later.

@@ -1,7 +1,7 @@
 //! How often one peer may say something, on one connection.
 
+use crate::moment::{Moment, SECOND_MS};
 use crate::peers::bucket::{Bucket, Rate};
-use crate::peers::moment::{Moment, SECOND_MS};
 
 /// Kinds of messages that are counted.
 ///

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::limits::DELAY_MAX_MS;
 use super::*;
+use crate::moment::SECOND_MS;
 use crate::peers::ban::BAN_MS;
-use crate::peers::moment::SECOND_MS;
 
 fn key(byte: u8) -> NodeId {
     NodeId([byte; 32])
