@@ -110,10 +110,9 @@ fn sign(number: usize, plan: Plan, keys: &[KeyFile], chain: &ChainId) -> Result<
         (number / (plan.traders * PAIRS.len()), number % (plan.traders * PAIRS.len()));
     let key = &keys[turn % plan.traders];
     let (pair, _) = PAIRS[turn / plan.traders];
-    let (side, size) = match round.is_multiple_of(2) {
-        true => (Side::Long, SizeFields { value: Some(Usd::new(500.0)?), ..SizeFields::default() }),
-        false => (Side::Flat, SizeFields::default()),
-    };
+    let side = if round.is_multiple_of(2) { Side::Long } else { Side::Flat };
+    // An order to close states a size too, of which the rules take no notice.
+    let size = SizeFields { value: Some(Usd::new(500.0)?), ..SizeFields::default() };
     let trader = TraderId::new(&key.address().to_string())?;
     let id = OrderId::new(&format!("load-{number}"))?;
     let request = OrderRequest::market(trader, id, PairName::new(pair)?, side, size);
