@@ -7,7 +7,7 @@ use crate::peers::bucket::{Bucket, Rate};
 ///
 /// What comes more often than its rate is ignored. Trust is lost only beyond a second bucket, which
 /// fills four times as fast and holds whatever an honest peer can have sent during
-/// [`DELAY_MAX_MS`]: a connection that stood still and then delivers everything at once is no
+/// `DELAY_MAX_MS`: a connection that stood still and then delivers everything at once is no
 /// attack. A peer that keeps to the rate cannot exceed it, however the network delays it:
 /// in any window of `w` ms at most `burst + rate x (w + delay)` arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
