@@ -579,19 +579,3 @@ proptest! {
         prop_assert!(judged.is_err());
     }
 }
-
-/// Prints what checking one order costs: `cargo test --release -- --ignored one_check --nocapture`.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn one_check_takes_some_tens_of_microseconds() {
-    let desk = Desk::new(None).await;
-    let order = desk.market("//Alice", "o1", "BTCUSD", 0.2);
-    let intake = Arc::new(Intake::new(rules(), None));
-    let sent = Sent { path: "", address: None, kind: None, now: desk.world.backend.clock().now() };
-    let begun = std::time::Instant::now();
-    for _ in 0..2_000 {
-        let claim = intake.read(sent, order.clone()).expect("good");
-        Intake::check(sent, claim).expect("signed");
-    }
-    println!("{:?} for one order", begun.elapsed() / 2_000);
-}
