@@ -33,8 +33,7 @@ use crate::input::{Commit, Extract, Input, RecordedFill, Roster, StagesCommand};
 use crate::input_chain::{Leaves, Link, Linked, Placed};
 use crate::ledgers::PairSample;
 use crate::limit_orders::Cancellation;
-use crate::orders::judged::Judged;
-use crate::orders::seen::{Key, SeenIds};
+use crate::orders::seen::Key;
 use crate::orders::{Desk, Plan};
 use crate::recent::Spare;
 use crate::rejection::Rejection;
@@ -323,7 +322,7 @@ impl Engine {
             }
         }
         let remembered = adopted.rules.orders.ids_remembered.value;
-        let seen = &mut self.state.seen[place];
+        let seen = Arc::make_mut(&mut self.state.seen[place]);
         seen.insert(key, remembered);
         // The fill of a recorded order's bracket is recorded under this very id.
         let makes_bracket = recorded.is_none()
@@ -355,8 +354,8 @@ impl Engine {
             let bar = bar.unwrap_or_default();
             let account = Account::new(trader.clone(), step.stamp.at, newest, bar);
             let place = self.state.accounts.push(account).expect("the trader has no account yet");
-            self.state.seen.push(SeenIds::default());
-            self.state.judged.push(Judged::default());
+            self.state.seen.push(Arc::default());
+            self.state.judged.push(Arc::default());
             step.events.push(Event::TraderEnrolled { trader, rulebook: adopted.hash });
             self.admit(step, place);
         }
@@ -475,6 +474,13 @@ impl Engine {
         self.state.view()
     }
 
+    /// Returns the whole state as it stands, to be written while the engine goes on: it is shared, not
+    /// copied.
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint(self.state.clone())
+    }
+
     /// Writes the whole state in canonical bytes.
     ///
     /// # Errors
@@ -492,6 +498,20 @@ impl Engine {
         state.check()?;
         let index = Index::of(&state);
         Ok(Self { state, index, ..Self::default() })
+    }
+}
+
+/// The whole state as of one commit.
+#[derive(Clone, Debug)]
+pub struct Checkpoint(State);
+
+impl Checkpoint {
+    /// Writes it in canonical bytes, those of [`Engine::save`].
+    ///
+    /// # Errors
+    /// As [`Engine::save`].
+    pub fn save<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        self.0.serialize(writer)
     }
 }
 

@@ -126,7 +126,8 @@ mod tests {
     use crate::writer::{Batch, Writer, WriterConfig};
 
     fn writer(storage: &Arc<MemoryStorage>, snapshot_every: u64) -> Writer {
-        let config = WriterConfig { snapshot_every, ..WriterConfig::default() };
+        let config =
+            WriterConfig { snapshot_every, snapshots_beside: false, ..WriterConfig::default() };
         Writer::open(Arc::<MemoryStorage>::clone(storage), config).expect("a log").writer
     }
 

@@ -13,6 +13,7 @@ pub mod handle;
 pub mod publisher;
 mod read_ahead;
 pub mod replay;
+mod snapshots;
 pub mod stats;
 pub mod writer;
 
