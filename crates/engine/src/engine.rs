@@ -35,6 +35,8 @@ use crate::ledgers::PairSample;
 use crate::limit_orders::Cancellation;
 use crate::orders::seen::Key;
 use crate::orders::{Desk, Plan};
+use crate::positions::book::PairBook;
+use crate::positions::closed::Shelf;
 use crate::recent::Spare;
 use crate::rejection::Rejection;
 use crate::state::{self, Adopted, Index, State, View, place};
@@ -100,6 +102,9 @@ pub struct Engine {
     bytes: Vec<u8>,
     leaves: Leaves,
     samples: Vec<PairSample>,
+    /// Where closed positions go that are packed, and whose are moved there next.
+    shelf: Option<Arc<dyn Shelf>>,
+    next_to_shelve: usize,
     /// Whose account this is about, when it folds an extract.
     focus: Option<Focus>,
     spare: Spare,
@@ -194,8 +199,10 @@ impl Engine {
         state.input_chain = link.after(state.input_chain, step.stamp);
         state.effects = Effects::of(step.marks, &step.events, &mut self.bytes);
         state.digest = state.effects.digest(state.digest, state.input_chain);
+        // An input closes a position or two, so this keeps up with whatever is packed.
+        self.shelve(commit.inputs.len());
         let Step { stamp, events, .. } = step;
-        Ok(Outcome { stamp, digest: state.digest, replies, events, ends })
+        Ok(Outcome { stamp, digest: self.state.digest, replies, events, ends })
     }
 
     /// Applies what is left of the next commit in an extract of a log: the inputs of everybody,
@@ -466,6 +473,27 @@ impl Engine {
     #[must_use]
     pub fn account_kept(&self, trader: &TraderId) -> Option<Arc<Account>> {
         self.state.accounts.of(trader).map(Arc::clone)
+    }
+
+    /// Keeps closed positions that are packed on `shelf` from now on. No answer depends on it.
+    pub fn set_shelf(&mut self, shelf: Arc<dyn Shelf>) {
+        self.shelf = Some(shelf);
+        self.shelve(self.state.accounts.len());
+    }
+
+    /// Moves to the shelf what is packed of the next `accounts` accounts in turn.
+    fn shelve(&mut self, accounts: usize) {
+        let Some(shelf) = &self.shelf else { return };
+        let all = self.state.accounts.len();
+        for _ in 0..accounts.min(all) {
+            let place = self.next_to_shelve % all;
+            self.next_to_shelve = place + 1;
+            let waits = |book: &PairBook| book.closed().waits_for_shelf();
+            if self.state.accounts[place].book.pairs().iter().any(waits) {
+                let books = self.state.accounts.change(place).book.pairs_mut();
+                books.iter_mut().for_each(|book| book.shelve(&**shelf));
+            }
+        }
     }
 
     /// Returns an immutable picture of the state for readers.

@@ -20,6 +20,7 @@ use proctor_wire::log_entry::LogEntry;
 
 use crate::publisher::{Applied, Views};
 use crate::replay::{self, Replay, ReplayError};
+use crate::shelf::FileShelf;
 use crate::snapshots::{Picture, Snapshots};
 use crate::stats::Stats;
 
@@ -35,6 +36,8 @@ pub struct WriterConfig {
     /// Whether the snapshots between are written by a thread of their own. Without one, commits wait for
     /// them, and what is written to the storage has one order: simulations want that.
     pub snapshots_beside: bool,
+    /// Where the engine keeps closed positions that are seldom read; in memory without one.
+    pub shelf: Option<Arc<FileShelf>>,
 }
 
 impl Default for WriterConfig {
@@ -44,6 +47,7 @@ impl Default for WriterConfig {
             snapshot_every: 100_000,
             snapshots_kept: 2,
             snapshots_beside: true,
+            shelf: None,
         }
     }
 }
@@ -230,13 +234,16 @@ impl Writer {
             return Err(OpenError::SnapshotAhead { snapshot: ahead, log: end });
         }
         let (newest, skipped) = snapshots.newest(end)?;
-        let (engine, snapshot) = match newest {
+        let (mut engine, snapshot) = match newest {
             None => (Engine::new(), None),
             Some(found) => {
                 check_origin(&log, &found)?;
                 (replay::restore(&found)?, Some(found.head.index))
             }
         };
+        if let Some(shelf) = config.shelf.clone() {
+            engine.set_shelf(shelf);
+        }
         let first = engine.stamp().commit + 1;
         let mut fold = Replay::resume(engine, log.read_from(first)?);
         let mut replayed = 0;
@@ -246,7 +253,7 @@ impl Writer {
         let engine = fold.into_engine();
         let views = Views::new(engine.view());
         let snapshot_at = snapshot.unwrap_or(0);
-        let stats = Arc::<Stats>::default();
+        let stats = Arc::new(Stats::of(config.shelf.clone()));
         let writer = Self {
             snapshots: Snapshots::new(snapshots, config.snapshots_kept, Arc::clone(&stats)),
             log,

@@ -6,6 +6,7 @@
 //! P-6.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proctor_types::{AssetClass, DurationMs, Percent, TraderId, Usd, UtcMs};
 
@@ -105,12 +106,11 @@ impl Closed<'_> {
             Self::Scored(positions) => return positions.clone(),
             Self::Book(book, least) => (*book, *least),
         };
-        let mut closed: Vec<(UtcMs, &Position)> = book
+        let mut closed: Vec<(UtcMs, Arc<Position>)> = book
             .pairs()
             .iter()
-            .flat_map(|book| book.closed().iter())
-            .filter_map(|position| Some((position.closed_at()?, &**position)))
-            .filter(|(closed, position)| closed.since(position.opened_at()) >= least)
+            .flat_map(|book| book.closed().held_for(least))
+            .filter_map(|position| Some((position.closed_at()?, position)))
             .collect();
         closed.sort_by(|(at, a), (other, b)| at.cmp(other).then_with(|| a.id().cmp(b.id())));
         closed.iter().map(|(_, position)| ScoredPosition::of(rules, position)).collect()

@@ -30,6 +30,7 @@ pub(crate) fn config() -> WriterConfig {
         snapshot_every: 0,
         snapshots_kept: 2,
         snapshots_beside: false,
+        shelf: None,
     }
 }
 
