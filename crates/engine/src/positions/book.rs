@@ -202,7 +202,9 @@ impl PairBook {
 
     /// Moves the open position to the closed ones when it has closed; returns it then.
     pub fn retire(&mut self) -> Option<Arc<Position>> {
-        let position = Arc::new(self.open.take_if(|position| position.is_closed())?);
+        let mut position = self.open.take_if(|position| position.is_closed())?;
+        position.shrink_to_fit();
+        let position = Arc::new(position);
         // Infinity times the zero of a liquidation is not a number, and a state with one could not
         // be saved: the greatest number stands for everything beyond it.
         self.totals.value = (self.totals.value * position.return_at_close()).min(f64::MAX);

@@ -1,7 +1,8 @@
 //! The closed positions of a pair: the youngest at hand, the older ones packed in pages.
 //!
 //! Rules look at the last few; the others are kept for readers, scores and corrections until their
-//! window has passed. Packed they take a third of the memory, and none once a shelf has taken them.
+//! window has passed. Of a position in a page, what scores look at stays in memory; the rest takes a
+//! third of its room, and none once a shelf has taken it.
 
 use std::fmt::Debug;
 use std::io;
@@ -12,8 +13,9 @@ use proctor_types::{DurationMs, UtcMs};
 
 use crate::positions::position::Position;
 
-/// Positions in a page. With at most twice as many at hand, a read of the youngest unpacks nothing.
-const PAGE: usize = 16;
+/// Positions in a page; one to as many are at hand. What is at hand of thousands of traders in some
+/// pairs each is the greater part of it all, so a page is small.
+const PAGE: usize = 4;
 
 /// A place for bytes that are seldom read, outside of memory. What is on it is no record: it ends with
 /// the process.
@@ -44,13 +46,37 @@ pub struct ClosedPositions {
     tail: Arc<Vec<Arc<Position>>>,
 }
 
+/// What scores look at of a closed position.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outline {
+    /// When the first order was filled.
+    pub opened_at: UtcMs,
+    /// When it was closed.
+    pub closed_at: UtcMs,
+    /// Its return after fees: 1 is unchanged.
+    pub return_at_close: f64,
+    /// How many orders it has.
+    pub orders: usize,
+}
+
+/// A closed position by its outline, the rest at hand or packed.
+#[derive(Clone, Copy, Debug)]
+pub struct Outlined<'a> {
+    /// What scores look at.
+    pub outline: Outline,
+    place: Place<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place<'a> {
+    AtHand(&'a Arc<Position>),
+    Packed(&'a Page, usize),
+}
+
 /// As many positions as a page has, packed.
 #[derive(Debug)]
 struct Page {
-    /// When each of them ended.
-    ends: [UtcMs; PAGE],
-    /// The longest time for which one of them was open.
-    longest: DurationMs,
+    outlines: [Outline; PAGE],
     bytes: Bytes,
 }
 
@@ -81,17 +107,23 @@ impl ClosedPositions {
 
     /// Returns all, in the order of closing. A page is unpacked when its first position is asked for.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Arc<Position>> {
-        self.held_for(DurationMs(i64::MIN))
-    }
-
-    /// Returns those that were open for `least` or longer, in the order of closing; pages without one
-    /// are not unpacked.
-    pub fn held_for(&self, least: DurationMs) -> impl DoubleEndedIterator<Item = Arc<Position>> {
-        let packed = self.pages.iter().enumerate().filter(move |(_, page)| page.longest >= least);
-        let packed = packed.flat_map(|(place, page)| {
+        let packed = self.pages.iter().enumerate().flat_map(|(place, page)| {
             page.unpack().into_iter().skip(if place == 0 { self.forgotten } else { 0 })
         });
-        packed.chain(self.tail.iter().cloned()).filter(move |position| time_open(position) >= least)
+        packed.chain(self.tail.iter().cloned())
+    }
+
+    /// Returns the outlines of all, in the order of closing. Nothing is unpacked.
+    pub fn outlines(&self) -> impl Iterator<Item = Outlined<'_>> {
+        let packed = self.pages.iter().flat_map(|page| {
+            let outlines = page.outlines.into_iter().enumerate();
+            outlines.map(|(place, outline)| Outlined { outline, place: Place::Packed(page, place) })
+        });
+        let at_hand = self.tail.iter().map(|position| Outlined {
+            outline: Outline::of(position),
+            place: Place::AtHand(position),
+        });
+        packed.skip(self.forgotten).chain(at_hand)
     }
 
     /// Returns the last `count`, or all if there are fewer, in the order of closing.
@@ -107,7 +139,7 @@ impl ClosedPositions {
         let tail = Arc::make_mut(&mut self.tail);
         tail.push(position);
         // A position without canonical bytes would be a bug that the next snapshot tells of.
-        if tail.len() == 2 * PAGE
+        if tail.len() > PAGE
             && let Ok(page) = Page::of(&tail[..PAGE])
         {
             tail.drain(..PAGE);
@@ -134,7 +166,8 @@ impl ClosedPositions {
 
     /// Forgets those that ended before `cutoff`, up to the first that did not.
     pub(super) fn forget_before(&mut self, cutoff: UtcMs) {
-        let old = self.ends().take_while(|end| *end < cutoff).count();
+        let is_old = |one: &Outlined<'_>| one.outline.closed_at < cutoff;
+        let old = self.outlines().take_while(is_old).count();
         if old == 0 {
             return;
         }
@@ -165,24 +198,44 @@ impl ClosedPositions {
     pub(crate) fn waits_for_shelf(&self) -> bool {
         self.pages.last().is_some_and(|page| !page.is_shelved())
     }
+}
 
-    fn ends(&self) -> impl Iterator<Item = UtcMs> {
-        let packed = self.pages.iter().flat_map(|page| page.ends).skip(self.forgotten);
-        packed.chain(self.tail.iter().map(|position| end(position)))
+impl Outline {
+    fn of(position: &Position) -> Self {
+        let opened_at = position.opened_at();
+        Self {
+            opened_at,
+            closed_at: position.closed_at().unwrap_or(opened_at),
+            return_at_close: position.return_at_close(),
+            orders: position.orders().len(),
+        }
+    }
+
+    /// Returns for how long the position was open.
+    #[must_use]
+    pub fn time_open(&self) -> DurationMs {
+        self.closed_at.since(self.opened_at)
+    }
+}
+
+impl Outlined<'_> {
+    /// Returns the whole position, which may have to be unpacked.
+    #[must_use]
+    pub fn position(&self) -> Arc<Position> {
+        match self.place {
+            Place::AtHand(position) => Arc::clone(position),
+            Place::Packed(page, place) => Arc::clone(&page.unpack()[place]),
+        }
     }
 }
 
 impl Page {
+    /// Packs as many positions as a page has.
     fn of(positions: &[Arc<Position>]) -> io::Result<Self> {
         let mut bytes = Vec::new();
         positions.iter().try_for_each(|position| position.serialize(&mut bytes))?;
-        let mut ends = [UtcMs(0); PAGE];
-        for (place, position) in ends.iter_mut().zip(positions) {
-            *place = end(position);
-        }
-        let longest = positions.iter().map(|position| time_open(position)).max();
-        let longest = longest.unwrap_or(DurationMs(0));
-        Ok(Self { ends, longest, bytes: Bytes::Here(bytes.into()) })
+        let outlines = std::array::from_fn(|place| Outline::of(&positions[place]));
+        Ok(Self { outlines, bytes: Bytes::Here(bytes.into()) })
     }
 
     fn unpack(&self) -> Vec<Arc<Position>> {
@@ -205,20 +258,12 @@ impl Page {
             Bytes::Here(bytes) => shelf.put(bytes)?,
             Bytes::Shelved(shelved) => Arc::clone(shelved),
         };
-        Some(Self { ends: self.ends, longest: self.longest, bytes: Bytes::Shelved(bytes) })
+        Some(Self { outlines: self.outlines, bytes: Bytes::Shelved(bytes) })
     }
 
     fn is_shelved(&self) -> bool {
         matches!(self.bytes, Bytes::Shelved(_))
     }
-}
-
-fn end(position: &Position) -> UtcMs {
-    position.closed_at().unwrap_or_else(|| position.opened_at())
-}
-
-fn time_open(position: &Position) -> DurationMs {
-    end(position).since(position.opened_at())
 }
 
 impl PartialEq for ClosedPositions {

@@ -124,10 +124,13 @@ proptest! {
             prop_assert_eq!(list.last(), model.last());
         }
         prop_assert_eq!(&list.iter().collect::<Vec<_>>(), &model);
+        prop_assert!(list.iter().rev().eq(model.iter().rev().cloned()));
         prop_assert_eq!(list.last_of(20), model[model.len().saturating_sub(20)..].to_vec());
-        let long = list.held_for(DurationMs(50)).rev();
-        let long_model = model.iter().filter(|position| time_open(position).0 >= 50).rev();
-        prop_assert!(long.eq(long_model.cloned()));
+        prop_assert_eq!(list.outlines().count(), model.len());
+        for (outlined, position) in list.outlines().zip(&model) {
+            prop_assert_eq!(outlined.outline, Outline::of(position));
+            prop_assert_eq!(&outlined.position(), position);
+        }
     }
 }
 
@@ -135,10 +138,8 @@ proptest! {
 fn what_is_on_the_shelf_is_read_only_when_it_is_asked_for() {
     let rules = Rulebook::parse(VANTA).expect("the compiled-in rulebook is valid");
     let mut list = ClosedPositions::default();
-    // The first forty were open for a second, the others for less.
     for number in 0..100 {
-        let span = if number < 40 { 1_000 } else { 10 };
-        list.push(closed(&rules, number, 10 * i64::try_from(number).expect("small"), span));
+        list.push(closed(&rules, number, 10 * i64::try_from(number).expect("small"), 10));
     }
     let room = Room { left: 100.into(), ..Room::default() };
     assert!(list.waits_for_shelf());
@@ -146,12 +147,16 @@ fn what_is_on_the_shelf_is_read_only_when_it_is_asked_for() {
     assert!(!list.waits_for_shelf());
     let reads = || room.reads.swap(0, Ordering::Relaxed);
     let before = list.clone();
-    assert_eq!(list.iter().rev().take(PAGE).count(), PAGE);
     list.forget_before(UtcMs(T0 + 5 * 10));
-    assert_eq!((list.len(), reads()), (95, 0));
-    assert_eq!((list.held_for(DurationMs(1_000)).count(), reads()), (35, 3));
-    assert_eq!(list.iter().count(), 95);
-    assert!(reads() > 3);
+    assert_eq!((list.len(), list.outlines().count()), (95, 95));
+    assert!(list.last().is_some_and(|last| last.id().as_str() == "p99"));
+    assert_eq!(reads(), 0);
+    assert_eq!((list.last_of(2 * PAGE).len(), reads()), (2 * PAGE, 1));
+    assert_eq!(
+        list.outlines().next().map(|first| first.position().id().to_string()),
+        Some("p5".into())
+    );
+    assert_eq!(reads(), 1);
     assert_eq!(before.len(), 100, "a reader keeps what it has");
 }
 
