@@ -4,15 +4,16 @@
 //! is whole unless it was damaged later. A damaged one is skipped and reported, and the one before
 //! it is used: the log has everything since.
 
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use proctor_types::Digest;
 
 use crate::error::IoFailure;
 use crate::record::{Head, digest_at, u32_at, u64_at};
-use crate::storage::{Access, Storage};
+use crate::storage::{Access, Storage, StorageFile};
 
-/// The largest snapshot, in bytes of state (4 GiB). It is held in memory as a whole.
+/// The largest snapshot, in bytes of state (4 GiB).
 pub const MAX_SNAPSHOT_BYTES: u64 = 4 << 30;
 
 const MAGIC: &[u8; 8] = b"PROCTSNP";
@@ -20,6 +21,9 @@ const FORMAT_VERSION: u32 = 1;
 /// Bytes before the state, and the checksum behind it.
 const HEADER_BYTES: usize = 8 + 4 + 8 + 32 + 32 + 8;
 const CHECKSUM_BYTES: usize = 32;
+const FRAME_BYTES: u64 = (HEADER_BYTES + CHECKSUM_BYTES) as u64;
+/// How much is read or written at once.
+const PIECE_BYTES: usize = 1 << 20;
 const ENDING: &str = ".snap";
 const UNFINISHED_ENDING: &str = ".snap.new";
 
@@ -96,20 +100,41 @@ impl SnapshotStore {
     ///
     /// [`SnapshotError::TooLarge`] or [`SnapshotError::Io`]; earlier snapshots are not touched.
     pub fn write(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        let (bytes, max) = (snapshot.state.len() as u64, MAX_SNAPSHOT_BYTES);
+        let state = |writer: &mut dyn io::Write| writer.write_all(&snapshot.state);
+        self.write_with(snapshot.head, snapshot.state_digest, state)
+    }
+
+    /// Writes a snapshot whose state `state` produces piece by piece, so that it is never in memory as
+    /// a whole. `state` is called twice, the first time for the length, and must say the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`SnapshotStore::write`]; an error of `state` is an I/O error.
+    pub fn write_with(
+        &self,
+        head: Head,
+        state_digest: Digest,
+        state: impl Fn(&mut dyn io::Write) -> io::Result<()>,
+    ) -> Result<(), SnapshotError> {
+        let mut length = Length(0);
+        state(&mut length).map_err(IoFailure::of("encode", "the state"))?;
+        let (bytes, max) = (length.0, MAX_SNAPSHOT_BYTES);
         if bytes > max {
             return Err(SnapshotError::TooLarge { bytes, max });
         }
-        let index = snapshot.head.index;
+        let index = head.index;
         let (name, unfinished) = (file_name(index), format!("{index:020}{UNFINISHED_ENDING}"));
-        let header = header(snapshot);
-        let checksum = checksum(&header, &snapshot.state);
         let file =
             self.storage.create(&unfinished).map_err(IoFailure::of("create", &unfinished))?;
-        let state_end = HEADER_BYTES as u64 + bytes;
-        file.write_at(0, &header)
-            .and_then(|()| file.write_at(HEADER_BYTES as u64, &snapshot.state))
-            .and_then(|()| file.write_at(state_end, &checksum))
+        let mut output = Output { file: &*file, at: 0, hasher: blake3::Hasher::new() };
+        output
+            .write_all(&header(head, state_digest, bytes))
+            .and_then(|()| {
+                let mut buffered = io::BufWriter::with_capacity(PIECE_BYTES, &mut output);
+                state(&mut buffered)?;
+                buffered.flush()
+            })
+            .and_then(|()| output.finish(HEADER_BYTES as u64 + bytes))
             .map_err(IoFailure::of("write", &unfinished))?;
         file.sync_data().map_err(IoFailure::of("sync", &unfinished))?;
         self.storage.rename(&unfinished, &name).map_err(IoFailure::of("rename to", &name))?;
@@ -134,20 +159,64 @@ impl SnapshotStore {
     ///
     /// Any [`SnapshotError`].
     pub fn load(&self, index: u64) -> Result<Snapshot, SnapshotError> {
+        let mut state = Vec::new();
+        let header = self.read(index, |piece| state.extend_from_slice(piece))?;
+        Ok(Snapshot { head: header.head, state_digest: header.state_digest, state })
+    }
+
+    /// Reads and checks the snapshot of record `index`, giving its state to `take` piece by piece. What
+    /// was given counts only if this returns without an error.
+    fn read(&self, index: u64, mut take: impl FnMut(&[u8])) -> Result<Header, SnapshotError> {
         let name = file_name(index);
         let file = self.storage.open(&name, Access::Read).map_err(IoFailure::of("open", &name))?;
         let bytes = file.len().map_err(IoFailure::of("measure", &name))?;
-        let max = MAX_SNAPSHOT_BYTES + (HEADER_BYTES + CHECKSUM_BYTES) as u64;
-        let length = usize::try_from(bytes)
-            .ok()
-            .filter(|_| bytes <= max)
-            .ok_or(SnapshotError::TooLarge { bytes, max })?;
-        if length < HEADER_BYTES + CHECKSUM_BYTES {
-            return Err(SnapshotError::Damaged { file: name, what: "the file is too short" });
+        let max = MAX_SNAPSHOT_BYTES + FRAME_BYTES;
+        if bytes > max {
+            return Err(SnapshotError::TooLarge { bytes, max });
         }
-        let mut contents = vec![0; length];
-        file.read_at(0, &mut contents).map_err(IoFailure::of("read", &name))?;
-        decode(&name, index, contents)
+        let damaged = |what| SnapshotError::Damaged { file: name.clone(), what };
+        let Some(length) = bytes.checked_sub(FRAME_BYTES) else {
+            return Err(damaged("the file is too short"));
+        };
+        let failed = IoFailure::of("read", &name);
+        let mut read = || -> io::Result<_> {
+            let mut header = [0; HEADER_BYTES];
+            file.read_at(0, &mut header)?;
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(&header);
+            let mut piece = vec![0; PIECE_BYTES];
+            let (mut at, end) = (HEADER_BYTES as u64, HEADER_BYTES as u64 + length);
+            while at < end {
+                let rest = usize::try_from(end - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+                let piece = &mut piece[..rest];
+                file.read_at(at, piece)?;
+                hasher.update(piece);
+                take(piece);
+                at += rest as u64;
+            }
+            let mut stored = [0; CHECKSUM_BYTES];
+            file.read_at(end, &mut stored)?;
+            Ok((header, stored == *hasher.finalize().as_bytes()))
+        };
+        let (header, is_whole) = read().map_err(failed)?;
+        if header[..8] != MAGIC[..] {
+            return Err(damaged("the magic number is wrong"));
+        }
+        if !is_whole {
+            return Err(damaged("the checksum is wrong"));
+        }
+        let (found, supported) = (u32_at(&header, 8), FORMAT_VERSION);
+        if found != supported {
+            return Err(SnapshotError::UnsupportedVersion { file: name, found, supported });
+        }
+        if u64_at(&header, 84) != length {
+            return Err(damaged("the length is wrong"));
+        }
+        let head = Head { index: u64_at(&header, 12), hash: digest_at(&header, 20) };
+        if head.index != index {
+            return Err(damaged("the index is not that of the file name"));
+        }
+        Ok(Header { head, state_digest: digest_at(&header, 52) })
     }
 
     /// Returns the newest valid snapshot that is not after record `until`, and the newer ones that
@@ -177,7 +246,7 @@ impl SnapshotStore {
     ///
     /// If the storage fails; some may have been removed then.
     pub fn prune(&self, keep: usize) -> Result<Vec<u64>, IoFailure> {
-        let valid = self.list()?.into_iter().filter(|index| self.load(*index).is_ok());
+        let valid = self.list()?.into_iter().filter(|index| self.read(*index, |_| ()).is_ok());
         let surplus: Vec<_> = valid.skip(keep).collect();
         for index in &surplus {
             let name = file_name(*index);
@@ -199,46 +268,63 @@ fn parse_name(file: &str) -> Option<u64> {
     (file_name(index) == file).then_some(index)
 }
 
-fn header(snapshot: &Snapshot) -> Vec<u8> {
+fn header(head: Head, state_digest: Digest, state_bytes: u64) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(MAGIC);
     header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-    header.extend_from_slice(&snapshot.head.index.to_le_bytes());
-    header.extend_from_slice(&snapshot.head.hash.0);
-    header.extend_from_slice(&snapshot.state_digest.0);
-    header.extend_from_slice(&(snapshot.state.len() as u64).to_le_bytes());
+    header.extend_from_slice(&head.index.to_le_bytes());
+    header.extend_from_slice(&head.hash.0);
+    header.extend_from_slice(&state_digest.0);
+    header.extend_from_slice(&state_bytes.to_le_bytes());
     header
 }
 
-fn checksum(header: &[u8], state: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    *blake3::Hasher::new().update(header).update(state).finalize().as_bytes()
+/// What a header says, once everything in the file was checked.
+struct Header {
+    head: Head,
+    state_digest: Digest,
 }
 
-/// Checks the contents of a file, which are long enough for header and checksum.
-fn decode(name: &str, index: u64, mut contents: Vec<u8>) -> Result<Snapshot, SnapshotError> {
-    let damaged = |what| SnapshotError::Damaged { file: name.to_owned(), what };
-    if contents[..8] != MAGIC[..] {
-        return Err(damaged("the magic number is wrong"));
+/// Counts what is written to it.
+struct Length(u64);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
     }
-    let (header, rest) = contents.split_at(HEADER_BYTES);
-    let (state, stored) = rest.split_at(rest.len() - CHECKSUM_BYTES);
-    if checksum(header, state) != *stored {
-        return Err(damaged("the checksum is wrong"));
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
-    let (found, supported) = (u32_at(header, 8), FORMAT_VERSION);
-    if found != supported {
-        let file = name.to_owned();
-        return Err(SnapshotError::UnsupportedVersion { file, found, supported });
+}
+
+/// A file that is written from its beginning, and the checksum of what was written.
+struct Output<'a> {
+    file: &'a dyn StorageFile,
+    at: u64,
+    hasher: blake3::Hasher,
+}
+
+impl Output<'_> {
+    /// Ends the file with the checksum, if `expected` bytes stand before it.
+    fn finish(self, expected: u64) -> io::Result<()> {
+        if self.at != expected {
+            return Err(io::Error::other("the state changed its length while it was written"));
+        }
+        self.file.write_at(self.at, self.hasher.finalize().as_bytes())
     }
-    if u64_at(header, 84) != state.len() as u64 {
-        return Err(damaged("the length is wrong"));
+}
+
+impl io::Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_at(self.at, bytes)?;
+        self.hasher.update(bytes);
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
     }
-    let head = Head { index: u64_at(header, 12), hash: digest_at(header, 20) };
-    if head.index != index {
-        return Err(damaged("the index is not that of the file name"));
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
-    let state_digest = digest_at(header, 52);
-    contents.truncate(contents.len() - CHECKSUM_BYTES);
-    contents.drain(..HEADER_BYTES);
-    Ok(Snapshot { head, state_digest, state: contents })
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use proctor_commit_log::storage::files::FileStorage;
-use proctor_sequencer::{Clock as _, Follower, SystemClock, Views};
+use proctor_sequencer::{Clock as _, FileShelf, Follower, SystemClock, Views};
 use proctor_services::Backend;
 use proctor_services::backend::remote::{self, Remote, RemoteError, Settings};
 use tokio::net::TcpListener;
@@ -313,7 +313,8 @@ async fn follow(start: &Start) -> Result<Remote, ChildError> {
         secret: start.secret.clone(),
         stale_after: Duration::from_millis(start.stale_after_ms),
     };
-    let open = move |durable| Follower::open(Arc::new(storage), durable);
+    let shelf = Arc::new(FileShelf::new(start.log.clone()));
+    let open = move |durable| Follower::open(Arc::new(storage), durable, Some(shelf));
     remote::follow(settings, random, open).await.map_err(|error| ChildError::from(&error))
 }
 

@@ -16,7 +16,8 @@ use proctor_node::data_dir::{DataDir, DataDirError};
 use proctor_node::rulebooks::Document;
 use proctor_rpc::v1::node_server::NodeServer;
 use proctor_sequencer::{
-    Clock as _, Handle, OpenError, Sequencer, SubmitError, SystemClock, Writer, WriterConfig,
+    Clock as _, FileShelf, Handle, OpenError, Sequencer, SubmitError, SystemClock, Writer,
+    WriterConfig,
 };
 use proctor_services::Backend;
 use proctor_services::auth::Authenticate;
@@ -360,6 +361,7 @@ async fn sequencer(config: &Config, dir: &DataDir) -> Result<Sequencer, NodeErro
     let writer = WriterConfig {
         snapshot_every: config.log.snapshot_every,
         snapshots_kept: config.log.snapshots_kept,
+        shelf: Some(Arc::new(FileShelf::new(dir.log()))),
         ..WriterConfig::default()
     };
     let storage = dir.storage();

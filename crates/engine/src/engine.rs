@@ -33,9 +33,10 @@ use crate::input::{Commit, Extract, Input, RecordedFill, Roster, StagesCommand};
 use crate::input_chain::{Leaves, Link, Linked, Placed};
 use crate::ledgers::PairSample;
 use crate::limit_orders::Cancellation;
-use crate::orders::judged::Judged;
-use crate::orders::seen::{Key, SeenIds};
+use crate::orders::seen::Key;
 use crate::orders::{Desk, Plan};
+use crate::positions::book::PairBook;
+use crate::positions::closed::Shelf;
 use crate::recent::Spare;
 use crate::rejection::Rejection;
 use crate::state::{self, Adopted, Index, State, View, place};
@@ -101,6 +102,9 @@ pub struct Engine {
     bytes: Vec<u8>,
     leaves: Leaves,
     samples: Vec<PairSample>,
+    /// Where closed positions go that are packed, and whose are moved there next.
+    shelf: Option<Arc<dyn Shelf>>,
+    next_to_shelve: usize,
     /// Whose account this is about, when it folds an extract.
     focus: Option<Focus>,
     spare: Spare,
@@ -195,8 +199,10 @@ impl Engine {
         state.input_chain = link.after(state.input_chain, step.stamp);
         state.effects = Effects::of(step.marks, &step.events, &mut self.bytes);
         state.digest = state.effects.digest(state.digest, state.input_chain);
+        // An input closes a position or two, so this keeps up with whatever is packed.
+        self.shelve(commit.inputs.len());
         let Step { stamp, events, .. } = step;
-        Ok(Outcome { stamp, digest: state.digest, replies, events, ends })
+        Ok(Outcome { stamp, digest: self.state.digest, replies, events, ends })
     }
 
     /// Applies what is left of the next commit in an extract of a log: the inputs of everybody,
@@ -323,7 +329,7 @@ impl Engine {
             }
         }
         let remembered = adopted.rules.orders.ids_remembered.value;
-        let seen = &mut self.state.seen[place];
+        let seen = Arc::make_mut(&mut self.state.seen[place]);
         seen.insert(key, remembered);
         // The fill of a recorded order's bracket is recorded under this very id.
         let makes_bracket = recorded.is_none()
@@ -355,8 +361,8 @@ impl Engine {
             let bar = bar.unwrap_or_default();
             let account = Account::new(trader.clone(), step.stamp.at, newest, bar);
             let place = self.state.accounts.push(account).expect("the trader has no account yet");
-            self.state.seen.push(SeenIds::default());
-            self.state.judged.push(Judged::default());
+            self.state.seen.push(Arc::default());
+            self.state.judged.push(Arc::default());
             step.events.push(Event::TraderEnrolled { trader, rulebook: adopted.hash });
             self.admit(step, place);
         }
@@ -469,10 +475,38 @@ impl Engine {
         self.state.accounts.of(trader).map(Arc::clone)
     }
 
+    /// Keeps closed positions that are packed on `shelf` from now on. No answer depends on it.
+    pub fn set_shelf(&mut self, shelf: Arc<dyn Shelf>) {
+        self.shelf = Some(shelf);
+        self.shelve(self.state.accounts.len());
+    }
+
+    /// Moves to the shelf what is packed of the next `accounts` accounts in turn.
+    fn shelve(&mut self, accounts: usize) {
+        let Some(shelf) = &self.shelf else { return };
+        let all = self.state.accounts.len();
+        for _ in 0..accounts.min(all) {
+            let place = self.next_to_shelve % all;
+            self.next_to_shelve = place + 1;
+            let waits = |book: &PairBook| book.closed().waits_for_shelf();
+            if self.state.accounts[place].book.pairs().iter().any(waits) {
+                let books = self.state.accounts.change(place).book.pairs_mut();
+                books.iter_mut().for_each(|book| book.shelve(&**shelf));
+            }
+        }
+    }
+
     /// Returns an immutable picture of the state for readers.
     #[must_use]
     pub fn view(&self) -> View {
         self.state.view()
+    }
+
+    /// Returns the whole state as it stands, to be written while the engine goes on: it is shared, not
+    /// copied.
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint(self.state.clone())
     }
 
     /// Writes the whole state in canonical bytes.
@@ -492,6 +526,20 @@ impl Engine {
         state.check()?;
         let index = Index::of(&state);
         Ok(Self { state, index, ..Self::default() })
+    }
+}
+
+/// The whole state as of one commit.
+#[derive(Clone, Debug)]
+pub struct Checkpoint(State);
+
+impl Checkpoint {
+    /// Writes it in canonical bytes, those of [`Engine::save`].
+    ///
+    /// # Errors
+    /// As [`Engine::save`].
+    pub fn save<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        self.0.serialize(writer)
     }
 }
 

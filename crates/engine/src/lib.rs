@@ -29,7 +29,7 @@ pub mod scoring;
 pub mod state;
 pub mod state_digest;
 
-pub use engine::{Engine, OutOfOrder, Outcome};
+pub use engine::{Checkpoint, Engine, OutOfOrder, Outcome};
 pub use event::Event;
 pub use input::{Commit, Input};
 pub use rejection::Rejection;

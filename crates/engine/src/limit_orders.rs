@@ -18,8 +18,7 @@ use proctor_types::{
 };
 use serde::Deserialize;
 
-use crate::positions::book::PairBook;
-use crate::positions::position::{Order, Position};
+use crate::positions::book::{Kept, PairBook};
 use crate::rejection::Rejection;
 use crate::rulebook::{Constant, RulebookError, at_least, field, unit};
 
@@ -281,16 +280,13 @@ pub(crate) fn positive(
 /// It is looked up in the positions, so a restart finds it again (L-14).
 #[must_use]
 pub fn last_fill(book: &PairBook, since: UtcMs) -> Option<UtcMs> {
-    let closed = book.closed().iter().rev().map(|position| &**position);
-    let positions = book.open.iter().chain(closed);
     let recent =
-        |position: &&Position| position.orders().last().is_some_and(|order| order.at > since);
-    let is_fill = |order: &&Order| order.source.is_resting_fill();
-    positions
-        .take_while(recent)
-        .flat_map(|position| position.orders().iter().rev().take_while(|order| order.at > since))
-        .find(is_fill)
-        .map(|order| order.at)
+        |position: &Kept<'_>| position.orders().last().is_some_and(|order| order.at > since);
+    let fill_of = |position: Kept<'_>| {
+        let orders = position.orders().iter().rev().take_while(|order| order.at > since);
+        orders.into_iter().find(|order| order.source.is_resting_fill()).map(|order| order.at)
+    };
+    book.positions().take_while(recent).find_map(fill_of)
 }
 
 #[cfg(test)]

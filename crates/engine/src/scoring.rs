@@ -23,7 +23,6 @@ mod tests;
 pub mod weights;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use proctor_types::{AssetClass, TradePair, TraderId, Usd, UtcMs};
 
@@ -33,6 +32,7 @@ use self::metrics::Terms;
 use self::segmentation::class_record;
 use crate::account::Account;
 use crate::ledgers::{Bundle, Ledger};
+use crate::positions::book::Kept;
 use crate::positions::position::Position;
 use crate::rulebook::Rulebook;
 
@@ -142,9 +142,11 @@ impl<'a> Scorer<'a> {
     ) -> Contestant<'a> {
         let book = account.book.pairs().iter();
         let positions = book
-            .flat_map(|pair| pair.closed().iter().map(Arc::as_ref).chain(pair.open.as_ref()))
+            .flat_map(|pair| {
+                pair.closed().iter().map(Kept::Closed).chain(pair.open.as_ref().map(Kept::Open))
+            })
             .filter(|position| counts(position))
-            .map(|position| ScoredPosition::of(&self.rulebook.scoring, position))
+            .map(|position| ScoredPosition::of(&self.rulebook.scoring, &position))
             .collect();
         let ledgers = account.ledgers.as_ref().map(Ledgers::from).unwrap_or_default();
         let size = account.terms.size(self.rulebook, self.now);

@@ -73,10 +73,11 @@ pub struct State {
     pub(crate) roster: Arc<Registered>,
     /// Accounts in the order of enrolment. Shared with readers' views and copied when written to.
     pub(crate) accounts: Accounts,
-    /// Processed order ids, one entry per account; no reader needs them.
-    pub(crate) seen: Vec<SeenIds>,
+    /// Processed order ids, one entry per account; no reader needs them. Shared with checkpoints that
+    /// are being written, as the next.
+    pub(crate) seen: Vec<Arc<SeenIds>>,
     /// Signed messages that were judged and whose windows may be open, one entry per account.
-    pub(crate) judged: Vec<Judged>,
+    pub(crate) judged: Vec<Arc<Judged>>,
     /// What the challenge period keeps beside the traders' standings.
     pub(crate) challenge: Arc<ChallengePeriod>,
     /// What is held against traders who have no account. Nobody in it has one.

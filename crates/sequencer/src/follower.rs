@@ -12,6 +12,7 @@ use proctor_engine::Engine;
 
 use crate::publisher::{Applied, Views};
 use crate::replay::{self, Replay, ReplayError};
+use crate::shelf::FileShelf;
 
 /// How many commits are applied before they are published, when many are behind.
 const PUBLISH_EVERY: u64 = 256;
@@ -47,12 +48,19 @@ pub struct Follower {
 
 impl Follower {
     /// Opens the log in `storage` for reading and folds it up to commit `durable`, from the newest
-    /// usable snapshot on.
+    /// usable snapshot on. Closed positions that are seldom read are kept on `shelf`.
     ///
     /// # Errors
     /// [`FollowError`]; nothing is changed in the directory in any case.
-    pub fn open(storage: Arc<dyn Storage>, durable: u64) -> Result<Self, FollowError> {
-        let engine = newest_state(&storage, durable)?;
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        durable: u64,
+        shelf: Option<Arc<FileShelf>>,
+    ) -> Result<Self, FollowError> {
+        let mut engine = newest_state(&storage, durable)?;
+        if let Some(shelf) = shelf {
+            engine.set_shelf(shelf);
+        }
         let first = engine.stamp().commit + 1;
         let reader = Reader::open_at(storage, Head::GENESIS, first)?.until(durable);
         let mut fold = Replay::resume(engine, reader);
@@ -126,7 +134,8 @@ mod tests {
     use crate::writer::{Batch, Writer, WriterConfig};
 
     fn writer(storage: &Arc<MemoryStorage>, snapshot_every: u64) -> Writer {
-        let config = WriterConfig { snapshot_every, ..WriterConfig::default() };
+        let config =
+            WriterConfig { snapshot_every, snapshots_beside: false, ..WriterConfig::default() };
         Writer::open(Arc::<MemoryStorage>::clone(storage), config).expect("a log").writer
     }
 
@@ -145,7 +154,7 @@ mod tests {
             let mut writer = writer(&storage, snapshot_every);
             commit(&mut writer, 5);
             let log: Arc<dyn Storage> = Arc::<MemoryStorage>::clone(&storage);
-            let mut follower = Follower::open(log, 4).expect("a log to follow");
+            let mut follower = Follower::open(log, 4, None).expect("a log to follow");
             assert_eq!(follower.views().latest().stamp.commit, 4);
             for step in [0, 1, 300, 7] {
                 commit(&mut writer, step);
@@ -167,9 +176,9 @@ mod tests {
         let mut writer = writer(&storage, 0);
         commit(&mut writer, 2);
         let log: Arc<dyn Storage> = storage;
-        let error = Follower::open(Arc::clone(&log), 9).expect_err("the log is shorter");
+        let error = Follower::open(Arc::clone(&log), 9, None).expect_err("the log is shorter");
         assert!(matches!(error, FollowError::EndsBefore { announced: 9, end: 2 }), "{error}");
-        let mut follower = Follower::open(log, 2).expect("a log to follow");
+        let mut follower = Follower::open(log, 2, None).expect("a log to follow");
         let error = follower.advance(3).expect_err("the log is shorter");
         assert!(matches!(error, FollowError::EndsBefore { announced: 3, end: 2 }), "{error}");
     }

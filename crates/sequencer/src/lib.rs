@@ -13,6 +13,8 @@ pub mod handle;
 pub mod publisher;
 mod read_ahead;
 pub mod replay;
+pub mod shelf;
+mod snapshots;
 pub mod stats;
 pub mod writer;
 
@@ -21,6 +23,7 @@ pub use follower::{FollowError, Follower};
 pub use handle::{Handle, Pending, Sequencer, SubmitError};
 pub use publisher::{Applied, Since, Views};
 pub use replay::{Replay, ReplayError};
+pub use shelf::FileShelf;
 pub use stats::Stats;
 pub use writer::{
     AdoptError, Batch, CommitError, OpenError, Opened, Receipt, Writer, WriterConfig,

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::publisher::Applied;
+use crate::shelf::FileShelf;
 
 /// Upper ends of the buckets of durations, in nanoseconds: 10 µs to 5 s.
 const TIMES: [u64; 13] = [
@@ -87,6 +88,7 @@ pub struct Stats {
     inputs: AtomicU64,
     snapshots: AtomicU64,
     snapshots_failed: AtomicU64,
+    shelf: Option<Arc<FileShelf>>,
     busy: AtomicU64,
     stopped: AtomicU64,
     /// Locked for a look or for adding one; the keys are the codes of the rules, so they are few.
@@ -109,6 +111,7 @@ impl Default for Stats {
             inputs: zero(),
             snapshots: zero(),
             snapshots_failed: zero(),
+            shelf: None,
             busy: zero(),
             stopped: zero(),
             rejections: Mutex::default(),
@@ -143,6 +146,17 @@ impl Stats {
     #[must_use]
     pub fn snapshots_failed(&self) -> u64 {
         self.snapshots_failed.load(Ordering::Relaxed)
+    }
+
+    /// Returns counts of a writer whose engine keeps closed positions on `shelf`.
+    pub(crate) fn of(shelf: Option<Arc<FileShelf>>) -> Self {
+        Self { shelf, ..Self::default() }
+    }
+
+    /// Returns where the engine keeps closed positions that are seldom read, if not in memory.
+    #[must_use]
+    pub fn shelf(&self) -> Option<&FileShelf> {
+        self.shelf.as_deref()
     }
 
     /// Returns how many submissions found the queue full.

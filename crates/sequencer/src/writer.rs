@@ -15,11 +15,13 @@ use proctor_commit_log::{
 };
 use proctor_engine::{Commit, Engine, Event, Input, Rejection};
 use proctor_types::{Digest, Stamp, UtcMs};
+use proctor_wire::DecodeError;
 use proctor_wire::log_entry::LogEntry;
-use proctor_wire::{DecodeError, checkpoint};
 
 use crate::publisher::{Applied, Views};
 use crate::replay::{self, Replay, ReplayError};
+use crate::shelf::FileShelf;
+use crate::snapshots::{Picture, Snapshots};
 use crate::stats::Stats;
 
 /// How the writer keeps its log.
@@ -31,11 +33,22 @@ pub struct WriterConfig {
     pub snapshot_every: u64,
     /// How many snapshots are kept.
     pub snapshots_kept: usize,
+    /// Whether the snapshots between are written by a thread of their own. Without one, commits wait for
+    /// them, and what is written to the storage has one order: simulations want that.
+    pub snapshots_beside: bool,
+    /// Where the engine keeps closed positions that are seldom read; in memory without one.
+    pub shelf: Option<Arc<FileShelf>>,
 }
 
 impl Default for WriterConfig {
     fn default() -> Self {
-        Self { log: LogConfig::default(), snapshot_every: 100_000, snapshots_kept: 2 }
+        Self {
+            log: LogConfig::default(),
+            snapshot_every: 100_000,
+            snapshots_kept: 2,
+            snapshots_beside: true,
+            shelf: None,
+        }
     }
 }
 
@@ -194,8 +207,9 @@ pub struct Opened {
 /// The single writer of a data directory.
 #[derive(Debug)]
 pub struct Writer {
+    /// Before the log: it is waited for while the log still holds the directory.
+    snapshots: Snapshots,
     log: Log,
-    snapshots: SnapshotStore,
     engine: Engine,
     views: Views,
     config: WriterConfig,
@@ -220,13 +234,16 @@ impl Writer {
             return Err(OpenError::SnapshotAhead { snapshot: ahead, log: end });
         }
         let (newest, skipped) = snapshots.newest(end)?;
-        let (engine, snapshot) = match newest {
+        let (mut engine, snapshot) = match newest {
             None => (Engine::new(), None),
             Some(found) => {
                 check_origin(&log, &found)?;
                 (replay::restore(&found)?, Some(found.head.index))
             }
         };
+        if let Some(shelf) = config.shelf.clone() {
+            engine.set_shelf(shelf);
+        }
         let first = engine.stamp().commit + 1;
         let mut fold = Replay::resume(engine, log.read_from(first)?);
         let mut replayed = 0;
@@ -236,16 +253,17 @@ impl Writer {
         let engine = fold.into_engine();
         let views = Views::new(engine.view());
         let snapshot_at = snapshot.unwrap_or(0);
+        let stats = Arc::new(Stats::of(config.shelf.clone()));
         let writer = Self {
+            snapshots: Snapshots::new(snapshots, config.snapshots_kept, Arc::clone(&stats)),
             log,
-            snapshots,
             engine,
             views,
             config,
             snapshot_at,
             stopped: None,
             unpublished: Vec::new(),
-            stats: Arc::default(),
+            stats,
         };
         Ok(Opened { writer, recovery, snapshot, skipped, replayed })
     }
@@ -447,10 +465,18 @@ impl Writer {
 
     fn snapshot_if_due(&mut self) {
         let every = self.config.snapshot_every;
-        if every > 0 && self.engine.stamp().commit - self.snapshot_at >= every {
-            // A snapshot only makes the next start quicker: its failure stops nothing, and the
-            // next attempt comes as late as after a success.
-            self.snapshot_at = self.engine.stamp().commit;
+        let due = every > 0 && self.engine.stamp().commit - self.snapshot_at >= every;
+        // While one is being written, the next commit asks again.
+        if !due || self.snapshots.is_writing() {
+            return;
+        }
+        // A snapshot only makes the next start quicker: its failure stops nothing, and the
+        // next attempt comes as late as after a success.
+        self.snapshot_at = self.engine.stamp().commit;
+        if self.config.snapshots_beside {
+            let picture = self.picture();
+            self.snapshots.begin(picture);
+        } else {
             let written = self.snapshot();
             self.stats.snapshot(written.is_ok());
         }
@@ -469,18 +495,19 @@ impl Writer {
                 source: Arc::new(io::Error::other(cause.clone())),
             }));
         }
-        let state = checkpoint::encode(&self.engine).map_err(|error| {
-            SnapshotError::Io(IoFailure {
-                action: "encode",
-                file: "the engine's state".into(),
-                source: Arc::new(error),
-            })
-        })?;
-        let (head, state_digest) = (self.log.durable(), self.engine.digest());
-        self.snapshots.write(&Snapshot { head, state_digest, state })?;
-        self.snapshots.prune(self.config.snapshots_kept).map_err(SnapshotError::Io)?;
-        self.snapshot_at = head.index;
+        let picture = self.picture();
+        self.snapshots.write(&picture)?;
+        self.snapshot_at = picture.head.index;
         Ok(())
+    }
+
+    /// Returns the state as it stands. The log has synced everything in it.
+    fn picture(&self) -> Picture {
+        Picture {
+            head: self.log.durable(),
+            digest: self.engine.digest(),
+            state: self.engine.checkpoint(),
+        }
     }
 
     /// Returns where readers find the newest view.
@@ -516,6 +543,7 @@ impl Writer {
             // Without it the next start folds a little more.
             drop(self.snapshot());
         }
+        drop(self.snapshots);
         self.log.close().map(drop)
     }
 }

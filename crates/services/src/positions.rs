@@ -88,7 +88,7 @@ impl PositionsService {
         })?;
         Ok(v1::GetPositionResponse {
             as_of: Some(self.backend.as_of(&view)),
-            position: Some(view::position_with_orders(&trader, found)),
+            position: Some(view::position_with_orders(&trader, &found)),
         })
     }
 

@@ -122,6 +122,12 @@ impl Out<'_> {
         self.counter("snapshots", "Snapshots written", stats.snapshots())?;
         let help = "Snapshots that could not be written";
         self.counter("snapshots_failed", help, stats.snapshots_failed())?;
+        if let Some(shelf) = stats.shelf() {
+            let help = "Closed positions kept on disk instead of memory";
+            self.gauge("shelf", help, Some(&Unit::Bytes), float(shelf.bytes()))?;
+            let help = "Closed positions that stay in memory because the disk did not take them";
+            self.counter("shelf_refused", help, shelf.refused())?;
+        }
         let stopped = if stats.stopped() { 1.0 } else { 0.0 };
         self.gauge("log_stopped", "1 once the log has failed", None, stopped)?;
         let help = "Submissions that share a commit";

@@ -15,7 +15,7 @@ use super::{Alert, Stage, Standing};
 use crate::eliminations::Reason;
 use crate::ledgers::{Ledger, drawdown};
 use crate::positions::book::Book;
-use crate::positions::position::Position;
+use crate::positions::closed::Outlined;
 use crate::rulebook::{Inspection as InspectionSwitch, Rulebook, TimeLimit};
 use crate::scoring::{
     Contestant, Ledgers, ScoredPosition, Scorer, ScoringRules, has_complete_days,
@@ -105,15 +105,17 @@ impl Closed<'_> {
             Self::Scored(positions) => return positions.clone(),
             Self::Book(book, least) => (*book, *least),
         };
-        let mut closed: Vec<(UtcMs, &Position)> = book
+        let mut closed: Vec<Outlined<'_>> = book
             .pairs()
             .iter()
-            .flat_map(|book| book.closed().iter())
-            .filter_map(|position| Some((position.closed_at()?, &**position)))
-            .filter(|(closed, position)| closed.since(position.opened_at()) >= least)
+            .flat_map(|book| book.closed().outlines())
+            .filter(|position| position.outline.time_open() >= least)
             .collect();
-        closed.sort_by(|(at, a), (other, b)| at.cmp(other).then_with(|| a.id().cmp(b.id())));
-        closed.iter().map(|(_, position)| ScoredPosition::of(rules, position)).collect()
+        closed.sort_by(|a, b| {
+            let by_end = a.outline.closed_at.cmp(&b.outline.closed_at);
+            by_end.then_with(|| a.position().id().cmp(b.position().id()))
+        });
+        closed.iter().map(|position| ScoredPosition::outlined(rules, position)).collect()
     }
 }
 

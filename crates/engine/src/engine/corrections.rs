@@ -17,7 +17,7 @@ use crate::account::Account;
 use crate::event::{Event, PositionFacts, PricedBy};
 use crate::input::PriceCorrection;
 use crate::ledgers::{Bundle, PairSample};
-use crate::positions::book::Mark;
+use crate::positions::book::{Kept, Mark};
 use crate::positions::position::{Order, Position, PositionRefusal};
 use crate::prices::Prices;
 use crate::prices::conversion::{self, Rates};
@@ -111,8 +111,9 @@ fn find(
     }
     let id = &correction.order;
     let known = account.book.pairs().iter().find_map(|book| {
-        let positions = book.open.iter().chain(book.closed().iter().map(Arc::as_ref));
-        positions.flat_map(|position| position.orders().iter()).find(|order| order.id == *id)
+        let closed = book.closed().iter().map(Kept::Closed);
+        let mut positions = book.open.iter().map(Kept::Open).chain(closed);
+        positions.find_map(|held| held.orders().iter().find(|order| order.id == *id).cloned())
     });
     let Some(order) = known else {
         return refused(CorrectionRefusal::UnknownOrder(id.clone()));
@@ -133,7 +134,7 @@ fn find(
 struct Fill<'a> {
     pair: TradePair,
     order: Order,
-    position: &'a Position,
+    position: Kept<'a>,
     /// Whether it opened the position.
     opens: bool,
     at: UtcMs,
@@ -148,16 +149,14 @@ fn fills(account: &Account, place: usize) -> Vec<Fill<'_>> {
         .iter()
         .filter_map(|Recorded { at, joins, fill }| {
             let book = account.book.pair(fill.pair)?;
-            let closed = book.closed().iter().rev().map(Arc::as_ref);
-            let mut positions = book.open.iter().chain(closed);
-            let (position, number, order) = positions.find_map(|position| {
-                let mut orders = position.orders().iter().enumerate();
-                let (number, order) = orders.find(|(_, order)| order.id == fill.order)?;
+            let (position, number, order) = book.positions().find_map(|position| {
+                let number = position.orders().iter().position(|order| order.id == fill.order)?;
+                let order = position.orders()[number].clone();
                 Some((position, number, order))
             })?;
             Some(Fill {
                 pair: fill.pair,
-                order: order.clone(),
+                order,
                 position,
                 opens: number == 0,
                 at: *at,
@@ -429,14 +428,9 @@ fn keep_marks(account: &mut Account, live: &Account) {
 }
 
 /// Returns the order `id` of `account` in `pair` and what its position is worth.
-fn position_of<'a>(
-    account: &'a Account,
-    pair: TradePair,
-    id: &OrderId,
-) -> Option<(&'a Order, PositionFacts)> {
-    let book = account.book.pair(pair)?;
-    let positions = book.open.iter().chain(book.closed().iter().rev().map(Arc::as_ref));
-    positions
-        .flat_map(|p| p.orders().iter().map(move |order| (p, order)))
-        .find_map(|(p, order)| (order.id == *id).then(|| (order, PositionFacts::of(p))))
+fn position_of(account: &Account, pair: TradePair, id: &OrderId) -> Option<(Order, PositionFacts)> {
+    account.book.pair(pair)?.positions().find_map(|position| {
+        let order = position.orders().iter().find(|order| order.id == *id)?;
+        Some((order.clone(), PositionFacts::of(&position)))
+    })
 }

@@ -1,5 +1,7 @@
 //! Signed messages: each is judged once, whoever sends it how often.
 
+use std::sync::Arc;
+
 use crate::input::SignedOrder;
 use crate::orders::judged::{Judgement, MessageKey};
 use crate::rejection::Rejection;
@@ -39,7 +41,7 @@ impl Engine {
         }
         let most = self.rulebook_of(account).rules.orders.ids_remembered.value;
         let key = MessageKey::of(payload);
-        let judged = &mut self.state.judged[place];
+        let judged = Arc::make_mut(&mut self.state.judged[place]);
         judged.forget(at);
         if let Some(judgement) = judged.of(validity.until, key) {
             return Err(Rejection::AlreadyJudged(judgement.clone()));
@@ -50,7 +52,7 @@ impl Engine {
         let reply = self.place(step, request, None);
         let refused = reply.as_ref().err().map(|rejection| rejection.code().into());
         let judgement = Judgement { stamp: step.stamp, refused };
-        self.state.judged[place].insert(validity.until, key, judgement);
+        Arc::make_mut(&mut self.state.judged[place]).insert(validity.until, key, judgement);
         reply
     }
 }

@@ -2,6 +2,7 @@
 
 mod corrections;
 mod quality;
+mod shelf;
 
 use proctor_types::{
     Cancel, ExecutionType, Leverage, OperatorId, OrderId, OrderRequest, PairName, Price, Quantity,
@@ -357,7 +358,7 @@ fn a_position_with_a_hundred_orders_is_closed_and_a_new_one_begun() {
     }
     let account = world.account("alice");
     let book = account.book.pair(TradePair::from_id("BTCUSD").expect("a pair")).expect("traded");
-    let full = &book.closed()[0];
+    let full = book.closed().last().expect("one");
     assert_eq!(full.orders().len(), 101);
     let flat = full.orders().last().expect("the automatic close");
     assert_eq!((flat.source, flat.at), (OrderSource::MaxOrdersClose, UtcMs(T0 + 999_999)));
@@ -413,7 +414,7 @@ fn m_3_a_forced_flat_without_a_fresh_price_keeps_the_last_mark() {
     let account = world.account("alice");
     assert!(account.elimination.is_some());
     let book = account.book.pair(TradePair::from_id("ETHUSD").expect("a pair")).expect("traded");
-    let position = &book.closed()[0];
+    let position = book.closed().last().expect("one");
     let flat = position.orders().last().expect("the flat");
     assert_eq!((flat.source, flat.price), (OrderSource::EliminationFlat, 0.0));
     assert!((position.current_return() - 1.02).abs() < 1e-3, "{}", position.current_return());

@@ -1,10 +1,12 @@
 //! All positions of one trader by pair: open, closed, and what the closed ones amount to.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use proctor_types::{Price, SourceName, TradePair, UtcMs};
+use proctor_types::{PositionId, Price, SourceName, TradePair, UtcMs};
 
+use crate::positions::closed::{ClosedPositions, Shelf};
 use crate::positions::position::{Order, Position};
 use crate::rulebook::Rulebook;
 
@@ -33,7 +35,7 @@ pub struct PairBook {
     pub price_changed: bool,
     /// What all closed positions amount to.
     pub totals: ClosedTotals,
-    closed: Arc<Vec<Arc<Position>>>,
+    closed: ClosedPositions,
 }
 
 /// A valuation of an open position.
@@ -57,6 +59,26 @@ impl Mark {
         let known = |price: f64| Price::new(price).ok().filter(|price| price.get() > 0.0);
         let (bid, ask) = (known(order.bid), known(order.ask));
         Self { price: order.price, bid, ask, source: None, at: order.at }
+    }
+}
+
+/// A position that is kept: the open one as it stands, or a closed one, which may have to be unpacked.
+#[derive(Clone, Debug)]
+pub enum Kept<'a> {
+    /// It is open.
+    Open(&'a Position),
+    /// It is closed.
+    Closed(Arc<Position>),
+}
+
+impl Deref for Kept<'_> {
+    type Target = Position;
+
+    fn deref(&self) -> &Position {
+        match self {
+            Self::Open(position) => position,
+            Self::Closed(position) => position,
+        }
     }
 }
 
@@ -155,7 +177,7 @@ impl PairBook {
             valued_at: at,
             price_changed: false,
             totals: ClosedTotals::default(),
-            closed: Arc::default(),
+            closed: ClosedPositions::default(),
         }
     }
 
@@ -168,7 +190,7 @@ impl PairBook {
 
     /// Returns the closed positions that are still kept, in the order of closing.
     #[must_use]
-    pub fn closed(&self) -> &[Arc<Position>] {
+    pub fn closed(&self) -> &ClosedPositions {
         &self.closed
     }
 
@@ -180,7 +202,9 @@ impl PairBook {
 
     /// Moves the open position to the closed ones when it has closed; returns it then.
     pub fn retire(&mut self) -> Option<Arc<Position>> {
-        let position = Arc::new(self.open.take_if(|position| position.is_closed())?);
+        let mut position = self.open.take_if(|position| position.is_closed())?;
+        position.shrink_to_fit();
+        let position = Arc::new(position);
         // Infinity times the zero of a liquidation is not a number, and a state with one could not
         // be saved: the greatest number stands for everything beyond it.
         self.totals.value = (self.totals.value * position.return_at_close()).min(f64::MAX);
@@ -189,7 +213,7 @@ impl PairBook {
         self.totals.realized_pnl =
             (self.totals.realized_pnl + position.realized_pnl()).clamp(f64::MIN, f64::MAX);
         self.totals.positions += 1;
-        Arc::make_mut(&mut self.closed).push(Arc::clone(&position));
+        self.closed.push(Arc::clone(&position));
         Some(position)
     }
 
@@ -197,20 +221,28 @@ impl PairBook {
     /// positions that closed since, in that order.
     pub(crate) fn reopen(&mut self, totals: ClosedTotals) -> Vec<Arc<Position>> {
         let since = self.totals.positions.saturating_sub(totals.positions);
-        let since = usize::try_from(since).unwrap_or(usize::MAX).min(self.closed.len());
         self.totals = totals;
-        if since == 0 {
-            return Vec::new();
-        }
-        let first = self.closed.len() - since;
-        Arc::make_mut(&mut self.closed).drain(first..).collect()
+        self.closed.take_last(usize::try_from(since).unwrap_or(usize::MAX))
     }
 
     /// Forgets closed positions that ended before `cutoff`; what they amount to stays in `totals`.
     pub fn forget_before(&mut self, cutoff: UtcMs) {
-        let old = self.closed.partition_point(|p| p.closed_at().is_some_and(|at| at < cutoff));
-        if old > 0 {
-            Arc::make_mut(&mut self.closed).drain(..old);
-        }
+        self.closed.forget_before(cutoff);
+    }
+
+    /// Returns the kept position `id`, open or closed.
+    #[must_use]
+    pub fn position(&self, id: &PositionId) -> Option<Kept<'_>> {
+        self.positions().find(|position| position.id() == id)
+    }
+
+    /// Moves what is packed of the closed positions to `shelf`.
+    pub(crate) fn shelve(&mut self, shelf: &dyn Shelf) {
+        self.closed.shelve(shelf);
+    }
+
+    /// Returns every kept position: the open one, then the closed ones, that which closed last first.
+    pub fn positions(&self) -> impl Iterator<Item = Kept<'_>> {
+        self.open.iter().map(Kept::Open).chain(self.closed.iter().rev().map(Kept::Closed))
     }
 }

@@ -223,6 +223,11 @@ impl Position {
         self.append(rulebook, self.account_size, order, if_liquidated)
     }
 
+    /// Gives back the room for orders that will not come.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.orders.shrink_to_fit();
+    }
+
     /// Returns the position as its first `orders` orders had left it.
     ///
     /// # Errors

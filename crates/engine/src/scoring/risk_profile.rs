@@ -6,6 +6,7 @@
 use proctor_types::{Side, TradePair, UtcMs, float};
 
 use super::rules::{RiskProfileRules, ScoringRules};
+use crate::positions::closed::{Outline, Outlined};
 use crate::positions::position::Position;
 use crate::rulebook::LeverageBounds;
 
@@ -215,6 +216,17 @@ impl ScoredPosition {
         }
     }
 
+    /// Returns what scoring looks at of a closed position, which is unpacked only if it has enough orders
+    /// to be flagged.
+    #[must_use]
+    pub fn outlined(rules: &ScoringRules, closed: &Outlined<'_>) -> Self {
+        let Outline { opened_at, return_at_close, orders, .. } = closed.outline;
+        let rules = &rules.risk_profile;
+        let is_flagged =
+            can_be_flagged(rules, orders, true) && is_flagged(rules, &closed.position());
+        Self { opened_at, is_closed: true, return_at_close, is_flagged }
+    }
+
     /// Returns whether it counts for scoring at `now`: a closed one by the time of its opening, an
     /// open one only while it loses (S-30).
     #[must_use]
@@ -230,11 +242,7 @@ impl ScoredPosition {
 /// Returns whether the way `position` was built up is a risk (S-32).
 fn is_flagged(rules: &RiskProfileRules, position: &Position) -> bool {
     let orders = position.orders();
-    // An order is a step only when another one came before it, and the close is none: most
-    // positions have too few orders to be flagged, whatever these were.
-    let steps_most = orders.len().saturating_sub(1 + usize::from(position.is_closed()));
-    let steps_least = rules.steps.value.min(rules.monotonic_steps.value);
-    if u32::try_from(steps_most).is_ok_and(|most| most < steps_least) {
+    if !can_be_flagged(rules, orders.len(), position.is_closed()) {
         return false;
     }
     let fills: Vec<Fill> = orders
@@ -244,6 +252,14 @@ fn is_flagged(rules: &RiskProfileRules, position: &Position) -> bool {
     let side = orders.first().map_or(Side::Flat, |order| order.side);
     let profile = RiskProfile::of(rules, position.pair(), side, position.is_closed(), &fills);
     profile.flags(rules).all_kinds()
+}
+
+/// Returns whether a position with so many orders can be a risk. An order is a step only when another one
+/// came before it, and the close is none: most positions have too few, whatever these were.
+fn can_be_flagged(rules: &RiskProfileRules, orders: usize, is_closed: bool) -> bool {
+    let steps_most = orders.saturating_sub(1 + usize::from(is_closed));
+    let steps_least = rules.steps.value.min(rules.monotonic_steps.value);
+    u32::try_from(steps_most).map_or(true, |most| most >= steps_least)
 }
 
 /// Returns how much of what the positions earned came from flagged ones, 0 to 1 (S-31).

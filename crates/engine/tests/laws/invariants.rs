@@ -31,13 +31,13 @@ fn check_account(rules: &Rulebook, account: &Account) -> Result<(), String> {
             ensure(open.net_leverage() != 0.0, || "an open position holds nothing".into())?;
             check_position(rules, open)?;
         }
-        for closed in book.closed() {
+        for closed in book.closed().iter() {
             ensure(closed.is_closed(), || "an open position counts as closed".into())?;
             let flat = [closed.net_leverage(), closed.net_quantity(), closed.net_value()];
             let keeps_sizes =
                 closed.is_liquidated() && rules.switches.liquidated_size == LiquidatedSize::AsWas;
             ensure(keeps_sizes || flat == [0.0; 3], || format!("closed, but holds {flat:?}"))?;
-            check_position(rules, closed)?;
+            check_position(rules, &closed)?;
         }
     }
     check_resting(rules, account)?;

@@ -54,12 +54,12 @@ fn decided_pair(
     let mut totals = before.map_or_else(ClosedTotals::default, |book| book.totals);
     let known = usize::try_from(totals.positions).unwrap_or(usize::MAX);
     let all = usize::try_from(after.totals.positions).unwrap_or(usize::MAX);
-    let new = all.saturating_sub(known).min(after.closed().len());
+    let new = all.saturating_sub(known);
     let mut open = None;
-    for position in &after.closed()[after.closed().len() - new..] {
+    for position in after.closed().last_of(new) {
         if ended.contains(position.id()) {
             let earlier = before.and_then(|book| book.open.as_ref());
-            let held = before_the_flat(rules, earlier, position);
+            let held = before_the_flat(rules, earlier, &position);
             let valued = valued(rules, held.clone(), at, price.as_ref());
             open = Some(open_value(&held, &valued, price.clone()));
         } else {

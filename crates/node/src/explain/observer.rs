@@ -11,6 +11,7 @@ use proctor_engine::eliminations::{LiftedBy, Reentry};
 use proctor_engine::event::{PositionFacts, PricedBy};
 use proctor_engine::input::Extract;
 use proctor_engine::limit_orders::RestingOrder;
+use proctor_engine::positions::book::Kept;
 use proctor_engine::positions::position::{Order, Position};
 use proctor_engine::{Engine, Event, Outcome, View};
 use proctor_types::{Digest, OrderId, PositionId, Stamp, TradePair, TraderId, UtcMs};
@@ -414,7 +415,7 @@ impl Observer {
             self.asked(scene.commit, input, fill);
         }
         if let Some(found) = find(scene.account, pair, position) {
-            self.position(stamp, found);
+            self.position(stamp, &found);
         }
     }
 
@@ -438,11 +439,12 @@ impl Observer {
             }
         }
         for book in account.book.pairs() {
-            for position in book.closed().iter().map(|p| &**p).chain(book.open.as_ref()) {
+            let closed = book.closed().iter().map(Kept::Closed);
+            for position in closed.chain(book.open.as_ref().map(Kept::Open)) {
                 let Some(place) = self.place_of.get(position.id()) else { continue };
                 let Some(story) = self.positions.get_mut(*place) else { continue };
                 let (closed, closed_by) = (story.closed.clone(), story.closed_by);
-                *story = position_story(position, story.opened.clone());
+                *story = position_story(&position, story.opened.clone());
                 if position.is_closed() {
                     story.closed = closed.or_else(|| Some(stamp.into()));
                     story.closed_by = closed_by;
@@ -581,8 +583,6 @@ impl Observer {
 }
 
 /// Returns the account's position `id` of `pair`.
-fn find<'a>(account: &'a Account, pair: TradePair, id: &PositionId) -> Option<&'a Position> {
-    let book = account.book.pair(pair)?;
-    let closed = book.closed().iter().rev().map(|position| &**position);
-    book.open.as_ref().into_iter().chain(closed).find(|position| position.id() == id)
+fn find<'a>(account: &'a Account, pair: TradePair, id: &PositionId) -> Option<Kept<'a>> {
+    account.book.pair(pair)?.position(id)
 }

@@ -29,6 +29,8 @@ pub(crate) fn config() -> WriterConfig {
         },
         snapshot_every: 0,
         snapshots_kept: 2,
+        snapshots_beside: false,
+        shelf: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod backward_clock;
+mod beside;
 mod common;
 mod crash;
 mod full_queue;

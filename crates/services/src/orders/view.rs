@@ -3,6 +3,7 @@
 use proctor_engine::account::Account;
 use proctor_engine::event::PricedBy;
 use proctor_engine::limit_orders::{Cancellation, RestingOrder, Terms};
+use proctor_engine::positions::book::PairBook;
 use proctor_engine::positions::position::{Order, Position};
 use proctor_engine::{Event, Rejection};
 use proctor_rpc::v1;
@@ -275,10 +276,8 @@ pub fn known(account: &Account, id: &OrderId) -> Known {
     if let Some(order) = account.resting.orders().iter().find(|order| order.id == *id) {
         return Known::Resting(resting(&account.trader, order));
     }
-    let books = account.book.pairs().iter();
-    let mut positions =
-        books.flat_map(|book| book.open.iter().chain(book.closed().iter().map(AsRef::as_ref)));
-    positions.find_map(|position| filled_in(position, id)).map_or(Known::Unknown, Known::Filled)
+    let mut positions = account.book.pairs().iter().flat_map(PairBook::positions);
+    positions.find_map(|position| filled_in(&position, id)).map_or(Known::Unknown, Known::Filled)
 }
 
 /// Returns the fill of the order `id` in `position`.

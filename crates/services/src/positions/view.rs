@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use proctor_engine::account::Account;
 use proctor_engine::distance::Distance;
 use proctor_engine::ledgers::{Cell, Ledger};
+use proctor_engine::positions::book::Kept;
 use proctor_engine::positions::position::{Order, OrderSource, Position};
 use proctor_engine::{Event, Rulebook, View};
 use proctor_rpc::v1;
@@ -53,27 +54,28 @@ pub fn positions<'a>(
         let behind = after.filter(|place| place.trader == account.trader).map(|place| &*place.row);
         for held in of_account(account, wanted, behind) {
             if page.len() == size {
-                let token = last.map(|(trader, id): (&TraderId, &PositionId)| {
+                let token = last.map(|(trader, id): (&TraderId, PositionId)| {
                     List::Positions.token(trader, id.as_str())
                 });
                 return (page, token.unwrap_or_default());
             }
-            page.push(position(&account.trader, held));
-            last = Some((&account.trader, held.id()));
+            page.push(position(&account.trader, &held));
+            last = Some((&account.trader, held.id().clone()));
         }
     }
     (page, String::new())
 }
 
 /// Returns the wanted positions of `account` behind `after`, by id.
-fn of_account<'a>(account: &'a Account, wanted: Wanted, after: Option<&str>) -> Vec<&'a Position> {
+fn of_account<'a>(account: &'a Account, wanted: Wanted, after: Option<&str>) -> Vec<Kept<'a>> {
     let books = account.book.pairs().iter();
     let books = books.filter(|book| wanted.pair.is_none_or(|pair| pair == book.pair));
-    let mut found: Vec<&Position> = books
+    let mut found: Vec<Kept<'_>> = books
         .flat_map(|book| {
-            let open = book.open.iter().filter(|_| wanted.open);
-            let closed = book.closed().iter().map(AsRef::as_ref).filter(|_| wanted.closed);
-            open.chain(closed)
+            let open = book.open.iter().filter(|_| wanted.open).map(Kept::Open);
+            // Nothing is unpacked that is not wanted.
+            let closed = wanted.closed.then(|| book.closed().iter().map(Kept::Closed));
+            open.chain(closed.into_iter().flatten())
         })
         .filter(|position| after.is_none_or(|after| position.id().as_str() > after))
         .collect();
@@ -83,11 +85,8 @@ fn of_account<'a>(account: &'a Account, wanted: Wanted, after: Option<&str>) -> 
 
 /// Returns the position of `account` that is called `id`, among those that are kept.
 #[must_use]
-pub fn find<'a>(account: &'a Account, id: &PositionId) -> Option<&'a Position> {
-    let books = account.book.pairs().iter();
-    let mut all =
-        books.flat_map(|book| book.open.iter().chain(book.closed().iter().map(AsRef::as_ref)));
-    all.find(|position| position.id() == id)
+pub fn find<'a>(account: &'a Account, id: &PositionId) -> Option<Kept<'a>> {
+    account.book.pairs().iter().find_map(|book| book.position(id))
 }
 
 /// Returns a position without its orders.
@@ -272,7 +271,7 @@ pub fn changed(view: &View, events: &[Event], only: Option<&TraderId>) -> Vec<v1
     let held = accounts.filter_map(|account| Some((account, touched.get(&account.trader)?)));
     held.flat_map(|(account, ids)| {
         let found = ids.iter().filter_map(|id| find(account, id));
-        found.map(|held| position(&account.trader, held))
+        found.map(|held| position(&account.trader, &held))
     })
     .collect()
 }

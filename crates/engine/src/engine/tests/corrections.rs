@@ -165,9 +165,9 @@ fn closed_positions_and_forced_closes_are_told_anew() {
     assert_eq!(world.run("1000000 correct alice o98 101"), "accepted");
     let account = world.account("alice");
     let book = &account.book.pairs()[0];
-    assert_eq!((book.closed().len(), book.closed()[0].orders().len()), (1, 101));
+    assert_eq!((book.closed().len(), book.closed().last().expect("one").orders().len()), (1, 101));
     assert_eq!(book.totals.positions, 1);
-    assert_eq!(book.closed()[0].orders()[98].price, 101.0);
+    assert_eq!(book.closed().last().expect("one").orders()[98].price, 101.0);
     let open = book.open.as_ref().expect("the next one");
     assert_eq!(open.orders().first().expect("one").price, 99.0);
 }

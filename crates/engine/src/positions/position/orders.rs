@@ -71,6 +71,11 @@ impl Orders {
         (first..self.len()).map(|index| &self[index])
     }
 
+    /// Gives back the room for orders that will not come.
+    pub(super) fn shrink_to_fit(&mut self) {
+        Arc::make_mut(&mut self.tail).shrink_to_fit();
+    }
+
     pub(super) fn push(&mut self, order: Order) {
         let tail = Arc::make_mut(&mut self.tail);
         tail.push(order);

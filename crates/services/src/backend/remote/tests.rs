@@ -25,7 +25,7 @@ fn opener(
     storage: &Arc<MemoryStorage>,
 ) -> impl FnOnce(u64) -> Result<Follower, FollowError> + use<> {
     let storage = Arc::<MemoryStorage>::clone(storage);
-    move |durable| Follower::open(storage, durable)
+    move |durable| Follower::open(storage, durable, None)
 }
 
 /// Returns a child of `node` that reads its log.
@@ -260,7 +260,7 @@ async fn confirmed_within(confirmed: &Confirmed, age: Duration) {
 async fn x_19_views_are_vouched_for_until_the_node_has_been_silent_for_too_long() {
     let node = Node::start().await;
     node.backend.submit(vec![Input::Tick]).await.expect("a receipt");
-    let follower = Follower::open(node.storage.clone(), 1).expect("a log");
+    let follower = Follower::open(node.storage.clone(), 1, None).expect("a log");
     let (failed, failure) = watch::channel(None);
     let limit = Duration::from_secs(15);
     let (confirmed, announcements) = fold::start(follower, limit, failed, failure.clone());
