@@ -31,6 +31,7 @@ fn generate(root: &Path) -> Result<Vec<(String, Vec<u8>)>> {
         tonic_prost_build::configure()
             .out_dir(scratch.path())
             .btree_map(".")
+            .codec_path("crate::codec::Contiguous")
             .compile_fds(descriptors)?;
         let module = scratch.path().join(format!("{}.rs", folder.replace('/', ".")));
         let code = fs::read_to_string(&module).with_context(|| module.display().to_string())?;

@@ -91,6 +91,8 @@ pub enum Ask {
         /// Its id.
         order_id: String,
     },
+    /// Each of many orders, or send the same signed bytes again.
+    Orders,
     /// The record of a trader's end.
     Elimination {
         /// Whose record.
@@ -118,6 +120,9 @@ impl fmt::Display for Ask {
                 f,
                 "ask GetOrder for order {order_id} of {trader}, or send the same signed bytes again"
             ),
+            Self::Orders => {
+                f.write_str("ask GetOrder for each, or send the same signed bytes again")
+            }
             Self::Elimination { trader } => write!(f, "ask GetElimination for {trader}"),
             Self::Eliminations => f.write_str("ask GetEliminationsFromMemory"),
             Self::Account { trader } => write!(f, "ask GetAccount for {trader}"),

@@ -41,6 +41,7 @@ pub(crate) struct Scripts {
     pub(crate) is_eliminated: Script<String, IsHotkeyEliminatedResponse>,
     pub(crate) add: Script<AddEliminationRequest, AddEliminationResponse>,
     pub(crate) submit: Script<SignedOrder, OrderOutcome>,
+    pub(crate) submit_many: Script<SubmitManyRequest, SubmitManyResponse>,
     pub(crate) get_order: Script<GetOrderRequest, GetOrderResponse>,
 }
 
@@ -54,6 +55,7 @@ impl Default for Scripts {
             is_eliminated: none(),
             add: none(),
             submit: none(),
+            submit_many: none(),
             get_order: none(),
         }
     }
@@ -236,6 +238,13 @@ impl Orders for Mock {
         self.reply((self.scripts.submit)(request.into_inner())).await
     }
 
+    async fn submit_many(
+        &self,
+        request: Request<SubmitManyRequest>,
+    ) -> Result<Response<SubmitManyResponse>, Status> {
+        self.reply((self.scripts.submit_many)(request.into_inner())).await
+    }
+
     async fn get_order(
         &self,
         request: Request<GetOrderRequest>,
@@ -252,7 +261,6 @@ impl Orders for Mock {
 
     not_in_the_script! {
         health_check: HealthCheckRequest => HealthCheckResponse,
-        submit_many: SubmitManyRequest => SubmitManyResponse,
         cancel: SignedOrder => OrderOutcome,
         bracket: SignedOrder => OrderOutcome,
         list_resting: ListRestingRequest => ListRestingResponse,

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod codec;
 pub mod methods;
 pub mod problem;
 
@@ -28,9 +29,10 @@ mod generated {
 
 pub use generated::{internal_v1, v1};
 pub use problem::{Problem, Reason};
+pub use prost::Message;
 
 /// Returns how many bytes `message` has on the wire.
-pub fn encoded_len(message: &impl prost::Message) -> usize {
+pub fn encoded_len(message: &impl Message) -> usize {
     message.encoded_len()
 }
 

@@ -1,13 +1,16 @@
-//! Pure: page sizes and page tokens, which name the place of the last row that was sent.
+//! Pure: how much a page holds, and page tokens, which name the place of the last row that was sent.
 //!
 //! A token names a place in an order that does not depend on time, not a number of rows: rows that
 //! come and go between two pages shift nothing, so no row that stays is left out or sent twice.
 
-use proctor_rpc::Problem;
+use proctor_rpc::{Message, Problem, encoded_len};
 use proctor_types::TraderId;
 
 /// The most rows of a page.
 pub const PAGE_MAX: u32 = 1_000;
+/// About the most bytes of the rows of a page, so that no page meets the usual limit of clients, 4 MiB
+/// a message. A row that is larger is a page of its own.
+pub const PAGE_BYTES: usize = 2 << 20;
 /// The longest token: a trader, an id, and what stands around them.
 const TOKEN_LEN_MAX: usize = 160;
 
@@ -90,8 +93,25 @@ pub fn size(asked: u32, usual: usize) -> Result<usize, Problem> {
     }
 }
 
+/// Returns a page of `rows`, each of which comes with its place: at most `size`, and no more than
+/// [`PAGE_BYTES`] together; and the place of the last of them when more follow.
+pub fn fill<P, M: Message>(rows: impl Iterator<Item = (P, M)>, size: usize) -> (Vec<M>, Option<P>) {
+    let (mut page, mut last, mut bytes) = (Vec::new(), None, 0);
+    for (place, row) in rows {
+        bytes += encoded_len(&row);
+        if page.len() == size || (bytes > PAGE_BYTES && !page.is_empty()) {
+            return (page, last);
+        }
+        page.push(row);
+        last = Some(place);
+    }
+    (page, None)
+}
+
 #[cfg(test)]
 mod tests {
+    use proctor_rpc::v1;
+
     use super::*;
 
     fn trader() -> TraderId {
@@ -118,6 +138,40 @@ mod tests {
         }
         let other = List::Accounts.token(&trader(), "o-1");
         assert!(List::Positions.place(&other).is_err(), "a token of another list");
+    }
+
+    /// Returns the sizes of the pages of rows of `bytes` each, as somebody reads them who asks for `size`.
+    fn pages(bytes: &[usize], size: usize) -> Vec<usize> {
+        let (mut pages, mut from) = (Vec::new(), 0);
+        loop {
+            let row = |place: usize| v1::Position {
+                trader: "x".repeat(bytes[place]),
+                ..v1::Position::default()
+            };
+            let rows = (from..bytes.len()).map(|place| (place, row(place)));
+            let (page, last) = fill(rows, size);
+            let held: usize = page.iter().map(encoded_len).sum();
+            assert!(held <= PAGE_BYTES || page.len() == 1, "{held} bytes");
+            pages.push(page.len());
+            match last {
+                Some(last) => from = last + 1,
+                None => return pages,
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_ends_where_its_rows_or_its_bytes_do_and_every_row_is_on_one() {
+        let third = PAGE_BYTES / 3 - 100;
+        assert_eq!(pages(&[], 10), [0]);
+        assert_eq!(pages(&[10; 20], 10), [10, 10], "no empty page at the end");
+        assert_eq!(pages(&[10; 21], 10), [10, 10, 1]);
+        assert_eq!(pages(&[third; 7], 1_000), [3, 3, 1], "bounded in bytes");
+        assert_eq!(
+            pages(&[third, 2 * PAGE_BYTES, third], 10),
+            [1, 1, 1],
+            "a row that fits nowhere"
+        );
     }
 
     #[test]

@@ -140,18 +140,17 @@ impl PositionsService {
         let after = place(List::Accounts, &request.page_token, None)?.map(|place| place.trader);
         let view = self.backend.read()?;
         let behind = |account: &Account| after.as_ref().is_none_or(|after| account.trader > *after);
-        let mut rest = view::accounts_from(&view, after.as_ref(), behind).peekable();
-        let mut accounts = Vec::new();
-        let mut next_page_token = String::new();
-        while let Some(account) = rest.next() {
-            accounts.push(view::account(&view, rules_of(&view, account)?, account));
-            if accounts.len() == size {
-                let more = rest.peek().is_some();
-                let token = more.then(|| List::Accounts.token(&account.trader, ""));
-                next_page_token = token.unwrap_or_default();
-                break;
-            }
+        let mut missing = None;
+        let rows = view::accounts_from(&view, after.as_ref(), behind).map_while(|account| {
+            let rules = rules_of(&view, account).map_err(|problem| missing = Some(problem)).ok()?;
+            Some((&account.trader, view::account(&view, rules, account)))
+        });
+        let (accounts, last) = paging::fill(rows, size);
+        if let Some(problem) = missing {
+            return Err(problem);
         }
+        let token = last.map(|trader| List::Accounts.token(trader, ""));
+        let next_page_token = token.unwrap_or_default();
         let as_of = Some(self.backend.as_of(&view));
         Ok(v1::ListAccountsResponse { as_of, accounts, next_page_token })
     }

@@ -10,13 +10,11 @@ use proctor_engine::{Input, View};
 use proctor_rpc::v1::prices_server::Prices;
 use proctor_rpc::{Problem, Reason, v1};
 use proctor_types::{TradePair, UtcMs, market_hours};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::auth::{Role, require};
 use crate::backend::Backend;
-use crate::watch::{Gate, closed};
+use crate::watch::{Gate, Gone, Outlet, Room, Stream, closed, outlet};
 use crate::{health, parse};
 
 /// How long a reader of the stream may take nothing.
@@ -79,13 +77,16 @@ impl PricesService {
         let permit = self.gate.enter()?;
         self.backend.read()?;
         // One message waits at most; what follows is not made before that one is taken.
-        let (sender, messages) = mpsc::channel(1);
-        let reader = Reader { backend: self.backend.clone(), pairs, sender, told: None };
+        let (outlet, messages) = outlet(1);
+        let (backend, gate) = (self.backend.clone(), self.gate.clone());
+        let reader = Reader { backend, gate, pairs, told: None };
         tokio::spawn(async move {
-            reader.run().await;
+            if let Some(problem) = reader.run(&outlet).await {
+                outlet.end(problem);
+            }
             drop(permit);
         });
-        Ok(ReceiverStream::new(messages))
+        Ok(messages)
     }
 }
 
@@ -98,63 +99,63 @@ fn moment(at_ms: i64) -> Result<UtcMs, Problem> {
     Err(Problem::invalid("at_ms", format!("{at_ms} ms lie outside the years 1970 to 9999")))
 }
 
-/// A stream to one reader: one message waits, of some kilobytes at most.
-type Stream<M> = ReceiverStream<Result<M, Status>>;
-
-/// A reader of the stream of prices.
+/// A reader of the stream of prices; one message waits for it, of some kilobytes at most.
 struct Reader {
     backend: Backend,
+    gate: Gate,
     pairs: BTreeSet<TradePair>,
-    sender: mpsc::Sender<Result<v1::StreamPricesResponse, Status>>,
     /// What the reader was told last.
     told: Option<Arc<View>>,
 }
 
 impl Reader {
-    /// Tells prices until the reader or the process ends.
-    async fn run(mut self) {
+    /// Tells prices until the reader or the process ends; returns what the reader is told then.
+    async fn run(mut self, outlet: &Outlet<v1::StreamPricesResponse>) -> Option<Problem> {
         let mut closing = self.backend.closing();
+        let stopping = || {
+            let problem = Problem::new(Reason::Unavailable, "the node is stopping");
+            Some(problem.with_code("stopping"))
+        };
+        let mut always = false;
         loop {
             // Taken before the look, so that nothing published after it is missed.
             let changed = self.backend.views().changed();
             let due = tokio::time::sleep(HEARTBEAT);
-            // First the room, then the view: what is sent is the newest when it can be taken. The
-            // room is kept, since nobody else sends here.
-            let has_room = tokio::select! {
-                room = tokio::time::timeout(PATIENCE, self.sender.reserve()) => {
-                    matches!(room, Ok(Ok(_)))
-                }
-                () = closed(&mut closing) => return self.stop(),
+            // First the room, then the view: what is sent is the newest when it can be taken.
+            let room = tokio::select! {
+                room = tokio::time::timeout(PATIENCE, outlet.room()) => room,
+                () = closed(&mut closing) => return stopping(),
             };
-            // The reader is gone, or has taken nothing for so long that there is no room to say so.
-            if !has_room || !self.tell(false) {
-                return;
+            match room {
+                Ok(Ok(room)) => {
+                    if let Err(problem) = self.tell(room, always) {
+                        return Some(problem);
+                    }
+                }
+                Ok(Err(Gone)) => return None,
+                Err(_) => return Some(self.gate.let_go(PATIENCE)),
             }
-            tokio::select! {
-                () = changed => {}
-                () = due => if !self.tell(true) { return },
-                () = self.sender.closed() => return,
-                () = closed(&mut closing) => return self.stop(),
-            }
+            always = tokio::select! {
+                () = changed => false,
+                () = due => true,
+                () = outlet.closed() => return None,
+                () = closed(&mut closing) => return stopping(),
+            };
         }
     }
 
-    /// Tells what is new, or that nothing is when that is to be said (`always`); returns whether the
-    /// reader is to hear more. What there is no room for is told with what comes next.
-    fn tell(&mut self, always: bool) -> bool {
-        let view = match self.backend.read() {
-            Ok(view) => view,
-            Err(problem) => {
-                drop(self.sender.try_send(Err(problem.into())));
-                return false;
-            }
-        };
-        if let Some(message) = self.message(&view, always)
-            && self.sender.try_send(Ok(message)).is_ok()
-        {
+    /// Tells what is new, or that nothing is when that is to be said (`always`).
+    fn tell(
+        &mut self,
+        room: Room<'_, v1::StreamPricesResponse>,
+        always: bool,
+    ) -> Result<(), Problem> {
+        let view = self.backend.read()?;
+        if let Some(message) = self.message(&view, always) {
+            room.fill(message);
             self.told = Some(view);
         }
-        true
+        Ok(())
     }
 
     /// Returns what is new in `view`; `None` when nothing is, unless it is to be said.
@@ -170,12 +171,6 @@ impl Reader {
         let before = self.told.as_ref().map_or(view.stamp.commit, |told| told.stamp.commit);
         let skipped = view.stamp.commit.saturating_sub(before).saturating_sub(1);
         Some(v1::StreamPricesResponse { as_of: Some(self.backend.as_of(view)), prices, skipped })
-    }
-
-    /// Says that the process is about to end, if the reader can take it.
-    fn stop(&self) {
-        let problem = Problem::new(Reason::Unavailable, "the node is stopping");
-        drop(self.sender.try_send(Err(problem.with_code("stopping").into())));
     }
 }
 

@@ -134,15 +134,19 @@ impl World {
     }
 }
 
-/// Serves `routes` on a free port of this machine; returns a channel to them.
-pub(crate) async fn serve(routes: Routes) -> Channel {
+/// Serves `routes` on a free port of this machine; returns where.
+pub(crate) fn listen(routes: Routes) -> Endpoint {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let incoming = TcpIncoming::bind(any).expect("a free port");
     let address = incoming.local_addr().expect("an address");
     let server = Server::builder().add_routes(routes).serve_with_incoming(incoming);
     tokio::spawn(async move { server.await.expect("it serves") });
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
-    endpoint.connect().await.expect("a connection")
+    Endpoint::from_shared(format!("http://{address}")).expect("an address")
+}
+
+/// Serves `routes` on a free port of this machine; returns a channel to them.
+pub(crate) async fn serve(routes: Routes) -> Channel {
+    listen(routes).connect().await.expect("a connection")
 }
 
 /// Returns the problem that a call ended with.

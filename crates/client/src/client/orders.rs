@@ -48,6 +48,10 @@ impl SignedBytes {
             signature: signed.signature.0.to_vec(),
         })
     }
+
+    fn message(&self) -> v1::SignedOrder {
+        v1::SignedOrder { payload: self.payload.clone(), signature: self.signature.clone() }
+    }
 }
 
 /// What became of an order that was sent.
@@ -120,18 +124,55 @@ impl Client {
         }
     }
 
+    /// Sends up to 256 signed orders in one call, which are judged in this order in one commit. Returns
+    /// what became of each, in their order.
+    ///
+    /// When the answer is lost, it sends the same bytes again: each order is taken at most once, and a
+    /// copy is answered with what came of the first. All of it has the deadline of one call.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] when no order was taken; [`CallError::OutcomeUnknown`] when there was no
+    /// time to find out, or when an order is not taken any more whose first copy may have been.
+    pub async fn submit_many(
+        &self,
+        orders: &[SignedBytes],
+    ) -> Result<v1::SubmitManyResponse, CallError> {
+        let deadline = self.orders.deadline();
+        let message =
+            v1::SubmitManyRequest { orders: orders.iter().map(SignedBytes::message).collect() };
+        let mut lost: Option<OutcomeUnknown> = None;
+        let mut copies = 0;
+        loop {
+            copies += 1;
+            let call = Call::write("SubmitMany", Ask::Orders).until(half_way(deadline));
+            let send =
+                |channel, request| async move { self::orders(channel).submit_many(request).await };
+            let sent = self.orders.call(&call, message.clone(), send).await;
+            match (sent, lost.take()) {
+                (Ok(answer), Some(unknown)) if answer.results.iter().any(is_not_taken) => {
+                    return Err(unknown.into());
+                }
+                (Ok(answer), _) => return Ok(answer),
+                (Err(CallError::OutcomeUnknown(unknown)), _) => {
+                    lost = Some(unknown);
+                    self.orders.rest(copies, deadline).await;
+                }
+                // That this copy was not taken says nothing of the one before it.
+                (Err(_), Some(unknown)) => return Err(unknown.into()),
+                (Err(error), None) => return Err(error),
+            }
+        }
+    }
+
     /// Sends one copy, and leaves half of the time for asking what became of it.
     async fn send(
         &self,
         order: &SignedBytes,
         deadline: Instant,
     ) -> Result<v1::OrderOutcome, CallError> {
-        let message =
-            v1::SignedOrder { payload: order.payload.clone(), signature: order.signature.clone() };
+        let message = order.message();
         let ask = Ask::Order { trader: order.trader.clone(), order_id: order.order_id.clone() };
-        let now = Instant::now();
-        let half = now + deadline.saturating_duration_since(now) / 2;
-        let call = Call::write("Submit", ask).until(half);
+        let call = Call::write("Submit", ask).until(half_way(deadline));
         let send = |channel, request| async move { orders(channel).submit(request).await };
         self.orders.call(&call, message, send).await
     }
@@ -150,6 +191,16 @@ impl Client {
         let taken = known.resting.is_some() || known.fill.is_some();
         Ok(taken.then(|| Submitted::Found(Box::new(known))))
     }
+}
+
+/// Returns the moment that leaves as much time after it as there is until then.
+fn half_way(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / 2
+}
+
+fn is_not_taken(result: &v1::SubmitResult) -> bool {
+    matches!(result.result, Some(v1::submit_result::Result::NotTaken(_)) | None)
 }
 
 fn judged(outcome: v1::OrderOutcome, resent: bool) -> Submitted {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use proctor_rpc::v1::{Fill, GetOrderResponse, OrderOutcome};
+use proctor_rpc::v1::submit_result::Result as Became;
+use proctor_rpc::v1::{
+    Fill, GetOrderResponse, NotTaken, OrderOutcome, SubmitManyResponse, SubmitResult,
+};
 use proctor_rpc::{Problem, Reason};
 use tokio::time::Instant;
 
@@ -93,17 +96,21 @@ async fn play(judgement: Judgement, copies: &[Sent]) -> (Result<Submitted, CallE
         ..Scripts::default()
     });
     let client = Client::over(&network.connect(Settings::default()));
-    let order = SignedBytes {
-        trader: "alice".into(),
-        order_id: "a-1".into(),
-        payload: b"{}".to_vec(),
-        signature: vec![0; 64],
-    };
+    let order = order();
     let begun = Instant::now();
     let result = client.submit(&order).await;
     assert!(begun.elapsed() <= Settings::default().deadline, "{:?}", begun.elapsed());
     let times = filled.lock().expect("no panic").values().sum();
     (result, times)
+}
+
+fn order() -> SignedBytes {
+    SignedBytes {
+        trader: "alice".into(),
+        order_id: "a-1".into(),
+        payload: b"{}".to_vec(),
+        signature: vec![0; 64],
+    }
 }
 
 fn name(result: &Result<Submitted, CallError>) -> String {
@@ -153,5 +160,84 @@ async fn an_order_whose_answer_is_lost_is_taken_once_and_its_outcome_is_found() 
     }
     let (result, times) = play(Filled, &[Busy]).await;
     assert!(name(&result).starts_with("gave up: Submit was not taken"), "{result:?}");
+    assert_eq!(times, 0);
+}
+
+/// Plays `copies` of a call with two orders; the last goes on for ever. Returns what the caller is told
+/// of the two, and how often they were judged.
+async fn play_many(copies: &'static [Sent]) -> (Vec<String>, usize) {
+    let judged: Arc<Mutex<usize>> = Arc::default();
+    let (judge, sent) = (Arc::clone(&judged), Mutex::new(0));
+    let network = Network::default();
+    network.serve(Scripts {
+        submit_many: Box::new(move |request| {
+            let mut next = sent.lock().expect("no panic");
+            let copy = copies[(*next).min(copies.len() - 1)];
+            *next += 1;
+            let mut judged = judge.lock().expect("no panic");
+            let answer = |became: Became| {
+                let results = request.orders.iter();
+                let results = results.map(|_| SubmitResult { result: Some(became.clone()) });
+                SubmitManyResponse { results: results.collect(), ..Default::default() }
+            };
+            let repeated = *judged > 0;
+            if matches!(copy, Sent::Answered | Sent::TakenThenBroken | Sent::TakenThenHung) {
+                *judged = 1;
+            }
+            let outcome = OrderOutcome { accepted: true, repeated, ..Default::default() };
+            match copy {
+                Sent::Answered => Reply::Ok(answer(Became::Outcome(outcome))),
+                Sent::TooLate => Reply::Ok(answer(Became::NotTaken(NotTaken::default()))),
+                Sent::TakenThenBroken | Sent::LostThenBroken => Reply::Break,
+                Sent::TakenThenHung => Reply::Hang,
+                Sent::Busy => Reply::Fail(Problem::new(Reason::Busy, "full").into()),
+            }
+        }),
+        ..Scripts::default()
+    });
+    let client = Client::over(&network.connect(Settings::default()));
+    let begun = Instant::now();
+    let told = match client.submit_many(&[order(), order()]).await {
+        Ok(answer) => answer.results.iter().map(became).collect(),
+        Err(CallError::OutcomeUnknown(unknown)) => {
+            assert_eq!(unknown.ask, Ask::Orders);
+            vec!["unknown".into()]
+        }
+        Err(error) => vec![format!("gave up: {error}")],
+    };
+    assert!(begun.elapsed() <= Settings::default().deadline, "{:?}", begun.elapsed());
+    let times = *judged.lock().expect("no panic");
+    (told, times)
+}
+
+fn became(result: &SubmitResult) -> String {
+    match &result.result {
+        Some(Became::Outcome(outcome)) if outcome.repeated => "repeated".into(),
+        Some(Became::Outcome(_)) => "accepted".into(),
+        Some(Became::NotTaken(_)) | None => "not taken".into(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_orders_whose_answer_is_lost_are_sent_again_and_each_is_taken_once() {
+    use Sent::{Answered, Busy, LostThenBroken, TakenThenBroken, TakenThenHung, TooLate};
+    let table: [(&'static [Sent], &[&str], usize); 8] = [
+        (&[Answered], &["accepted", "accepted"], 1),
+        (&[Busy, Answered], &["accepted", "accepted"], 1),
+        (&[TakenThenBroken, Answered], &["repeated", "repeated"], 1),
+        (&[TakenThenHung, Answered], &["repeated", "repeated"], 1),
+        (&[LostThenBroken, Answered], &["accepted", "accepted"], 1),
+        (&[TooLate], &["not taken", "not taken"], 0),
+        // The second copy is too late, which says nothing of the first.
+        (&[TakenThenBroken, TooLate], &["unknown"], 1),
+        (&[LostThenBroken], &["unknown"], 0),
+    ];
+    for (copies, expected, judged) in table {
+        let (told, times) = play_many(copies).await;
+        assert_eq!(told, expected, "{copies:?}");
+        assert_eq!(times, judged, "{copies:?}");
+    }
+    let (told, times) = play_many(&[Busy]).await;
+    assert!(told[0].starts_with("gave up: SubmitMany was not taken"), "{told:?}");
     assert_eq!(times, 0);
 }

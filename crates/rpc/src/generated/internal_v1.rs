@@ -163,7 +163,7 @@ pub mod sequencer_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.internal.v1.Sequencer/Submit");
             let mut req = request.into_streaming_request();
@@ -181,7 +181,7 @@ pub mod sequencer_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.internal.v1.Sequencer/Follow");
             let mut req = request.into_request();
@@ -323,7 +323,7 @@ pub mod sequencer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SubmitSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -363,7 +363,7 @@ pub mod sequencer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FollowSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -461,7 +461,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.ChallengePeriod/HealthCheck");
             let mut req = request.into_request();
@@ -477,7 +477,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.ChallengePeriod/HasMiner");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.ChallengePeriod", "HasMiner"));
@@ -491,7 +491,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.ChallengePeriod/GetMinerBucket");
             let mut req = request.into_request();
@@ -507,7 +507,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/GetMinerPreviousBucket",
             );
@@ -524,7 +524,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/GetMinerStartTime",
             );
@@ -541,7 +541,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/GetMinerPreviousTime",
             );
@@ -558,7 +558,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/GetHotkeysByBucket",
             );
@@ -575,7 +575,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/GetAllMinerHotkeys",
             );
@@ -591,7 +591,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/GetTestingMiners",
             );
@@ -607,7 +607,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/GetSuccessMiners",
             );
@@ -623,7 +623,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/GetProbationMiners",
             );
@@ -639,7 +639,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/GetPlagiarismMiners",
             );
@@ -657,7 +657,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.ChallengePeriod/GetMinerScores");
             let mut req = request.into_request();
@@ -673,7 +673,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/MeetsTimeCriteria",
             );
@@ -690,7 +690,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.ChallengePeriod/Snapshot");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.ChallengePeriod", "Snapshot"));
@@ -706,7 +706,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/HasEliminationReasons",
             );
@@ -725,7 +725,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/GetAllEliminationReasons",
             );
@@ -745,7 +745,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/UpdateEliminationReasons",
             );
@@ -762,7 +762,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/PopEliminationReason",
             );
@@ -782,7 +782,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/ClearEliminationReasons",
             );
@@ -799,7 +799,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.ChallengePeriod/SetMinerBucket");
             let mut req = request.into_request();
@@ -816,7 +816,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.ChallengePeriod/UpdateMiners");
             let mut req = request.into_request();
@@ -833,7 +833,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.ChallengePeriod/RemoveMiner");
             let mut req = request.into_request();
@@ -849,7 +849,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.ChallengePeriod/UpdatePlagiarismMiners",
             );
@@ -866,7 +866,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.ChallengePeriod/Refresh");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.ChallengePeriod", "Refresh"));
@@ -883,7 +883,7 @@ pub mod challenge_period_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.ChallengePeriod/Watch");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.ChallengePeriod", "Watch"));
@@ -1134,7 +1134,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HealthCheckSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1173,7 +1173,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HasMinerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1214,7 +1214,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetMinerBucketSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1256,7 +1256,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetMinerPreviousBucketSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1297,7 +1297,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetMinerStartTimeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1339,7 +1339,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetMinerPreviousTimeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1381,7 +1381,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetHotkeysByBucketSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1422,7 +1422,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetAllMinerHotkeysSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1463,7 +1463,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetTestingMinersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1504,7 +1504,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSuccessMinersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1545,7 +1545,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetProbationMinersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1586,7 +1586,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetPlagiarismMinersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1627,7 +1627,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetMinerScoresSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1669,7 +1669,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = MeetsTimeCriteriaSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1708,7 +1708,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SnapshotSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1750,7 +1750,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HasEliminationReasonsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1792,7 +1792,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetAllEliminationReasonsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1835,7 +1835,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateEliminationReasonsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1877,7 +1877,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PopEliminationReasonSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1920,7 +1920,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ClearEliminationReasonsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1962,7 +1962,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetMinerBucketSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2003,7 +2003,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateMinersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2042,7 +2042,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveMinerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2085,7 +2085,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdatePlagiarismMinersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2124,7 +2124,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RefreshSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2167,7 +2167,7 @@ pub mod challenge_period_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2618,7 +2618,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/HealthCheck");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Eliminations", "HealthCheck"));
@@ -2633,7 +2633,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/IsHotkeyEliminated");
             let mut req = request.into_request();
@@ -2649,7 +2649,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.Eliminations/AreHotkeysEliminated",
             );
@@ -2666,7 +2666,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/GetElimination");
             let mut req = request.into_request();
@@ -2683,7 +2683,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.Eliminations/HotkeyInEliminations",
             );
@@ -2699,7 +2699,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.Eliminations/GetEliminatedHotkeys",
             );
@@ -2716,7 +2716,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.Eliminations/GetEliminationsFromMemory",
             );
@@ -2733,7 +2733,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.Eliminations/GetEliminationsDict",
             );
@@ -2750,7 +2750,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.Eliminations/IsHotkeyReRegistered",
             );
@@ -2767,7 +2767,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/GetDepartedHotkeys");
             let mut req = request.into_request();
@@ -2783,7 +2783,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.Eliminations/GetDepartedHotkeyInfo",
             );
@@ -2803,7 +2803,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.Eliminations/GetCachedEliminationData",
             );
@@ -2820,7 +2820,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/IsZombieHotkey");
             let mut req = request.into_request();
@@ -2839,7 +2839,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/AddElimination");
             let mut req = request.into_request();
@@ -2855,7 +2855,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.Eliminations/AppendEliminationRow",
             );
@@ -2872,7 +2872,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/AddEliminations");
             let mut req = request.into_request();
@@ -2889,7 +2889,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/RemoveElimination");
             let mut req = request.into_request();
@@ -2905,7 +2905,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/DeleteEliminations");
             let mut req = request.into_request();
@@ -2922,7 +2922,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/ClearEliminations");
             let mut req = request.into_request();
@@ -2939,7 +2939,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/SyncEliminations");
             let mut req = request.into_request();
@@ -2955,7 +2955,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/Reinstate");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Eliminations", "Reinstate"));
@@ -2969,7 +2969,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/SettleSlash");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Eliminations", "SettleSlash"));
@@ -2983,7 +2983,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/proctor.v1.Eliminations/ProcessEliminations",
             );
@@ -3004,7 +3004,7 @@ pub mod eliminations_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.Eliminations/WatchEliminations");
             let mut req = request.into_request();
@@ -3245,7 +3245,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HealthCheckSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3286,7 +3286,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IsHotkeyEliminatedSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3327,7 +3327,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AreHotkeysEliminatedSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3366,7 +3366,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetEliminationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3407,7 +3407,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HotkeyInEliminationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3449,7 +3449,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetEliminatedHotkeysSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3491,7 +3491,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetEliminationsFromMemorySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3532,7 +3532,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetEliminationsDictSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3573,7 +3573,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IsHotkeyReRegisteredSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3615,7 +3615,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetDepartedHotkeysSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3656,7 +3656,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetDepartedHotkeyInfoSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3698,7 +3698,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetCachedEliminationDataSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3737,7 +3737,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IsZombieHotkeySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3778,7 +3778,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AddEliminationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3819,7 +3819,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AppendEliminationRowSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3860,7 +3860,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AddEliminationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3902,7 +3902,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveEliminationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3944,7 +3944,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteEliminationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3986,7 +3986,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ClearEliminationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4028,7 +4028,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SyncEliminationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4067,7 +4067,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReinstateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4106,7 +4106,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SettleSlashSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4148,7 +4148,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ProcessEliminationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4192,7 +4192,7 @@ pub mod eliminations_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchEliminationsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4492,7 +4492,7 @@ pub mod node_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/GetStatus");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "GetStatus"));
@@ -4509,7 +4509,7 @@ pub mod node_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/WatchWatermark");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "WatchWatermark"));
@@ -4523,7 +4523,7 @@ pub mod node_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/GetDigest");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "GetDigest"));
@@ -4537,7 +4537,7 @@ pub mod node_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/GetVersions");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "GetVersions"));
@@ -4553,7 +4553,7 @@ pub mod node_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/SetRoster");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "SetRoster"));
@@ -4567,7 +4567,7 @@ pub mod node_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/ChangeRoster");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "ChangeRoster"));
@@ -4580,7 +4580,7 @@ pub mod node_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/SetAccountSize");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "SetAccountSize"));
@@ -4593,7 +4593,7 @@ pub mod node_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/ChooseAssetClass");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "ChooseAssetClass"));
@@ -4606,7 +4606,7 @@ pub mod node_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/AdoptRulebook");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "AdoptRulebook"));
@@ -4619,7 +4619,7 @@ pub mod node_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/CorrectPrice");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "CorrectPrice"));
@@ -4633,7 +4633,7 @@ pub mod node_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/Shutdown");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "Shutdown"));
@@ -4806,7 +4806,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStatusSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4849,7 +4849,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchWatermarkSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4886,7 +4886,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetDigestSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4924,7 +4924,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetVersionsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4961,7 +4961,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetRosterSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4999,7 +4999,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChangeRosterSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5037,7 +5037,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetAccountSizeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5078,7 +5078,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChooseAssetClassSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5116,7 +5116,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AdoptRulebookSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5154,7 +5154,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CorrectPriceSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5191,7 +5191,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ShutdownSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5594,7 +5594,7 @@ pub mod orders_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Orders/HealthCheck");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Orders", "HealthCheck"));
@@ -5608,7 +5608,7 @@ pub mod orders_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Orders/Submit");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Orders", "Submit"));
@@ -5623,7 +5623,7 @@ pub mod orders_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Orders/SubmitMany");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Orders", "SubmitMany"));
@@ -5637,7 +5637,7 @@ pub mod orders_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Orders/Cancel");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Orders", "Cancel"));
@@ -5651,7 +5651,7 @@ pub mod orders_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Orders/Bracket");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Orders", "Bracket"));
@@ -5666,7 +5666,7 @@ pub mod orders_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Orders/ListResting");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Orders", "ListResting"));
@@ -5680,7 +5680,7 @@ pub mod orders_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Orders/GetOrder");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Orders", "GetOrder"));
@@ -5697,7 +5697,7 @@ pub mod orders_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Orders/Watch");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Orders", "Watch"));
@@ -5859,7 +5859,7 @@ pub mod orders_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HealthCheckSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5896,7 +5896,7 @@ pub mod orders_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SubmitSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5934,7 +5934,7 @@ pub mod orders_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SubmitManySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5971,7 +5971,7 @@ pub mod orders_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CancelSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6008,7 +6008,7 @@ pub mod orders_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BracketSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6046,7 +6046,7 @@ pub mod orders_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListRestingSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6084,7 +6084,7 @@ pub mod orders_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetOrderSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6123,7 +6123,7 @@ pub mod orders_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6566,7 +6566,7 @@ pub mod positions_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Positions/HealthCheck");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Positions", "HealthCheck"));
@@ -6581,7 +6581,7 @@ pub mod positions_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Positions/ListPositions");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Positions", "ListPositions"));
@@ -6596,7 +6596,7 @@ pub mod positions_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Positions/GetPosition");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Positions", "GetPosition"));
@@ -6610,7 +6610,7 @@ pub mod positions_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path =
                 http::uri::PathAndQuery::from_static("/proctor.v1.Positions/GetPortfolioLeverage");
             let mut req = request.into_request();
@@ -6626,7 +6626,7 @@ pub mod positions_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Positions/GetLedger");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Positions", "GetLedger"));
@@ -6641,7 +6641,7 @@ pub mod positions_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Positions/GetAccount");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Positions", "GetAccount"));
@@ -6656,7 +6656,7 @@ pub mod positions_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Positions/ListAccounts");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Positions", "ListAccounts"));
@@ -6673,7 +6673,7 @@ pub mod positions_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Positions/Watch");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Positions", "Watch"));
@@ -6835,7 +6835,7 @@ pub mod positions_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HealthCheckSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6876,7 +6876,7 @@ pub mod positions_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListPositionsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6915,7 +6915,7 @@ pub mod positions_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetPositionSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6956,7 +6956,7 @@ pub mod positions_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetPortfolioLeverageSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6994,7 +6994,7 @@ pub mod positions_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetLedgerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7032,7 +7032,7 @@ pub mod positions_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetAccountSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7071,7 +7071,7 @@ pub mod positions_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListAccountsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7113,7 +7113,7 @@ pub mod positions_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7414,7 +7414,7 @@ pub mod prices_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Prices/HealthCheck");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Prices", "HealthCheck"));
@@ -7428,7 +7428,7 @@ pub mod prices_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Prices/GetLatest");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Prices", "GetLatest"));
@@ -7442,7 +7442,7 @@ pub mod prices_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Prices/GetAt");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Prices", "GetAt"));
@@ -7456,7 +7456,7 @@ pub mod prices_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Prices/IsMarketOpen");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Prices", "IsMarketOpen"));
@@ -7470,7 +7470,7 @@ pub mod prices_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Prices/ListPairs");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Prices", "ListPairs"));
@@ -7484,7 +7484,7 @@ pub mod prices_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Prices/Publish");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Prices", "Publish"));
@@ -7502,7 +7502,7 @@ pub mod prices_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Contiguous::default();
             let path = http::uri::PathAndQuery::from_static("/proctor.v1.Prices/Stream");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Prices", "Stream"));
@@ -7659,7 +7659,7 @@ pub mod prices_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HealthCheckSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7697,7 +7697,7 @@ pub mod prices_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetLatestSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7734,7 +7734,7 @@ pub mod prices_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetAtSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7772,7 +7772,7 @@ pub mod prices_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IsMarketOpenSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7810,7 +7810,7 @@ pub mod prices_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListPairsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7847,7 +7847,7 @@ pub mod prices_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PublishSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7889,7 +7889,7 @@ pub mod prices_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StreamSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

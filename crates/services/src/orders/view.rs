@@ -13,7 +13,7 @@ use proctor_types::{
     TraderId,
 };
 
-use crate::paging::List;
+use crate::paging::{self, List};
 use crate::parse::stamp_message;
 use crate::positions::view::side;
 
@@ -247,16 +247,12 @@ pub fn page<'a>(
     };
     let all = accounts
         .flat_map(|account| account.resting.orders().iter().map(move |order| (account, order)));
-    let mut wanted = all.filter(|(account, order)| behind(account, order)).peekable();
-    let mut page = Vec::new();
-    while let Some((account, order)) = wanted.next() {
-        page.push(resting(&account.trader, order));
-        if page.len() == size {
-            let token = || List::Resting.token(&account.trader, &order.number.to_string());
-            return (page, wanted.peek().map(|_| token()).unwrap_or_default());
-        }
-    }
-    (page, String::new())
+    let wanted = all.filter(|(account, order)| behind(account, order));
+    let rows = wanted
+        .map(|(account, order)| ((&account.trader, order.number), resting(&account.trader, order)));
+    let (page, last) = paging::fill(rows, size);
+    let token = last.map(|(trader, number)| List::Resting.token(trader, &number.to_string()));
+    (page, token.unwrap_or_default())
 }
 
 /// What is known of an order.

@@ -12,7 +12,7 @@ use proctor_engine::{Event, Rulebook, View};
 use proctor_rpc::v1;
 use proctor_types::{PositionId, Side, TradePair, TraderId, UtcMs};
 
-use crate::paging::{List, Place};
+use crate::paging::{self, List, Place};
 
 /// Which positions are asked for.
 #[derive(Clone, Copy, Debug)]
@@ -48,22 +48,16 @@ pub fn positions<'a>(
     after: Option<&Place>,
     size: usize,
 ) -> (Vec<v1::Position>, String) {
-    let mut page: Vec<v1::Position> = Vec::new();
-    let mut last = None;
-    for account in accounts {
+    let of_account = |account: &'a Account| {
         let behind = after.filter(|place| place.trader == account.trader).map(|place| &*place.row);
-        for held in of_account(account, wanted, behind) {
-            if page.len() == size {
-                let token = last.map(|(trader, id): (&TraderId, PositionId)| {
-                    List::Positions.token(trader, id.as_str())
-                });
-                return (page, token.unwrap_or_default());
-            }
-            page.push(position(&account.trader, &held));
-            last = Some((&account.trader, held.id().clone()));
-        }
-    }
-    (page, String::new())
+        of_account(account, wanted, behind).into_iter().map(move |held| (&account.trader, held))
+    };
+    let rows = accounts.flat_map(of_account);
+    let rows = rows.map(|(trader, held)| ((trader, held.id().clone()), position(trader, &held)));
+    let (page, last) = paging::fill(rows, size);
+    let token =
+        last.map(|(trader, id): (_, PositionId)| List::Positions.token(trader, id.as_str()));
+    (page, token.unwrap_or_default())
 }
 
 /// Returns the wanted positions of `account` behind `after`, by id.

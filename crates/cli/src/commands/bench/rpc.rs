@@ -3,6 +3,7 @@
 //! A real node in this process: a log on the disk, the sequencer, the services on a loopback port. With
 //! `--manager` the same rows run on Python's shared dict in the same sitting, in turns with ours.
 
+mod cpu;
 mod manager;
 mod orders;
 mod rows;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use tokio::runtime::{Builder, Handle};
 
 /// Arguments of `proctor bench rpc`.
 #[derive(clap::Args)]
@@ -66,7 +68,7 @@ impl Scale {
     }
 
     fn orders(self) -> usize {
-        self.serial + self.submitters * self.each
+        self.serial + 2 * self.submitters * self.each
     }
 }
 
@@ -75,17 +77,19 @@ pub(super) fn run(args: &Args, quick: bool) -> Result<()> {
     let scale = Scale::new(quick);
     std::fs::create_dir_all(&args.data).with_context(|| args.data.display().to_string())?;
     let directory = Directory::new("rpc", &args.data)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    // The runtime is gone before the directory is.
-    let outcome = runtime.block_on(measure(args, scale, &directory.0));
-    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    // As two processes have them: a node has its workers, and who calls it has a thread of his own.
+    let of_node = Builder::new_multi_thread().enable_all().build()?;
+    let of_client = Builder::new_current_thread().enable_all().build()?;
+    // The runtimes are gone before the directory is.
+    let outcome = of_client.block_on(measure(args, scale, &directory.0, of_node.handle()));
+    of_node.shutdown_timeout(std::time::Duration::from_secs(5));
     outcome
 }
 
-async fn measure(args: &Args, scale: Scale, directory: &Path) -> Result<()> {
+async fn measure(args: &Args, scale: Scale, directory: &Path, runtime: &Handle) -> Result<()> {
     let python = args.manager.as_deref().map(manager::Manager::new);
-    let node = server::start(&directory.join("rows"), 0).await?;
-    let mut rows = rows::Rows::new(&node, scale).await?;
+    let node = server::start(&directory.join("rows"), 0, runtime).await?;
+    let mut rows = rows::Rows::new(&node, scale, directory).await?;
     for _ in 0..scale.rounds {
         rows.round().await?;
         if let Some(python) = &python {
@@ -98,7 +102,7 @@ async fn measure(args: &Args, scale: Scale, directory: &Path) -> Result<()> {
     }
     drop(rows);
     node.stop().await;
-    let node = server::start(&directory.join("orders"), scale.orders()).await?;
+    let node = server::start(&directory.join("orders"), scale.orders(), runtime).await?;
     orders::measure(&node, scale, directory).await?;
     node.stop().await;
     Ok(())

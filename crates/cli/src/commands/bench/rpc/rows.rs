@@ -1,6 +1,7 @@
 //! The four rows: check one trader, get 100 records, replace 100, change one.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -9,14 +10,16 @@ use proctor_client::v1::{
     AddEliminationRequest, EliminationRow, SyncEliminationsRequest, SyncEliminationsResponse,
 };
 use proctor_client::{Client, EliminationReplica};
+use proctor_commit_log::probe::{Probe, batch_bytes};
 use proctor_engine::Input;
 use proctor_engine::eliminations::SyncedEliminations;
 use proctor_engine::input::Roster;
 use proctor_services::Backend;
 use proctor_services::eliminations::view;
 use proctor_types::{TraderId, UtcMs, ValidatorId};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::cpu::Used;
 use super::manager::Baseline;
 use super::server::BenchNode;
 use super::{Scale, machine, report, spread};
@@ -29,6 +32,10 @@ const CHANGED: usize = 20;
 const REGISTERED: usize = 2_000;
 /// As of when the first list is: after its records, and before the node's time.
 const LIST_MS: i64 = 1_767_614_100_000;
+/// About what a commit that replaces the list takes in the log.
+const SYNC_BYTES: usize = 8_000;
+/// Length of the file that the bare disk is measured with.
+const PROBE_BYTES: u64 = 16 << 20;
 /// The rows, in order.
 pub(super) const ROWS: [&str; 4] = ["check 1", "get 100", "sync 100", "update 1"];
 
@@ -58,6 +65,32 @@ struct Case {
     row: &'static str,
     way: Way,
     samples: Vec<f64>,
+    /// What the processors spent on all of them, and how many they were.
+    used: Used,
+    operations: u64,
+}
+
+impl Case {
+    /// Returns the processor time of one operation in us, where the system tells it.
+    fn processor_us(&self) -> Option<Value> {
+        let each = |ns: u64| ns as f64 / 1e3 / self.operations as f64;
+        let Used { client, services, sequencer } = self.used;
+        (self.used.total() > 0).then(|| {
+            json!({
+                "client": each(client), "services": each(services), "sequencer": each(sequencer),
+            })
+        })
+    }
+}
+
+/// When something began, on the clock and on the processors.
+struct Begun(Instant, Option<Used>);
+
+impl Begun {
+    fn now() -> Self {
+        let used = Used::now();
+        Self(Instant::now(), used)
+    }
 }
 
 /// The rows over a node.
@@ -72,6 +105,9 @@ pub(super) struct Rows<'a> {
     list: usize,
     cases: Vec<Case>,
     manager: [Vec<f64>; 4],
+    /// The disk alone, with as many bytes as a replacement has.
+    probe: Probe,
+    bare: Vec<f64>,
 }
 
 /// Returns a name as long as those of traders are.
@@ -86,7 +122,7 @@ fn row(trader: String) -> EliminationRow {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) async fn new(node: &'a BenchNode, scale: Scale) -> Result<Self> {
+    pub(super) async fn new(node: &'a BenchNode, scale: Scale, directory: &Path) -> Result<Self> {
         // So many that replacing a list is no mass elimination, which the rules would hold.
         let registered = (0..REGISTERED).map(|number| TraderId::new(&name(number)));
         let registered = registered.collect::<Result<Vec<_>, _>>()?;
@@ -104,6 +140,8 @@ impl<'a> Rows<'a> {
             list: 0,
             cases: Vec::new(),
             manager: Default::default(),
+            probe: Probe::create(directory, PROBE_BYTES, PROBE_BYTES)?,
+            bare: Vec::new(),
         };
         rows.sync_over_grpc().await?;
         Ok(rows)
@@ -132,17 +170,24 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    fn sample(&mut self, row: &'static str, way: Way, begun: Instant, times: u32) {
-        let each = begun.elapsed().as_secs_f64() * 1e9 / f64::from(times);
-        match self.cases.iter_mut().find(|case| (case.row, case.way) == (row, way)) {
-            Some(case) => case.samples.push(each),
-            None => self.cases.push(Case { row, way, samples: vec![each] }),
-        }
+    fn sample(&mut self, row: &'static str, way: Way, Begun(at, before): Begun, times: u32) {
+        let each = at.elapsed().as_secs_f64() * 1e9 / f64::from(times);
+        let used = Used::now().zip(before).map(|(after, before)| after.since(before));
+        let known = self.cases.iter().position(|case| (case.row, case.way) == (row, way));
+        let place = known.unwrap_or_else(|| {
+            let (samples, used) = (Vec::new(), Used::default());
+            self.cases.push(Case { row, way, samples, used, operations: 0 });
+            self.cases.len() - 1
+        });
+        let case = &mut self.cases[place];
+        case.samples.push(each);
+        case.used = case.used.plus(used.unwrap_or_default());
+        case.operations += u64::from(times);
     }
 
     async fn checks(&mut self) -> Result<()> {
         let times = self.scale.nanoseconds;
-        let begun = Instant::now();
+        let begun = Begun::now();
         let mut found = 0_u32;
         for trader in self.asked.iter().cycle().take(times as usize) {
             let view = self.backend.views().peek();
@@ -151,7 +196,7 @@ impl<'a> Rows<'a> {
         self.sample(ROWS[0], Way::Direct, begun, times);
         ensure!(found == times / 2, "the workload is broken: {found} of {times} found");
 
-        let begun = Instant::now();
+        let begun = Begun::now();
         let mut found = 0_u32;
         for trader in self.asked.iter().cycle().take(times as usize) {
             found += u32::from(self.replica.is_eliminated(black_box(trader.as_str()))?);
@@ -160,7 +205,7 @@ impl<'a> Rows<'a> {
         ensure!(found == times / 2, "the workload is broken: {found} of {times} found");
 
         let times = self.scale.microseconds;
-        let begun = Instant::now();
+        let begun = Begun::now();
         for trader in self.asked.iter().cycle().take(times as usize) {
             black_box(self.client.is_eliminated(trader.as_str()).await?);
         }
@@ -170,7 +215,7 @@ impl<'a> Rows<'a> {
 
     async fn gets(&mut self) -> Result<()> {
         let times = self.scale.microseconds;
-        let begun = Instant::now();
+        let begun = Begun::now();
         for _ in 0..times {
             let view = self.backend.views().latest();
             let records = view::messages(&view);
@@ -179,13 +224,13 @@ impl<'a> Rows<'a> {
         }
         self.sample(ROWS[1], Way::Direct, begun, times);
 
-        let begun = Instant::now();
+        let begun = Begun::now();
         for _ in 0..times {
             black_box(self.replica.all()?);
         }
         self.sample(ROWS[1], Way::Replica, begun, times);
 
-        let begun = Instant::now();
+        let begun = Begun::now();
         for _ in 0..times {
             black_box(self.client.eliminations().await?);
         }
@@ -215,7 +260,7 @@ impl<'a> Rows<'a> {
 
     async fn syncs(&mut self) -> Result<()> {
         let times = self.scale.milliseconds;
-        let begun = Instant::now();
+        let begun = Begun::now();
         for _ in 0..times {
             let (as_of, rows) = self.next_list();
             let rows = view::rows("rows", &rows)?;
@@ -227,18 +272,22 @@ impl<'a> Rows<'a> {
         }
         self.sample(ROWS[2], Way::Direct, begun, times);
 
-        let begun = Instant::now();
+        let begun = Begun::now();
         for _ in 0..times {
             self.sync_over_grpc().await?;
         }
         self.sample(ROWS[2], Way::Grpc, begun, times);
+        for _ in 0..times {
+            let took = self.probe.run(batch_bytes(1, SYNC_BYTES), 1)?;
+            self.bare.push(took.as_secs_f64() * 1e9);
+        }
         Ok(())
     }
 
     /// One record is made, and then lifted: each is a change.
     async fn updates(&mut self) -> Result<()> {
         let times = self.scale.milliseconds;
-        let begun = Instant::now();
+        let begun = Begun::now();
         for number in 0..times {
             let trader = name(1_000 + number as usize / 2);
             if number % 2 == 0 {
@@ -274,14 +323,41 @@ impl<'a> Rows<'a> {
         }
         for case in &self.cases {
             let (median, range) = spread(&case.samples);
-            let place = ROWS.iter().position(|row| *row == case.row);
-            let manager = place.map(|place| self.manager[place].as_slice()).unwrap_or_default();
-            let ratio = (!manager.is_empty()).then(|| spread(manager).0 / median);
-            report(&json!({
+            let manager = self.manager_of(case.row);
+            let mut line = json!({
                 "bench": "rpc", "figure": case.row, "way": case.way.name(), "value": median,
-                "unit": "ns", "range": range, "rounds": case.samples.len(),
-                "aim": aim(case), "times_faster_than_manager": ratio, "machine": machine(),
-            }));
+                "unit": "ns", "range": range, "rounds": case.samples.len(), "aim": aim(case),
+                "times_faster_than_manager": manager.map(|manager| manager / median),
+                "processor_us": case.processor_us(), "machine": machine(),
+            });
+            if let (Value::Object(line), Some((name, least))) = (&mut line, self.least(case)) {
+                line.insert(name.into(), json!(least));
+                let times = manager.map(|manager| manager / least);
+                line.insert("limit_times_faster_than_manager".into(), json!(times));
+            }
+            report(&line);
+        }
+    }
+
+    fn manager_of(&self, row: &str) -> Option<f64> {
+        let place = ROWS.iter().position(|known| *known == row)?;
+        let samples = self.manager.get(place).filter(|samples| !samples.is_empty())?;
+        Some(spread(samples).0)
+    }
+
+    /// Returns what a figure cannot go below here, in ns: the smallest call that there is, for what is
+    /// one call, and the disk's own time for what is durable.
+    fn least(&self, case: &Case) -> Option<(&'static str, f64)> {
+        match (case.row, case.way) {
+            ("get 100", Way::Grpc) => {
+                let smallest =
+                    self.cases.iter().find(|c| (c.row, c.way) == (ROWS[0], Way::Grpc))?;
+                Some(("smallest_call_ns", spread(&smallest.samples).0))
+            }
+            ("sync 100", Way::Grpc | Way::Direct) => {
+                Some(("bare_fdatasync_ns", spread(&self.bare).0))
+            }
+            _ => None,
         }
     }
 }

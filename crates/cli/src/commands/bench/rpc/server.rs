@@ -25,6 +25,7 @@ use proctor_services::watch::Gate;
 use proctor_types::{
     AssetClass, DurationMs, OperatorId, Price, Quote, SourceName, TradePair, TraderId, Usd, UtcMs,
 };
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -62,8 +63,9 @@ pub(super) struct BenchNode {
     serving: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
-/// Starts a node with a new log in `directory`, where `traders` are funded and BTCUSD has a price.
-pub(super) async fn start(directory: &Path, traders: usize) -> Result<BenchNode> {
+/// Starts a node on `runtime` with a new log in `directory`, where `traders` are funded and BTCUSD has
+/// a price.
+pub(super) async fn start(directory: &Path, traders: usize, runtime: &Handle) -> Result<BenchNode> {
     let storage = FileStorage::create(directory).context("cannot make the log's directory")?;
     let writer = Writer::open(Arc::new(storage), WriterConfig::default())?.writer;
     let clock = BenchClock { begun: Instant::now(), moved_ms: Arc::default() };
@@ -79,12 +81,15 @@ pub(super) async fn start(directory: &Path, traders: usize) -> Result<BenchNode>
         closed,
     );
     let chain_id = ChainId::new("proctor-bench")?;
-    let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into())?.with_nodelay(Some(true));
+    let incoming = {
+        let _listens_there = runtime.enter();
+        TcpIncoming::bind(([127, 0, 0, 1], 0).into())?.with_nodelay(Some(true))
+    };
     let address = incoming.local_addr()?.to_string();
     let mut tokens = Tokens::default();
     tokens.add(TOKEN, Caller { name: OperatorId::new("bench")?, role: Role::Operator });
     let authenticate = Authenticate(Arc::new(tokens));
-    let rules = Rules { chain_id: chain_id.clone(), window_max: DurationMs(3_600_000) };
+    let rules = rules(&chain_id);
     let eliminations = EliminationsService::new(backend.clone(), Gate::new(16));
     let orders = OrdersService::new(backend.clone(), Gate::new(16), rules, None);
     let serving = Server::builder()
@@ -95,7 +100,7 @@ pub(super) async fn start(directory: &Path, traders: usize) -> Result<BenchNode>
     let addresses = Addresses::all_at(&address);
     let client = Client::new(&addresses, Some(TOKEN), Settings::default(), &random)?;
     let keys = (0..traders).map(key).collect();
-    let serving = tokio::spawn(serving);
+    let serving = runtime.spawn(serving);
     let node = BenchNode { backend, client, clock, chain_id, keys, sequencer, closing, serving };
     node.fund().await?;
     Ok(node)
@@ -108,7 +113,16 @@ fn key(number: usize) -> KeyFile {
     KeyFile::new(Seed::new(Zeroizing::new(seed)), Prefix::GENERIC)
 }
 
+fn rules(chain_id: &ChainId) -> Rules {
+    Rules { chain_id: chain_id.clone(), window_max: DurationMs(3_600_000) }
+}
+
 impl BenchNode {
+    /// Returns which orders it takes.
+    pub(super) fn rules(&self) -> Rules {
+        rules(&self.chain_id)
+    }
+
     async fn fund(&self) -> Result<()> {
         self.put(vec![Input::Rulebook(VANTA.into())]).await?;
         if self.keys.is_empty() {
