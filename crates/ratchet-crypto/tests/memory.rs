@@ -79,6 +79,8 @@ impl Crypto for Spied {
     const TAG_BYTES: usize = Hybrid::TAG_BYTES;
     type Ephemeral = <Hybrid as Crypto>::Ephemeral;
     type Key = <Hybrid as Crypto>::Key;
+    /// Beside the chain, what it holds: its secret, and the keys that are not used yet.
+    type Chain = (<Hybrid as Crypto>::Chain, Secret, Vec<Secret>);
 
     fn identity(&self) -> [u8; 32] {
         self.0.identity()
@@ -99,15 +101,23 @@ impl Crypto for Spied {
         }
         secret
     }
-    fn step(chain: &mut Secret) -> Self::Key {
-        // As `docs/ratchet.md` has it, section 6.
-        let derive = |label: &[u8]| *blake3::keyed_hash(chain.expose(), label).as_bytes();
-        let (next, mut key_bytes) = (derive(b"rk1 next"), derive(b"rk1 key"));
-        let key = Hybrid::step(chain);
-        assert_eq!(chain.expose(), &next);
-        note(chain);
-        note(&Secret::take(&mut key_bytes));
-        key
+    fn chain(secret: &Secret) -> Self::Chain {
+        (Hybrid::chain(secret), Secret::take(&mut secret.expose().clone()), Vec::new())
+    }
+    fn step((chain, secret, to_come): &mut Self::Chain) -> Self::Key {
+        if to_come.is_empty() {
+            // As `docs/ratchet.md` has it, section 6.
+            let mut outputs = [[0; 32]; 16];
+            let mut hasher = blake3::Hasher::new_keyed(secret.expose());
+            hasher.update(b"rk1 keys").finalize_xof().fill(outputs.as_flattened_mut());
+            let [next, keys @ ..] = &mut outputs;
+            secret.replace(next);
+            note(secret);
+            to_come.extend(keys.iter_mut().map(Secret::take));
+            to_come.iter().for_each(note);
+        }
+        to_come.pop();
+        Hybrid::step(chain)
     }
     fn generate(&mut self) -> Result<(Self::Ephemeral, Vec<u8>), CryptoError> {
         self.0.generate()
@@ -151,7 +161,8 @@ fn ends() -> Ends {
         let crypto = Hybrid::new(Arc::new(identity(me)), identity(peer).public());
         let exporter = Secret::take(&mut [7; 32]);
         let keys = InitialKeys { exporter, handshake_hash: [9; 32], psk: None };
-        let agreed = Agreed { mode: Mode::RecordFs, ..Agreed::default() };
+        // A message is more records than the chain of keys makes at once.
+        let agreed = Agreed { mode: Mode::RecordFs, payload_max: 128, ..Agreed::default() };
         let limits = Limits { rounds_burst: u32::MAX, ..Limits::default() };
         let crypto = Spied(crypto.expect("a public key"));
         Session::new(crypto, agreed, limits, keys, Moment(0)).expect("good terms")

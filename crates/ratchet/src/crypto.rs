@@ -46,6 +46,8 @@ pub trait Crypto: Checked {
     type Ephemeral: Checked;
     /// A key that seals and opens.
     type Key: Checked;
+    /// A one-way chain of keys: those to come, never those that were.
+    type Chain: Checked;
 
     /// Returns the public identity of this end.
     fn identity(&self) -> [u8; IDENTITY_BYTES];
@@ -59,9 +61,12 @@ pub trait Crypto: Checked {
     /// Returns the keyed hash (HMAC) of the concatenated parts.
     fn mac(key: &[u8], parts: &[&[u8]]) -> Secret;
 
-    /// Moves a one-way chain to its next secret and returns the key that belongs to the place it
-    /// has left. Neither tells anything about the secret before, or about each other.
-    fn step(chain: &mut Secret) -> Self::Key;
+    /// Begins the chain of keys that follow from a secret.
+    fn chain(secret: &Secret) -> Self::Chain;
+
+    /// Takes the next key out of a chain. What is left there tells nothing about that key or those
+    /// before it, and no key tells anything about another.
+    fn step(chain: &mut Self::Chain) -> Self::Key;
 
     /// Makes an ephemeral secret and its public share.
     ///

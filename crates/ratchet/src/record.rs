@@ -20,13 +20,14 @@ pub(crate) struct Half<C: Crypto> {
     pub(crate) bytes: u64,
     records_per_key: u64,
     iv: [u8; 12],
-    chain: Secret,
+    chain: C::Chain,
     key: C::Key,
 }
 
 impl<C: Crypto> Half<C> {
     pub(crate) fn new(epoch: u64, secret: &Secret, records_per_key: u64) -> Box<Self> {
-        let (mut chain, iv) = traffic::<C>(secret);
+        let (first, iv) = traffic::<C>(secret);
+        let mut chain = C::chain(&first);
         let key = C::step(&mut chain);
         Box::new(Self { epoch, seq: 0, bytes: 0, records_per_key, iv, chain, key })
     }

@@ -252,20 +252,15 @@ impl<C: Crypto> Rekey<C> {
         open: bool,
         resp: &Resp<'_>,
     ) -> Result<(), Reason> {
-        let epoch = self.chain.epoch + 1;
-        let unexpected = Violation::UnexpectedResp(resp.epoch);
-        let waits = matches!(self.state, State::AwaitResp { .. });
-        if !waits || resp.epoch != epoch {
-            return Err(unexpected.into());
-        }
         #[cfg(test)]
         if self.mutation.close_ignores_resp(open) {
             return Ok(());
         }
-        let State::AwaitResp { ephemeral, init, .. } =
-            std::mem::replace(&mut self.state, State::Idle)
+        let epoch = self.chain.epoch + 1;
+        let (State::AwaitResp { ephemeral, init, .. }, true) =
+            (std::mem::replace(&mut self.state, State::Idle), resp.epoch == epoch)
         else {
-            return Err(unexpected.into());
+            return Err(Violation::UnexpectedResp(resp.epoch).into());
         };
         let shared = C::complete(ephemeral, resp.answer).map_err(Reason::BadShare)?;
         let transcript = self.transcript(&init, epoch, resp.answer);
@@ -344,15 +339,12 @@ impl<C: Crypto> Rekey<C> {
         }
     }
 
-    /// Notes that the round under way is slow.
-    pub(crate) fn mark_slow(&mut self, now: Moment) {
-        let wait = match &mut self.state {
+    /// The same, to note that it is slow.
+    pub(crate) fn wait_mut(&mut self) -> Option<&mut Wait> {
+        match &mut self.state {
             State::AwaitResp { wait, .. } => Some(wait),
             State::AwaitFin { wait, .. } => wait.as_mut(),
             State::Idle => None,
-        };
-        if let Some(wait) = wait {
-            wait.slow = Some(now);
         }
     }
 

@@ -184,24 +184,19 @@ impl<C: Crypto> Session<C> {
     /// Why the session is dead. Any wrong byte is fatal; send what `poll_transmit` still gives.
     pub fn input(&mut self, now: Moment, bytes: &mut [u8]) -> Result<usize, Reason> {
         self.set_clock(now);
-        match self.life {
-            Life::Dead(reason) => return Err(reason),
-            Life::Closed => return Ok(bytes.len()),
-            Life::Open | Life::Closing | Life::CloseSent => {}
-        }
         let mut used = 0;
-        while let Some((header, rest)) =
-            bytes.get_mut(used..).and_then(|bytes| bytes.split_first_chunk_mut::<HEADER_BYTES>())
-        {
-            match self.record(header, rest) {
-                Ok(Some(length)) => used += HEADER_BYTES + length,
-                Ok(None) => break,
-                Err(reason) => self.die(reason),
-            }
+        loop {
             match self.life {
                 Life::Dead(reason) => return Err(reason),
                 Life::Closed => return Ok(bytes.len()),
                 Life::Open | Life::Closing | Life::CloseSent => {}
+            }
+            let rest = bytes.get_mut(used..).unwrap_or_default();
+            let Some((header, rest)) = rest.split_first_chunk_mut() else { break };
+            match self.record(header, rest) {
+                Ok(Some(length)) => used += HEADER_BYTES + length,
+                Ok(None) => break,
+                Err(reason) => self.die(reason),
             }
         }
         self.check();

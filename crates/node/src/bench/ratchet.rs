@@ -15,10 +15,12 @@ use proctor_ratchet::{
 use proctor_ratchet_crypto::{Hybrid, Identity};
 use serde_json::json;
 
-use super::rounds::{Plan, median, per_second, timed};
+use super::rounds::{Plan, per_second, timed};
 use super::{Aim, BenchError, Figure, Scale};
 
 const BENCH: &str = "ratchet";
+/// What rounds are compared with.
+const PRIMITIVES: &str = "their primitives alone";
 /// Time stands still: nothing here is due by age.
 const NOW: Moment = Moment(0);
 
@@ -122,19 +124,21 @@ fn run_rounds(ends: &mut [Session<Hybrid>; 2], count: usize) -> Result<usize, Be
     Ok(bytes)
 }
 
-/// The primitives of a round and nothing else.
-fn run_primitives(nodes: &mut [Hybrid; 2], signed: bool, count: usize) -> Result<(), BenchError> {
+/// The primitives of a round and nothing else; of a `crossing`, with those of the INIT that yields.
+fn run_primitives(nodes: &mut [Hybrid; 2], signed: bool, crossing: bool) -> Result<(), BenchError> {
     let [one, other] = nodes;
     let text = [0; 1400];
-    for _ in 0..count {
-        let (ephemeral, share) = one.generate()?;
-        let (_, answer) = other.answer(&share)?;
-        Hybrid::complete(ephemeral, &answer)?;
-        if signed {
-            let (first, second) = (one.sign(&text)?, other.sign(&text)?);
-            if !other.verify(&text, &first) || !one.verify(&text, &second) {
-                return Err(broken("a signature is not its signer's"));
-            }
+    if crossing {
+        let _yields = other.generate()?;
+        other.sign(&text)?;
+    }
+    let (ephemeral, share) = one.generate()?;
+    let (_, answer) = other.answer(&share)?;
+    Hybrid::complete(ephemeral, &answer)?;
+    if signed {
+        let (first, second) = (one.sign(&text)?, other.sign(&text)?);
+        if !other.verify(&text, &first) || !one.verify(&text, &second) {
+            return Err(broken("a signature is not its signer's"));
         }
     }
     Ok(())
@@ -148,7 +152,8 @@ fn rounds(scale: Scale, signed: bool, report: &mut dyn FnMut(Figure)) -> Result<
         let (elapsed, sent) = timed(|| run_rounds(&mut ends, count));
         own.push(per_second(count, elapsed));
         bytes.push(sent? as f64 / count as f64);
-        let (elapsed, result) = timed(|| run_primitives(&mut nodes, signed, count));
+        let (elapsed, result) =
+            timed(|| (0..count).try_for_each(|_| run_primitives(&mut nodes, signed, false)));
         result?;
         limit.push(per_second(count, elapsed));
     }
@@ -159,7 +164,7 @@ fn rounds(scale: Scale, signed: bool, report: &mut dyn FnMut(Figure)) -> Result<
         aim: Some(Aim::AtLeast(if signed { 2_500.0 } else { 4_000.0 })),
         params: json!({"signed": signed, "rounds": count}),
     };
-    report(plan.compared(&own, "their primitives alone", "rounds per second", &limit));
+    report(plan.compared(&own, PRIMITIVES, "rounds per second", &limit));
     if signed {
         let (figure, unit, aim) = ("bytes of a round", "bytes", Some(Aim::AtMost(2_700.0)));
         report(Plan { figure, unit, aim, ..plan }.measured(&bytes));
@@ -167,30 +172,38 @@ fn rounds(scale: Scale, signed: bool, report: &mut dyn FnMut(Figure)) -> Result<
     Ok(())
 }
 
-/// Rounds that both ends open at once: how long until both are in the new epoch.
+/// Rounds that both ends open at once: how long until both are in the new epoch. The primitives take
+/// turns with them, so that what disturbs a few of a thousand disturbs both.
 fn crossing(scale: Scale, report: &mut dyn FnMut(Figure)) -> Result<(), BenchError> {
     let count = scale.pick(10_000, 4);
-    let mut ends = ends(Mode::Throughput, true)?;
-    let (mut micros, mut first, mut second) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ends, mut nodes) = (ends(Mode::Throughput, true)?, nodes()?);
+    let (mut own, mut limit) = (Vec::new(), Vec::new());
+    let (mut first, mut second) = (Vec::new(), Vec::new());
     for number in 0..count {
         let (elapsed, result) = timed(|| cross(&mut ends, &mut first, &mut second));
         result?;
-        micros.push(elapsed.as_secs_f64() * 1e6);
+        own.push(elapsed.as_secs_f64() * 1e6);
         if ends.iter().any(|end| end.status().epoch != number as u64 + 1) {
             return Err(broken("a crossing is one epoch"));
         }
+        let (elapsed, result) = timed(|| run_primitives(&mut nodes, true, true));
+        result?;
+        limit.push(elapsed.as_secs_f64() * 1e6);
     }
-    let plan = |figure, aim| Plan {
-        bench: BENCH,
-        figure,
-        unit: "microseconds",
-        aim: Some(Aim::AtMost(aim)),
-        params: json!({"rounds": count}),
-    };
-    report(plan("crossing round, median", 450.0).measured(&[median(&micros).unwrap_or(0.0)]));
-    micros.sort_by(f64::total_cmp);
-    let worst = micros.get(count - 1 - count / 1000).copied().unwrap_or(0.0);
-    report(plan("crossing round, 99.9th percentile", 2_000.0).measured(&[worst]));
+    for samples in [&mut own, &mut limit] {
+        samples.sort_by(f64::total_cmp);
+    }
+    let figures = [
+        ("crossing round, median", count / 2, 450.0),
+        ("crossing round, 99.9th percentile", count - 1 - count / 1000, 2_000.0),
+    ];
+    for (figure, at, aim) in figures {
+        let unit = "microseconds";
+        let (aim, params) = (Some(Aim::AtMost(aim)), json!({"rounds": count}));
+        let at = |samples: &[f64]| samples.get(at).map_or([0.0], |sample| [*sample]);
+        let plan = Plan { bench: BENCH, figure, unit, aim, params };
+        report(plan.compared(&at(&own), PRIMITIVES, unit, &at(&limit)));
+    }
     Ok(())
 }
 
@@ -211,7 +224,7 @@ fn cross(
     settle(ends, first).map(drop)
 }
 
-/// Records of one message each: sealing, and sealing with opening at the other end.
+/// Records of one message each: sealing them, and opening them at the other end.
 fn records(
     scale: Scale,
     mode: Mode,
@@ -219,31 +232,32 @@ fn records(
     report: &mut dyn FnMut(Figure),
 ) -> Result<(), BenchError> {
     let (turns, count) = (scale.pick(21, 2), scale.pick((32 << 20) / payload, 4));
-    let (mut seals, mut opens, mut limit) = (Vec::new(), Vec::new(), Vec::new());
+    let micros = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
+    let (mut own, mut limit) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for _ in 0..turns {
-        let mut ends = ends(mode, true)?;
-        let (sealing, opening) = stream(&mut ends, payload, count)?;
-        seals.push(sealing.as_secs_f64() * 1e6 / count as f64);
-        opens.push(opening.as_secs_f64() * 1e6 / count as f64);
-        let bare = bare_seals(payload, count);
-        limit.push(bare.as_secs_f64() * 1e6 / count as f64);
+        let times = stream(&mut ends(mode, true)?, payload, count)?;
+        let bare = bare_records(mode, payload, count)?;
+        for (samples, time) in own.iter_mut().chain(&mut limit).zip(times.into_iter().chain(bare)) {
+            samples.push(micros(time));
+        }
     }
-    let aim = match (mode, payload) {
-        (Mode::RecordFs, 256) => Some(1.0),
-        (_, 256) => Some(0.45),
+    let seal_aim = match (mode, payload) {
+        (Mode::RecordFs, 256) => 1.0,
+        (_, 256) => 0.45,
         // Two gigabytes a second.
-        _ => Some(payload as f64 / 2_000.0),
+        _ => payload as f64 / 2_000.0,
     };
-    let plan = |figure, aim: Option<f64>| Plan {
-        bench: BENCH,
-        figure,
-        unit: "microseconds per record",
-        aim: aim.map(Aim::AtMost),
-        params: json!({"mode": format!("{mode:?}"), "payload_bytes": payload, "records": count}),
+    let other = match mode {
+        Mode::Throughput => "AES-256-GCM alone, one key",
+        Mode::RecordFs | Mode::FreshEpoch => "AES-256-GCM alone, a key of the chain each",
     };
-    let other = "AES-256-GCM alone, one key";
-    report(plan("seal", aim).compared(&seals, other, "microseconds per record", &limit));
-    report(plan("open", None).measured(&opens));
+    let unit = "microseconds per record";
+    let params = json!({"mode": format!("{mode:?}"), "payload_bytes": payload, "records": count});
+    let figures = [("seal", Some(Aim::AtMost(seal_aim))), ("open", None)];
+    for ((figure, aim), (own, limit)) in figures.into_iter().zip(own.iter().zip(&limit)) {
+        let plan = Plan { bench: BENCH, figure, unit, aim, params: params.clone() };
+        report(plan.compared(own, other, unit, limit));
+    }
     Ok(())
 }
 
@@ -253,7 +267,7 @@ fn stream(
     ends: &mut [Session<Hybrid>; 2],
     payload: usize,
     count: usize,
-) -> Result<(Duration, Duration), BenchError> {
+) -> Result<[Duration; 2], BenchError> {
     let [from, to] = ends;
     let (mut sealing, mut opening) = (Duration::ZERO, Duration::ZERO);
     let (mut buffer, mut arrived) = (Vec::with_capacity(192 << 10), 0);
@@ -280,21 +294,50 @@ fn stream(
             return Err(broken("the stream stands still"));
         }
     }
-    Ok((sealing, opening))
+    Ok([sealing, opening])
 }
 
-/// Seals as many payloads with one key and nothing around it.
-fn bare_seals(payload: usize, count: usize) -> Duration {
-    let key = Hybrid::key(&Secret::take(&mut [5; 32]));
-    let mut buffer = Vec::with_capacity(payload + Hybrid::TAG_BYTES);
-    let (elapsed, ()) = timed(|| {
-        for number in 0..count as u64 {
-            buffer.clear();
-            buffer.resize(payload, 3);
-            let mut nonce = [0; 12];
-            nonce[4..].copy_from_slice(&number.to_le_bytes());
-            Hybrid::seal(&key, nonce, &[0; 8], &mut buffer, 0);
+/// Seals and opens as many payloads with nothing around it, and takes a key for each where the mode does.
+fn bare_records(mode: Mode, payload: usize, count: usize) -> Result<[Duration; 2], BenchError> {
+    let chain = || Hybrid::chain(&Secret::take(&mut [5; 32]));
+    let each = mode.records_per_key() == 1;
+    let (mut sealing, mut opening) = (chain(), chain());
+    let mut keys = [Hybrid::step(&mut sealing), Hybrid::step(&mut opening)];
+    let mut times = [Duration::ZERO; 2];
+    // As many at once as `stream` has in its buffer.
+    let at_once = (128 << 10) / payload;
+    let mut buffers = vec![Vec::with_capacity(payload + Hybrid::TAG_BYTES); at_once];
+    for first in (0..count).step_by(at_once) {
+        let numbers = first as u64..count as u64;
+        let (sealed, ()) = timed(|| {
+            for (number, buffer) in numbers.clone().zip(&mut buffers) {
+                buffer.clear();
+                buffer.resize(payload, 3);
+                if each {
+                    keys[0] = Hybrid::step(&mut sealing);
+                }
+                Hybrid::seal(&keys[0], nonce(number), &[0; 8], buffer, 0);
+            }
+        });
+        let (opened, all) = timed(|| {
+            numbers.zip(&mut buffers).all(|(number, buffer)| {
+                if each {
+                    keys[1] = Hybrid::step(&mut opening);
+                }
+                Hybrid::open(&keys[1], nonce(number), &[0; 8], buffer).is_some()
+            })
+        });
+        if !all {
+            return Err(broken("a record does not open"));
         }
-    });
-    elapsed
+        times[0] += sealed;
+        times[1] += opened;
+    }
+    Ok(times)
+}
+
+fn nonce(number: u64) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&number.to_le_bytes());
+    nonce
 }

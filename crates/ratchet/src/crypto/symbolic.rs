@@ -74,6 +74,7 @@ impl Crypto for Symbolic {
 
     type Ephemeral = u64;
     type Key = u64;
+    type Chain = Secret;
 
     fn identity(&self) -> [u8; IDENTITY_BYTES] {
         [self.me; IDENTITY_BYTES]
@@ -90,6 +91,10 @@ impl Crypto for Symbolic {
     fn mac(key: &[u8], parts: &[&[u8]]) -> Secret {
         let inner = name(b"mac", parts).to_le_bytes();
         secret(name(b"mac", &[key, &inner]))
+    }
+
+    fn chain(first: &Secret) -> Secret {
+        first.clone()
     }
 
     fn step(chain: &mut Secret) -> u64 {

@@ -51,9 +51,9 @@ impl<C: Crypto> Session<C> {
             return;
         }
         let target = rekey.target();
-        if let Some(wait) = rekey.wait() {
+        if let Some(wait) = rekey.wait_mut() {
             match wait.slow {
-                None if wait.since.after(limits.round_slow_ms) <= now => rekey.mark_slow(now),
+                None if wait.since.after(limits.round_slow_ms) <= now => wait.slow = Some(now),
                 Some(slow) if slow.after(limits.round_grace_ms) <= now => {
                     return self.die(Reason::RekeyTimeout(target));
                 }

@@ -7,12 +7,10 @@ use std::time::Duration;
 use proctor_ratchet::{Agreed, Freshness, Limits, Mode, Moment, Reason, Session};
 use proctor_ratchet_crypto::Hybrid;
 use proctor_transport::{Ended, Options, SecureStream, connect, handshake};
-use tokio::io::{
-    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex, split,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, split};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::lab::{distant, id, node, over, pair, pattern, small, terms, unhurried};
+use crate::lab::{distant, flip_at, id, node, over, pair, pattern, small, terms, unhurried};
 
 #[tokio::test(start_paused = true)]
 async fn when_both_directions_have_ended_the_stream_is_closed() {
@@ -159,27 +157,6 @@ async fn a_dropped_stream_does_not_wait_for_ever_for_a_peer_that_never_reads() {
     let begun = Instant::now();
     assert_eq!(control.ended().await, Ended::Stalled);
     assert_eq!(begun.elapsed().as_secs(), 32);
-}
-
-/// Hands `count` bytes on, flips a bit of the next, and hands the rest on as it is.
-async fn flip_at(
-    count: usize,
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-) -> bool {
-    let (mut at, mut flipped, mut buffer) = (0, false, [0; 4096]);
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        if let Some(byte) = count.checked_sub(at).and_then(|here| buffer[..read].get_mut(here)) {
-            *byte ^= 1 << (count % 8);
-            flipped = true;
-        }
-        at += read;
-        if to.write_all(&buffer[..read]).await.is_err() {
-            break;
-        }
-    }
-    drop(to.shutdown().await);
-    flipped
 }
 
 #[tokio::test(start_paused = true)]

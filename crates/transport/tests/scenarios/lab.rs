@@ -144,6 +144,27 @@ pub(crate) async fn read_pattern(mut from: impl AsyncRead + Unpin, count: usize)
     assert_eq!(at, count, "the direction ended elsewhere");
 }
 
+/// Hands `count` bytes on, flips a bit of the next, and hands the rest on as it is.
+pub(crate) async fn flip_at(
+    count: usize,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+) -> bool {
+    let (mut at, mut flipped, mut buffer) = (0, false, [0; 4096]);
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        if let Some(byte) = count.checked_sub(at).and_then(|here| buffer[..read].get_mut(here)) {
+            *byte ^= 1 << (count % 8);
+            flipped = true;
+        }
+        at += read;
+        if to.write_all(&buffer[..read]).await.is_err() {
+            break;
+        }
+    }
+    drop(to.shutdown().await);
+    flipped
+}
+
 /// A small generator of repeatable choices.
 pub(crate) struct Dice(pub(crate) u64);
 

@@ -2,6 +2,9 @@
 #![allow(clippy::cast_possible_truncation, reason = "patterns and sizes of tests fit")]
 
 #[cfg(test)]
+#[path = "../by_the_docs/mod.rs"]
+mod by_the_docs;
+#[cfg(test)]
 mod lab;
 
 #[cfg(test)]
@@ -12,6 +15,10 @@ mod contention;
 mod ending;
 #[cfg(test)]
 mod fixes;
+#[cfg(test)]
+mod hostile_tcp;
+#[cfg(test)]
+mod moments_tcp;
 #[cfg(test)]
 mod over_tcp;
 #[cfg(test)]

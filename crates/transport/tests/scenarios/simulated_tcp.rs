@@ -1,5 +1,6 @@
 //! Streams over simulated TCP: delays that vary, links that stand still or break, hosts that crash.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +13,21 @@ use turmoil::{Builder, Sim};
 
 use crate::lab::{Dice, id, node, pattern, read_pattern, small, terms, unhurried, write_pattern};
 
-const PORT: u16 = 9000;
+pub(crate) const PORT: u16 = 9000;
 
 /// A world in which messages take up to `latency_ms` each, by a seed.
 pub(crate) fn world<'a>(seed: u64, latency_ms: u64) -> Sim<'a> {
+    world_of(seed, 1..=latency_ms)
+}
+
+/// A world in which messages take at least and at most so many milliseconds each.
+pub(crate) fn world_of<'a>(seed: u64, latency_ms: RangeInclusive<u64>) -> Sim<'a> {
     Builder::new()
         .rng_seed(seed)
         .simulation_duration(Duration::from_secs(4_000))
         .tick_duration(Duration::from_millis(1))
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(latency_ms))
+        .min_message_latency(Duration::from_millis(*latency_ms.start()))
+        .max_message_latency(Duration::from_millis(*latency_ms.end()))
         .tcp_capacity(4096)
         .build()
 }
