@@ -4,6 +4,7 @@
 //! is whole unless it was damaged later. A damaged one is skipped and reported, and the one before
 //! it is used: the log has everything since.
 
+use std::io;
 use std::sync::Arc;
 
 use proctor_types::Digest;
@@ -11,6 +12,10 @@ use proctor_types::Digest;
 use crate::error::IoFailure;
 use crate::record::{Head, digest_at, u32_at, u64_at};
 use crate::storage::{Access, Storage};
+
+mod parts;
+
+pub use parts::{SnapshotFile, StagedSnapshot};
 
 /// The largest snapshot, in bytes of state (4 GiB). It is held in memory as a whole.
 pub const MAX_SNAPSHOT_BYTES: u64 = 4 << 30;
@@ -22,6 +27,10 @@ const HEADER_BYTES: usize = 8 + 4 + 8 + 32 + 32 + 8;
 const CHECKSUM_BYTES: usize = 32;
 const ENDING: &str = ".snap";
 const UNFINISHED_ENDING: &str = ".snap.new";
+/// Ending of a snapshot that is put together from what others have.
+const STAGED_ENDING: &str = ".snap.join";
+/// How much of a state is read at once, in bytes.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// A state and where it belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +111,7 @@ impl SnapshotStore {
         }
         let index = snapshot.head.index;
         let (name, unfinished) = (file_name(index), format!("{index:020}{UNFINISHED_ENDING}"));
-        let header = header(snapshot);
+        let header = header(&snapshot.head, &snapshot.state_digest, bytes);
         let checksum = checksum(&header, &snapshot.state);
         let file =
             self.storage.create(&unfinished).map_err(IoFailure::of("create", &unfinished))?;
@@ -150,6 +159,65 @@ impl SnapshotStore {
         decode(&name, index, contents)
     }
 
+    /// Opens the snapshot of record `index` to read parts of it. Its checksum is not tested before
+    /// [`SnapshotFile::read_all`] has read the whole.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SnapshotError`].
+    pub fn open(&self, index: u64) -> Result<SnapshotFile, SnapshotError> {
+        SnapshotFile::open(&*self.storage, file_name(index), index)
+    }
+
+    /// Returns the snapshot of record `index` that is being put together, an empty one at first. All
+    /// that was staged for other records is removed.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says.
+    pub fn stage(&self, index: u64) -> Result<StagedSnapshot, IoFailure> {
+        let name = staged_name(index);
+        let mut is_there = false;
+        for file in self.storage.list().map_err(IoFailure::of("list", "."))? {
+            if file == name {
+                is_there = true;
+            } else if file.ends_with(STAGED_ENDING) {
+                self.storage.remove(&file).map_err(IoFailure::of("remove", &file))?;
+            }
+        }
+        let file = if is_there {
+            self.storage.open(&name, Access::Write).map_err(IoFailure::of("open", &name))?
+        } else {
+            self.storage.create(&name).map_err(IoFailure::of("create", &name))?
+        };
+        Ok(StagedSnapshot { file, name, index })
+    }
+
+    /// Removes what was staged.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says.
+    pub fn discard_staged(&self) -> Result<(), IoFailure> {
+        for file in self.storage.list().map_err(IoFailure::of("list", "."))? {
+            if file.ends_with(STAGED_ENDING) {
+                self.storage.remove(&file).map_err(IoFailure::of("remove", &file))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a staged snapshot, which was finished, its name. Does nothing if it has it.
+    pub(crate) fn unstage(&self, index: u64) -> Result<(), IoFailure> {
+        let (staged, name) = (staged_name(index), file_name(index));
+        match self.storage.rename(&staged, &name) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(IoFailure::of("rename to", &name)(error)),
+        }
+        self.storage.sync_dir().map_err(IoFailure::of("sync", "."))
+    }
+
     /// Returns the newest valid snapshot that is not after record `until`, and the newer ones that
     /// had to be skipped. Nothing is deleted.
     ///
@@ -170,15 +238,16 @@ impl SnapshotStore {
         Ok((None, skipped))
     }
 
-    /// Removes all valid snapshots but the newest `keep`, and returns the removed indices. Invalid
-    /// ones neither count nor go: what to do with them is for a person to decide.
+    /// Removes all valid snapshots but the newest `keep` and those in `spared`, and returns the
+    /// removed indices. Invalid ones neither count nor go: what to do with them is for a person to
+    /// decide.
     ///
     /// # Errors
     ///
     /// If the storage fails; some may have been removed then.
-    pub fn prune(&self, keep: usize) -> Result<Vec<u64>, IoFailure> {
+    pub fn prune(&self, keep: usize, spared: &[u64]) -> Result<Vec<u64>, IoFailure> {
         let valid = self.list()?.into_iter().filter(|index| self.load(*index).is_ok());
-        let surplus: Vec<_> = valid.skip(keep).collect();
+        let surplus: Vec<_> = valid.skip(keep).filter(|index| !spared.contains(index)).collect();
         for index in &surplus {
             let name = file_name(*index);
             self.storage.remove(&name).map_err(IoFailure::of("remove", &name))?;
@@ -190,8 +259,12 @@ impl SnapshotStore {
     }
 }
 
-fn file_name(index: u64) -> String {
+pub(crate) fn file_name(index: u64) -> String {
     format!("{index:020}{ENDING}")
+}
+
+fn staged_name(index: u64) -> String {
+    format!("{index:020}{STAGED_ENDING}")
 }
 
 fn parse_name(file: &str) -> Option<u64> {
@@ -199,15 +272,38 @@ fn parse_name(file: &str) -> Option<u64> {
     (file_name(index) == file).then_some(index)
 }
 
-fn header(snapshot: &Snapshot) -> Vec<u8> {
+fn header(head: &Head, state_digest: &Digest, len: u64) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(MAGIC);
     header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-    header.extend_from_slice(&snapshot.head.index.to_le_bytes());
-    header.extend_from_slice(&snapshot.head.hash.0);
-    header.extend_from_slice(&snapshot.state_digest.0);
-    header.extend_from_slice(&(snapshot.state.len() as u64).to_le_bytes());
+    header.extend_from_slice(&head.index.to_le_bytes());
+    header.extend_from_slice(&head.hash.0);
+    header.extend_from_slice(&state_digest.0);
+    header.extend_from_slice(&len.to_le_bytes());
     header
+}
+
+/// Reads the header of the snapshot of record `index`, whose state has `len` bytes.
+fn decode_header(
+    name: &str,
+    index: u64,
+    header: &[u8],
+    len: u64,
+) -> Result<(Head, Digest), SnapshotError> {
+    let damaged = |what| SnapshotError::Damaged { file: name.to_owned(), what };
+    let (found, supported) = (u32_at(header, 8), FORMAT_VERSION);
+    if found != supported {
+        let file = name.to_owned();
+        return Err(SnapshotError::UnsupportedVersion { file, found, supported });
+    }
+    if u64_at(header, 84) != len {
+        return Err(damaged("the length is wrong"));
+    }
+    let head = Head { index: u64_at(header, 12), hash: digest_at(header, 20) };
+    if head.index != index {
+        return Err(damaged("the index is not that of the file name"));
+    }
+    Ok((head, digest_at(header, 52)))
 }
 
 fn checksum(header: &[u8], state: &[u8]) -> [u8; CHECKSUM_BYTES] {
@@ -225,19 +321,7 @@ fn decode(name: &str, index: u64, mut contents: Vec<u8>) -> Result<Snapshot, Sna
     if checksum(header, state) != *stored {
         return Err(damaged("the checksum is wrong"));
     }
-    let (found, supported) = (u32_at(header, 8), FORMAT_VERSION);
-    if found != supported {
-        let file = name.to_owned();
-        return Err(SnapshotError::UnsupportedVersion { file, found, supported });
-    }
-    if u64_at(header, 84) != state.len() as u64 {
-        return Err(damaged("the length is wrong"));
-    }
-    let head = Head { index: u64_at(header, 12), hash: digest_at(header, 20) };
-    if head.index != index {
-        return Err(damaged("the index is not that of the file name"));
-    }
-    let state_digest = digest_at(header, 52);
+    let (head, state_digest) = decode_header(name, index, header, state.len() as u64)?;
     contents.truncate(contents.len() - CHECKSUM_BYTES);
     contents.drain(..HEADER_BYTES);
     Ok(Snapshot { head, state_digest, state: contents })

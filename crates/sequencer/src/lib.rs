@@ -23,5 +23,5 @@ pub use publisher::{Applied, Since, Views};
 pub use replay::{Replay, ReplayError};
 pub use stats::Stats;
 pub use writer::{
-    AdoptError, Batch, CommitError, OpenError, Opened, Receipt, Writer, WriterConfig,
+    AdoptError, Batch, BeginError, CommitError, OpenError, Opened, Receipt, Writer, WriterConfig,
 };

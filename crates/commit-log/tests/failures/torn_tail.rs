@@ -13,7 +13,7 @@ use crate::common::{all, payload, written};
 const FILE: &str = "00000000000000000001.seg";
 
 fn config() -> LogConfig {
-    LogConfig { preallocate_bytes: 16 * 512, ..LogConfig::default() }
+    LogConfig { preallocate_bytes: 16 * 512 }
 }
 
 /// Two batches, of 1 and of 4 sectors: sector 1 holds record 1, sectors 2 to 5 hold record 2.
@@ -44,7 +44,7 @@ fn every_incomplete_choice_of_the_last_batchs_sectors_is_cut_and_reported() {
             bytes: sectors * 512,
             index: 2,
         });
-        assert_eq!(verify(storage.clone(), Head::GENESIS).unwrap().end.torn, torn, "{lost:04b}");
+        assert_eq!(verify(storage.clone()).unwrap().end.torn, torn, "{lost:04b}");
         let (mut log, recovery) = Log::open(storage.clone(), config()).unwrap();
         assert_eq!(recovery.cut, torn, "{lost:04b}");
         assert_eq!(recovery.head.index, 1);

@@ -25,10 +25,10 @@ pub(crate) fn config() -> WriterConfig {
         log: LogConfig {
             segment_bytes: 24 * 512,
             preallocate_bytes: 4 * 512,
-            ..LogConfig::default()
         },
         snapshot_every: 0,
         snapshots_kept: 2,
+        keeps_oldest: false,
     }
 }
 
