@@ -52,7 +52,7 @@ fn the_chain_hash_is_what_it_always_was() {
 #[test]
 fn the_documented_example_is_what_the_writer_writes() {
     let storage = Arc::new(MemoryStorage::new());
-    let config = LogConfig { preallocate_bytes: 2_048 };
+    let config = LogConfig { preallocate_bytes: 2_048, ..LogConfig::default() };
     let (mut log, _) = Log::open(storage.clone(), config).unwrap();
     log.append(b"hello").unwrap();
     log.sync().unwrap();

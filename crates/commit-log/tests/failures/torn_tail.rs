@@ -13,7 +13,7 @@ use crate::common::{all, payload, written};
 const FILE: &str = "00000000000000000001.seg";
 
 fn config() -> LogConfig {
-    LogConfig { preallocate_bytes: 16 * 512 }
+    LogConfig { preallocate_bytes: 16 * 512, ..LogConfig::default() }
 }
 
 /// Two batches, of 1 and of 4 sectors: sector 1 holds record 1, sectors 2 to 5 hold record 2.

@@ -155,12 +155,11 @@ fn f13_a_crash_at_any_step_of_a_join_leaves_a_node_that_starts() {
         writer.snapshot().expect("written");
         (disk, storage, writer)
     };
-    let operations = |disk: &FaultyDisk| disk.operations();
     let (from, to) = {
         let (disk, storage, mut writer) = prepared();
-        let from = operations(&disk);
+        let from = disk.operations();
         join(&theirs, &storage, &mut writer, 8).expect("joined");
-        (from, operations(&disk))
+        (from, disk.operations())
     };
     let mut ends = std::collections::BTreeSet::new();
     for operation in from..to {
@@ -172,7 +171,10 @@ fn f13_a_crash_at_any_step_of_a_join_leaves_a_node_that_starts() {
             disk.power_loss(survival);
             let mut writer = open(&storage, &config());
             let at = writer.stamp().commit;
-            assert_eq!(writer.views().latest().digest, whole[usize::try_from(at).unwrap() - 1].1);
+            assert_eq!(
+                writer.views().latest().digest,
+                whole[usize::try_from(at).expect("small") - 1].1
+            );
             writer.adopt(&payloads(&theirs, at + 1)).expect("it goes on");
             let base = base::base(&*storage).expect("settled").map(|base| base.head.index);
             assert_eq!(base, (at == 8).then_some(8));
