@@ -360,6 +360,7 @@ async fn sequencer(config: &Config, dir: &DataDir) -> Result<Sequencer, NodeErro
     let writer = WriterConfig {
         snapshot_every: config.log.snapshot_every,
         snapshots_kept: config.log.snapshots_kept,
+        keeps_oldest: config.network.retain().is_some(),
         ..WriterConfig::default()
     };
     let storage = dir.storage();
