@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proctor_commit_log::storage::Storage;
-use proctor_commit_log::{Head, LogError, Reader};
+use proctor_commit_log::{LogError, Reader};
 
 /// Readers that are kept: about one for each peer that fetches at the same time.
 const READERS_MAX: usize = 16;
@@ -38,7 +38,12 @@ impl Bodies {
         let mut own = match self.nearest(height) {
             Some(resting) => resting,
             None => {
-                let reader = Reader::open_at(Arc::clone(&self.storage), Head::GENESIS, height)?;
+                let reader = match Reader::open_at(Arc::clone(&self.storage), height) {
+                    Ok(reader) => reader,
+                    // The log begins later: it was deleted, or is nowhere here.
+                    Err(LogError::OutOfRange { .. }) => return Ok(None),
+                    Err(error) => return Err(error),
+                };
                 Resting { reader: reader.until(durable), until: durable }
             }
         };
@@ -53,6 +58,11 @@ impl Bodies {
             }
         }
         Ok(None)
+    }
+
+    /// Forgets all readers: the log was begun anew.
+    pub(crate) fn forget(&self) {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Takes out the reader that is least far before `height`.

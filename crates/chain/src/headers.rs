@@ -10,7 +10,7 @@ use proctor_commit_log::storage::Storage;
 use proctor_commit_log::{Head, LogError, Reader, Record};
 use proctor_p2p::codec::{Canonical as _, Reader as Decoder};
 use proctor_p2p::header::{BODY_BYTES_MAX, HEADER_BYTES};
-use proctor_p2p::{ChainId, Facts, Header, Tip};
+use proctor_p2p::{ChainId, Facts, Header, Manifest, Tip};
 use proctor_types::Digest;
 use proctor_wire::log_entry;
 
@@ -29,11 +29,14 @@ pub(crate) struct Headers {
     file: ChainFile,
     chain: ChainId,
     len: AtomicU64,
+    /// The first height whose header is here.
+    lowest: AtomicU64,
 }
 
 /// The one that makes headers of what the log gains.
 #[derive(Debug)]
 pub(crate) struct Maker {
+    storage: Arc<dyn Storage>,
     headers: Arc<Headers>,
     log: Reader,
     tip: Tip,
@@ -61,35 +64,86 @@ impl Headers {
         Ok(self.range(height, height)?.pop())
     }
 
-    /// Returns how many headers there are.
+    /// Returns the height of the last header.
     pub(crate) fn len(&self) -> u64 {
         self.len.load(Ordering::Acquire)
+    }
+
+    /// Returns the height of the first header.
+    pub(crate) fn lowest(&self) -> u64 {
+        self.lowest.load(Ordering::Acquire)
+    }
+
+    /// Looks for the first header: those that are here go on to `end` without a gap.
+    fn find_lowest(&self, end: u64) -> Result<u64, FileFailure> {
+        let (mut missing, mut here) = (0, end + 1);
+        while missing + 1 < here {
+            let middle = missing + (here - missing) / 2;
+            match self.get(middle)? {
+                Some(_) => here = middle,
+                None => missing = middle,
+            }
+        }
+        Ok(here)
+    }
+
+    /// Forgets all headers: the next one is that after `height`.
+    fn begin_after(&self, height: u64) -> Result<(), FileFailure> {
+        self.file.cut(PREFIX_BYTES)?;
+        self.lowest.store(height + 1, Ordering::Release);
+        self.len.store(height, Ordering::Release);
+        Ok(())
     }
 }
 
 impl Maker {
-    /// Opens the headers at `path` of the log in `storage`, whose records up to `durable` count, and
-    /// makes those that are missing.
+    /// Opens the headers at `path` of the log in `storage`, which begins after `base` and whose records
+    /// up to `durable` count, and makes those that are missing.
     pub(crate) fn open(
         path: &Path,
         chain: ChainId,
         storage: &Arc<dyn Storage>,
+        base: Option<&Manifest>,
         durable: u64,
     ) -> Result<Self, ChainError> {
         let file = ChainFile::open(path, MAGIC, &chain)?;
         let len = file.len()? / RECORD_BYTES as u64;
-        let headers = Headers { file, chain, len: AtomicU64::new(len.min(durable)) };
-        let (kept, tip, record) = headers.trusted(storage)?;
-        headers.file.cut(offset(kept + 1))?;
-        headers.len.store(kept, Ordering::Release);
-        let log = Reader::open_at(Arc::clone(storage), Head::GENESIS, kept + 1)?.until(kept);
-        let mut maker = Self { headers: Arc::new(headers), log, tip, record };
+        let (len, lowest) = (AtomicU64::new(len.min(durable)), AtomicU64::new(1));
+        let headers = Headers { file, chain, len, lowest };
+        let begin = base.map_or(0, |base| base.height);
+        let (kept, tip, record) = match headers.trusted(storage, begin)? {
+            Some((tip, record)) => {
+                let kept = tip.height;
+                headers.lowest.store(headers.find_lowest(kept)?, Ordering::Release);
+                headers.len.store(kept, Ordering::Release);
+                headers.file.cut(offset(kept + 1))?;
+                (kept, tip, record)
+            }
+            None => {
+                headers.begin_after(begin)?;
+                let none = (Tip::GENESIS, Head::GENESIS.hash);
+                let (tip, record) = base.map_or(none, |base| (base.base(), base.record()));
+                (begin, tip, record)
+            }
+        };
+        let log = Reader::open_at(Arc::clone(storage), kept + 1)?.until(kept);
+        let storage = Arc::clone(storage);
+        let mut maker = Self { storage, headers: Arc::new(headers), log, tip, record };
         maker.follow(durable)?;
         Ok(maker)
     }
 
     pub(crate) fn headers(&self) -> &Arc<Headers> {
         &self.headers
+    }
+
+    /// Begins anew after the snapshot that `base` proves, as the log did.
+    pub(crate) fn begin_after(&mut self, base: &Manifest) -> Result<(), ChainError> {
+        self.headers.begin_after(base.height)?;
+        let log = Reader::open_at(Arc::clone(&self.storage), base.height + 1)?;
+        self.log = log.until(base.height);
+        (self.tip, self.record) = (base.base(), base.record());
+        Ok(())
     }
 
     pub(crate) fn tip(&self) -> Tip {
@@ -122,31 +176,33 @@ impl Maker {
 }
 
 impl Headers {
-    /// Returns how many headers can be kept, with the chain's end there and the log's hash: the last
-    /// ones link to each other, and the last of all is what the log says; otherwise none.
-    fn trusted(&self, storage: &Arc<dyn Storage>) -> Result<(u64, Tip, Digest), ChainError> {
-        let none = (0, Tip::GENESIS, Head::GENESIS.hash);
+    /// Returns the chain's end up to which headers can be kept, and the log's hash there: the last
+    /// ones above `begin` link to each other, and the last of all is what the log says; otherwise none.
+    fn trusted(
+        &self,
+        storage: &Arc<dyn Storage>,
+        begin: u64,
+    ) -> Result<Option<(Tip, Digest)>, ChainError> {
         let len = self.len();
-        let last = self.range(len.saturating_sub(CHECKED).max(1), len)?;
-        let Some((first, rest)) = last.split_first() else { return Ok(none) };
+        let last = self.range(len.saturating_sub(CHECKED).max(begin + 1), len)?;
+        let Some((first, rest)) = last.split_first() else { return Ok(None) };
         let mut tip = first.tip(&self.chain);
         for header in rest {
             if header.follows(&tip).is_err() {
-                return Ok(none);
+                return Ok(None);
             }
             tip = header.tip(&self.chain);
         }
         let newest = last.last().unwrap_or(first);
         if newest.height != len {
-            return Ok(none);
+            return Ok(None);
         }
-        let record =
-            Reader::open_at(Arc::clone(storage), Head::GENESIS, len)?.next().transpose()?;
+        let record = Reader::open_at(Arc::clone(storage), len)?.next().transpose()?;
         match record {
             Some(record) if record.index == len && facts(&record)? == newest.facts => {
-                Ok((len, tip, record.hash))
+                Ok(Some((tip, record.hash)))
             }
-            Some(_) | None => Ok(none),
+            Some(_) | None => Ok(None),
         }
     }
 }

@@ -10,6 +10,9 @@ mod bodies;
 mod certificates;
 mod file;
 mod headers;
+mod retain;
+mod snapshots;
 pub mod store;
 
-pub use store::{ChainError, ChainStore, Role, Signer, chain_of};
+pub use retain::Retain;
+pub use store::{ChainError, ChainStore, InstallFailed, Role, Signer, SnapshotFailed, chain_of};

@@ -5,21 +5,24 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proctor_commit_log::storage::Storage;
-use proctor_commit_log::{LogError, chain_hash};
-use proctor_p2p::codec::CodecError;
+use proctor_commit_log::{LogError, SnapshotError, base, chain_hash};
+use proctor_p2p::codec::{Canonical as _, CodecError};
 use proctor_p2p::message::BodyId;
 use proctor_p2p::server::{Available, Loaded, Read};
 use proctor_p2p::{
-    Certificate, Certified, ChainId, Committee, Header, NodeId, Signature, Tip, Trust,
+    Certificate, Certified, ChainId, Committee, Header, Manifest, NodeId, Signature, Tip, Trust,
 };
-use proctor_sequencer::{AdoptError, Handle};
-use proctor_types::{Digest, Stamp};
+use proctor_sequencer::{AdoptError, BeginError, Handle};
+use proctor_types::{Digest, Stamp, UtcMs};
 use proctor_wire::DecodeError;
 
 use crate::bodies::Bodies;
 use crate::certificates::Certificates;
 pub use crate::file::FileFailure;
 use crate::headers::{Headers, Maker, facts_of};
+use crate::retain::{self, Retain};
+pub use crate::snapshots::SnapshotFailed;
+use crate::snapshots::{Snapshots, beginning};
 
 /// Names of the files inside the chain's directory.
 const HEADERS: &str = "headers";
@@ -66,6 +69,12 @@ pub enum ChainError {
     /// A commit of another node was not taken over.
     #[error(transparent)]
     Adopt(#[from] AdoptError),
+    /// A snapshot cannot be read.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The log could not be begun anew after a snapshot.
+    #[error(transparent)]
+    Begin(#[from] BeginError),
     /// The key of the sequencer makes no committee.
     #[error("the sequencer's key cannot be used: {0}")]
     Committee(#[from] CodecError),
@@ -101,15 +110,28 @@ pub enum Role {
 /// The chain of a node: any thread reads, one at a time takes over.
 #[derive(Debug)]
 pub struct ChainStore {
+    storage: Arc<dyn Storage>,
     trust: Trust,
     role: Role,
     headers: Arc<Headers>,
     bodies: Bodies,
+    snapshots: Snapshots,
     handle: Handle,
     /// Held while the log is followed or commits are taken over; both come one at a time anyway.
     maker: Mutex<Maker>,
     /// Held for a look-up or an append.
     certificates: Mutex<Certificates>,
+}
+
+/// Why a snapshot was not installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallFailed {
+    /// It is not what it should be, or cannot be written.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotFailed),
+    /// The log or the chain has failed on the way.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
 }
 
 /// Where a chain stands.
@@ -141,10 +163,14 @@ impl ChainStore {
         })?;
         let chain = chain_of(&sequencer);
         let durable = handle.view().stamp.commit;
-        let maker = Maker::open(&directory.join(HEADERS), chain, storage, durable)?;
+        let base = beginning(&**storage, &chain)?;
+        let maker = Maker::open(&directory.join(HEADERS), chain, storage, base.as_ref(), durable)?;
         let certificates = Certificates::open(&directory.join(CERTIFICATES), &chain)?;
+        let trust = Trust { chain, committee: Committee::new(0, vec![sequencer])? };
         Ok(Self {
-            trust: Trust { chain, committee: Committee::new(0, vec![sequencer])? },
+            snapshots: Snapshots::new(Arc::clone(storage), directory, trust.clone()),
+            storage: Arc::clone(storage),
+            trust,
             role,
             headers: Arc::clone(maker.headers()),
             bodies: Bodies::new(Arc::clone(storage)),
@@ -224,23 +250,116 @@ impl ChainStore {
             }
             Read::Bodies { bodies, bytes_max } => Some(self.read_bodies(&bodies, bytes_max)?),
             Read::Commit(height) => self.certified(height, height)?.map(Loaded::Commit),
-            Read::Manifest(_) | Read::Chunk { .. } => None,
+            Read::Manifest(at_most) => {
+                let newest = self.snapshots.newest(at_most);
+                newest.and_then(|height| self.snapshots.manifest(height)).map(Loaded::Manifest)
+            }
+            Read::Chunk { height, index } => {
+                self.snapshots.chunk(height, index)?.map(Loaded::Chunk)
+            }
         };
         Ok(loaded.unwrap_or(Loaded::Missing))
     }
 
-    /// Returns what can be served.
+    /// Returns what can be served. Looks for new snapshots, of which a sequencer makes manifests here:
+    /// each is read once as a whole.
     ///
     /// # Errors
-    /// [`ChainError`] when the newest header cannot be read.
+    /// [`ChainError`] when the newest header or a snapshot cannot be read.
     pub fn available(&self) -> Result<Available, ChainError> {
+        let base = beginning(&*self.storage, &self.trust.chain)?;
+        let next = |height| self.certified(height, height).ok().flatten();
+        let sign: Option<&dyn Fn(&[u8]) -> Signature> = match &self.role {
+            Role::Sequencer(signer) => Some(&*signer.0),
+            Role::Follower => None,
+        };
+        self.snapshots.survey(base.as_ref(), next, sign)?;
         let tip = self.certified(1, self.headers.len())?;
         Ok(Available {
             tip: tip.map_or(0, |tip| tip.header.height),
-            lowest_body: 1,
-            lowest_header: 1,
-            latest_snapshot: 0,
+            lowest_body: base.map_or(1, |base| base.height + 1),
+            lowest_header: self.headers.lowest(),
+            latest_snapshot: self.snapshots.newest(u64::MAX).unwrap_or(0),
         })
+    }
+
+    /// Returns the newest own snapshot of a follower that is to be compared with the sequencer's.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the snapshots cannot be listed.
+    pub fn unattested(&self) -> Result<Option<u64>, ChainError> {
+        match &self.role {
+            // The header after it says what its state is.
+            Role::Follower => {
+                Ok(self.snapshots.unattested(self.headers.len().saturating_sub(1))?)
+            }
+            Role::Sequencer(_) => Ok(None),
+        }
+    }
+
+    /// Returns the own snapshots whose bytes are not what they should be; they are not served.
+    #[must_use]
+    pub fn differing(&self) -> Vec<u64> {
+        self.snapshots.differing()
+    }
+
+    /// Compares the own snapshot at the height of a proven manifest with it; equal ones are served.
+    ///
+    /// # Errors
+    /// [`SnapshotFailed::Differs`]; others when it cannot be compared.
+    pub fn attest(&self, manifest: &Manifest) -> Result<(), SnapshotFailed> {
+        self.snapshots.attest(manifest)
+    }
+
+    /// Makes room for the snapshot of a proven manifest; returns the chunks of it that are here.
+    ///
+    /// # Errors
+    /// [`SnapshotFailed`]; the log is not touched.
+    pub fn begin(&self, manifest: &Manifest) -> Result<Vec<u32>, SnapshotFailed> {
+        self.snapshots.begin(manifest)
+    }
+
+    /// Stages a chunk whose digest is right.
+    ///
+    /// # Errors
+    /// [`SnapshotFailed`]; the log is not touched.
+    pub fn stage(&self, index: u32, bytes: &[u8]) -> Result<(), SnapshotFailed> {
+        self.snapshots.stage(index, bytes)
+    }
+
+    /// Makes the staged snapshot the state, and begins the log and the chain anew after it.
+    ///
+    /// # Errors
+    /// [`InstallFailed::Snapshot`], and nothing was changed; [`InstallFailed::Chain`], and the node
+    /// must stop: the next start tells what there is.
+    pub fn install(&self, manifest: Manifest) -> Result<Stamp, InstallFailed> {
+        let mut maker = self.maker();
+        let (engine, base) = self.snapshots.assemble(&manifest)?;
+        let begun = self.handle.begin_after(engine, base).map_err(ChainError::from)?;
+        maker.begin_after(&manifest)?;
+        self.bodies.forget();
+        self.snapshots.begun_after(manifest);
+        Ok(begun)
+    }
+
+    /// Deletes what `retain` need not keep, in two calls: the first says that it is not served any
+    /// more, the next one, some time later, deletes it. Returns the first commit that is kept.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the log or a snapshot cannot be read.
+    pub fn prune(&self, retain: &Retain, now: UtcMs) -> Result<u64, ChainError> {
+        base::prune(&*self.storage)?;
+        let begins = base::base(&*self.storage)?.map_or(0, |base| base.head.index);
+        let manifests: Vec<Manifest> = (self.snapshots.shown().into_iter())
+            .filter_map(|height| self.snapshots.manifest(height))
+            .collect();
+        let tip = self.headers.len();
+        let Some(to) = retain::beginning(retain, begins, tip, now, &manifests) else {
+            return Ok(begins + 1);
+        };
+        let head = self.snapshots.head(to.height)?;
+        base::advance(&*self.storage, &base::Base { head, proof: to.encode() })?;
+        Ok(to.height + 1)
     }
 
     /// Returns the highest header in `from..=to` that has a certificate, with it.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use proctor_commit_log::probe::{Probe, batch_bytes};
 use proctor_commit_log::storage::files::FileStorage;
-use proctor_commit_log::{Head, Log, LogConfig, Storage, verify};
+use proctor_commit_log::{Log, LogConfig, Storage, verify};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -96,7 +96,7 @@ fn scan(directory: &Path) -> Result<(), Failure> {
     }
     log.close()?;
     let start = Instant::now();
-    let verified = verify(storage.clone(), Head::GENESIS)?;
+    let verified = verify(storage.clone())?;
     let verifying = start.elapsed();
     let start = Instant::now();
     let (log, _) = Log::open(storage, LogConfig::default())?;

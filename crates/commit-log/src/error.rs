@@ -44,6 +44,16 @@ pub enum LogError {
         /// Version this program reads.
         supported: u32,
     },
+    /// The file that says where the log begins is not what was written. Nothing was changed.
+    #[error("BASE, which says where the log begins, is damaged: {0}")]
+    BaseDamaged(&'static str),
+    /// A crash came while the log was begun anew after a snapshot; opening it for writing finishes
+    /// that.
+    #[error("the log is being begun anew after record {base}, which a start of the node finishes")]
+    Unfinished {
+        /// The record after which it will begin.
+        base: u64,
+    },
     /// Asked to read from before the first or after the last record.
     #[error("record {index} is not in the log, which holds {first} to {last}")]
     OutOfRange {
@@ -194,6 +204,12 @@ pub enum DamageKind {
         expected: Digest,
         /// Parent in the frame.
         found: Digest,
+    },
+    /// The record after which the log begins is missing or is another one.
+    #[error("record {index}, after which the log begins, is missing or not the one it should be")]
+    Base {
+        /// Index of the record.
+        index: u64,
     },
     /// A seal does not name the record before it.
     #[error("the seal is for record {found}, the log is at {expected}")]

@@ -33,6 +33,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod base;
 pub mod record;
 mod sector;
 mod segment;
@@ -48,12 +49,15 @@ pub mod error;
 pub mod probe;
 pub mod storage;
 
+pub use base::Base;
 pub use dir_lock::{DirLock, LockError};
 pub use error::{Damage, DamageKind, IoFailure, LogError};
 pub use reader::{End, Reader, TornTail, Verified, verify};
 pub use record::{Appended, Head, MAX_PAYLOAD_BYTES, Record, chain_hash};
 pub use recovery::Recovery;
 pub use segment::SECTOR_BYTES;
-pub use snapshot::{SkippedSnapshot, Snapshot, SnapshotError, SnapshotStore};
+pub use snapshot::{
+    SkippedSnapshot, Snapshot, SnapshotError, SnapshotFile, SnapshotStore, StagedSnapshot,
+};
 pub use storage::Storage;
 pub use writer::{Log, LogConfig, MAX_BATCH_BYTES};

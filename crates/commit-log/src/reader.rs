@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use crate::base;
 use crate::error::{DamageKind, IoFailure, LogError};
 use crate::record::{Frame, Head, Record, digest_at, u64_at};
 use crate::segment::{self, SECTOR_BYTES, SegmentName};
@@ -56,17 +57,18 @@ pub struct Verified {
 
 /// Reads a whole log from the first record and checks everything that can be checked.
 ///
-/// `base` is where the log starts: [`Head::GENESIS`] unless it was begun from a snapshot.
-///
 /// # Errors
 ///
 /// [`LogError::Damaged`], [`LogError::UnsupportedVersion`] or [`LogError::Io`].
-pub fn verify(storage: Arc<dyn Storage>, base: Head) -> Result<Verified, LogError> {
-    let mut scanner = Scanner::new(storage, base)?;
+pub fn verify(storage: Arc<dyn Storage>) -> Result<Verified, LogError> {
+    let mut scanner = Scanner::new(storage)?;
     let (mut records, mut payload_bytes) = (0, 0);
+    let first = scanner.first;
     while let Some(record) = scanner.next_record()? {
-        records += 1;
-        payload_bytes += record.frame.payload.len() as u64;
+        if record.frame.index >= first {
+            records += 1;
+            payload_bytes += record.frame.payload.len() as u64;
+        }
     }
     Ok(Verified { records, payload_bytes, end: scanner.into_end() })
 }
@@ -81,28 +83,32 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a log at the first record. An empty directory is an empty log.
+    /// Opens a log at its first record, which is 1 unless it has a [`crate::Base`]. An empty directory
+    /// is an empty log.
     ///
     /// # Errors
     ///
-    /// [`LogError::Damaged`], [`LogError::UnsupportedVersion`] or [`LogError::Io`].
+    /// [`LogError::Damaged`], [`LogError::UnsupportedVersion`] or [`LogError::Io`]; those of
+    /// [`crate::base::base`].
     pub fn open(storage: Arc<dyn Storage>) -> Result<Self, LogError> {
-        Self::open_at(storage, Head::GENESIS, 1)
+        let scanner = Scanner::new(storage)?;
+        let from = scanner.first;
+        Ok(Self { scanner, from, until: u64::MAX, failed: false })
     }
 
-    /// Opens a log that starts after `base`, at record `from` or the end if it has fewer.
+    /// Opens a log at record `from`, or at its end if it has fewer.
     ///
     /// Segments that end before `from` are not read, and so not checked.
     ///
     /// # Errors
     ///
-    /// As [`Reader::open`], and [`LogError::OutOfRange`] if `from` is not after `base`.
-    pub fn open_at(storage: Arc<dyn Storage>, base: Head, from: u64) -> Result<Self, LogError> {
-        if from <= base.index {
-            let (first, last) = (base.index + 1, u64::MAX);
-            return Err(LogError::OutOfRange { index: from, first, last });
+    /// As [`Reader::open`], and [`LogError::OutOfRange`] if the log begins after `from`.
+    pub fn open_at(storage: Arc<dyn Storage>, from: u64) -> Result<Self, LogError> {
+        let mut scanner = Scanner::new(storage)?;
+        let first = scanner.first;
+        if from < first {
+            return Err(LogError::OutOfRange { index: from, first, last: u64::MAX });
         }
-        let mut scanner = Scanner::new(storage, base)?;
         scanner.skip_to(from)?;
         Ok(Self { scanner, from, until: u64::MAX, failed: false })
     }
@@ -122,6 +128,12 @@ impl Reader {
     pub fn extend(&mut self, index: u64) -> Result<(), LogError> {
         self.until = self.until.max(index);
         self.scanner.refresh()
+    }
+
+    /// Returns the record that is the first here.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.scanner.first
     }
 
     /// Returns the last record read so far.
@@ -181,6 +193,10 @@ pub(crate) struct SectorRange {
 #[derive(Debug)]
 pub(crate) struct Scanner {
     storage: Arc<dyn Storage>,
+    /// The first record that counts: what a segment holds before it is only checked.
+    pub(crate) first: u64,
+    /// The record before it, until it was met.
+    base: Option<Head>,
     segments: Vec<SegmentName>,
     /// Segments opened so far; the cursor is in the last of them.
     opened: usize,
@@ -198,14 +214,27 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
-    pub(crate) fn new(storage: Arc<dyn Storage>, base: Head) -> Result<Self, LogError> {
-        let segments = segment::list(&*storage)?;
+    pub(crate) fn new(storage: Arc<dyn Storage>) -> Result<Self, LogError> {
+        let base = base::base(&*storage)?.map(|base| base.head);
+        let mut segments = segment::list(&*storage)?;
+        let mut head = base.unwrap_or(Head::GENESIS);
+        let first = head.index + 1;
+        // The ones before are to be removed, or will be.
+        segments.drain(..base::place_of_first(&segments, head.index));
+        if let (Some(_), Some(name)) = (base, segments.first())
+            && name.first_index < first
+        {
+            let (_, hash) = Cursor::open(&*storage, name.clone())?;
+            head = Head { index: name.first_index - 1, hash };
+        }
         let mut scanner = Self {
             storage,
+            first,
+            base: base.filter(|base| *base != head),
             segments,
             opened: 0,
             cursor: None,
-            head: base,
+            head,
             sealed: false,
             batch: Vec::new(),
             consumed: 0,
@@ -225,6 +254,7 @@ impl Scanner {
             let name = &self.segments[begun - 1];
             let (_, hash) = Cursor::open(&*self.storage, name.clone())?;
             self.head = Head { index: name.first_index - 1, hash };
+            self.base = self.base.filter(|base| base.index > self.head.index);
             self.opened = begun - 1;
             self.open_next()?;
         }
@@ -244,7 +274,11 @@ impl Scanner {
 
     /// Forgets that the log ended here, and what was read ahead.
     fn refresh(&mut self) -> Result<(), LogError> {
-        self.segments = segment::list(&*self.storage)?;
+        // Those before the current one may have been removed meanwhile.
+        let read = self.segments.get(..self.opened).unwrap_or_default().to_vec();
+        let after = read.last().map_or(0, |name| name.first_index);
+        let newer = segment::list(&*self.storage)?.into_iter();
+        self.segments = read.into_iter().chain(newer.filter(|n| n.first_index > after)).collect();
         (self.end, self.tear) = (None, None);
         match &mut self.cursor {
             Some(cursor) => cursor.refresh(),
@@ -285,8 +319,17 @@ impl Scanner {
             Ok(checked) => checked,
             Err(kind) => return Err(self.damage(self.consumed, kind)),
         };
+        let head = Head { index: checked.frame.index, hash: checked.hash };
+        match self.base {
+            Some(base) if base == head => self.base = None,
+            Some(base) if base.index == head.index => {
+                let kind = DamageKind::Base { index: base.index };
+                return Err(self.damage(self.consumed, kind));
+            }
+            Some(_) | None => {}
+        }
         self.consumed += checked.frame.bytes();
-        self.head = Head { index: checked.frame.index, hash: checked.hash };
+        self.head = head;
         Ok(Some(checked))
     }
 
@@ -313,7 +356,7 @@ impl Scanner {
                 Step::End(tear) => {
                     self.batch.clear();
                     if !self.open_next()? {
-                        self.finish(tear);
+                        self.finish(tear)?;
                     }
                 }
             }
@@ -321,7 +364,10 @@ impl Scanner {
         Ok(false)
     }
 
-    fn finish(&mut self, tear: Option<Tear>) {
+    fn finish(&mut self, tear: Option<Tear>) -> Result<(), LogError> {
+        if let Some(base) = self.base {
+            return Err(self.damage(0, DamageKind::Base { index: base.index }));
+        }
         let torn = tear.as_ref().zip(self.segments.last()).map(|(tear, name)| TornTail {
             file: name.file.clone(),
             offset: u64::from(tear.first) * SECTOR_BYTES,
@@ -332,6 +378,7 @@ impl Scanner {
         let (head, segments) = (self.head, self.segments.len());
         let sealed = self.sealed && torn.is_none();
         self.end = Some(End { head, segments, sealed, torn });
+        Ok(())
     }
 
     fn check_seal(&self, range: &SectorRange) -> Result<(), LogError> {

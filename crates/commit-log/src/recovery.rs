@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::base;
 use crate::error::LogError;
 use crate::reader::{Scanner, SectorRange, TornTail};
 use crate::record::Head;
@@ -28,13 +29,15 @@ pub(crate) fn recover(
     storage: &Arc<dyn Storage>,
     config: &LogConfig,
 ) -> Result<(Segment, Recovery), LogError> {
-    let mut scanner = Scanner::new(storage.clone(), config.base)?;
+    base::finish(storage)?;
+    let mut scanner = Scanner::new(storage.clone())?;
     while scanner.next_record()?.is_some() {}
     // All is read and nothing is damaged: only from here on is anything changed.
     segment::remove_unfinished(&**storage)?;
     let Some((name, next)) = scanner.tail().map(|(name, next)| (name.clone(), next)) else {
-        let segment = Segment::create(&**storage, &config.base, config.first_fill())?;
-        let recovery = Recovery { head: config.base, segments: 1, sealed: false, cut: None };
+        let head = scanner.head;
+        let segment = Segment::create(&**storage, &head, config.first_fill())?;
+        let recovery = Recovery { head, segments: 1, sealed: false, cut: None };
         return Ok((segment, recovery));
     };
     let (last_batch, tear) = (scanner.last_batch.clone(), scanner.tear.clone());

@@ -13,6 +13,10 @@ use crate::error::IoFailure;
 use crate::record::{Head, digest_at, u32_at, u64_at};
 use crate::storage::{Access, Storage, StorageFile};
 
+mod parts;
+
+pub use parts::{SnapshotFile, StagedSnapshot};
+
 /// The largest snapshot, in bytes of state (4 GiB).
 pub const MAX_SNAPSHOT_BYTES: u64 = 4 << 30;
 
@@ -21,11 +25,12 @@ const FORMAT_VERSION: u32 = 1;
 /// Bytes before the state, and the checksum behind it.
 const HEADER_BYTES: usize = 8 + 4 + 8 + 32 + 32 + 8;
 const CHECKSUM_BYTES: usize = 32;
-const FRAME_BYTES: u64 = (HEADER_BYTES + CHECKSUM_BYTES) as u64;
-/// How much is read or written at once.
-const PIECE_BYTES: usize = 1 << 20;
 const ENDING: &str = ".snap";
 const UNFINISHED_ENDING: &str = ".snap.new";
+/// Ending of a snapshot that is put together from what others have.
+const STAGED_ENDING: &str = ".snap.join";
+/// How much of a state is read or written at once, in bytes.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// A state and where it belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +133,7 @@ impl SnapshotStore {
             self.storage.create(&unfinished).map_err(IoFailure::of("create", &unfinished))?;
         let mut output = Output { file: &*file, at: 0, hasher: blake3::Hasher::new() };
         output
-            .write_all(&header(head, state_digest, bytes))
+            .write_all(&header(&head, &state_digest, bytes))
             .and_then(|()| {
                 let mut buffered = io::BufWriter::with_capacity(PIECE_BYTES, &mut output);
                 state(&mut buffered)?;
@@ -159,64 +164,69 @@ impl SnapshotStore {
     ///
     /// Any [`SnapshotError`].
     pub fn load(&self, index: u64) -> Result<Snapshot, SnapshotError> {
-        let mut state = Vec::new();
-        let header = self.read(index, |piece| state.extend_from_slice(piece))?;
-        Ok(Snapshot { head: header.head, state_digest: header.state_digest, state })
+        let file = self.open(index)?;
+        let mut state = Vec::with_capacity(usize::try_from(file.state_len()).unwrap_or(0));
+        file.read_all(|piece| state.extend_from_slice(piece))?;
+        Ok(Snapshot { head: file.head(), state_digest: file.state_digest(), state })
     }
 
-    /// Reads and checks the snapshot of record `index`, giving its state to `take` piece by piece. What
-    /// was given counts only if this returns without an error.
-    fn read(&self, index: u64, mut take: impl FnMut(&[u8])) -> Result<Header, SnapshotError> {
-        let name = file_name(index);
-        let file = self.storage.open(&name, Access::Read).map_err(IoFailure::of("open", &name))?;
-        let bytes = file.len().map_err(IoFailure::of("measure", &name))?;
-        let max = MAX_SNAPSHOT_BYTES + FRAME_BYTES;
-        if bytes > max {
-            return Err(SnapshotError::TooLarge { bytes, max });
-        }
-        let damaged = |what| SnapshotError::Damaged { file: name.clone(), what };
-        let Some(length) = bytes.checked_sub(FRAME_BYTES) else {
-            return Err(damaged("the file is too short"));
-        };
-        let failed = IoFailure::of("read", &name);
-        let mut read = || -> io::Result<_> {
-            let mut header = [0; HEADER_BYTES];
-            file.read_at(0, &mut header)?;
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(&header);
-            let mut piece = vec![0; PIECE_BYTES];
-            let (mut at, end) = (HEADER_BYTES as u64, HEADER_BYTES as u64 + length);
-            while at < end {
-                let rest = usize::try_from(end - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-                let piece = &mut piece[..rest];
-                file.read_at(at, piece)?;
-                hasher.update(piece);
-                take(piece);
-                at += rest as u64;
+    /// Opens the snapshot of record `index` to read parts of it. Its checksum is not tested before
+    /// [`SnapshotFile::read_all`] has read the whole.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SnapshotError`].
+    pub fn open(&self, index: u64) -> Result<SnapshotFile, SnapshotError> {
+        SnapshotFile::open(&*self.storage, file_name(index), index)
+    }
+
+    /// Returns the snapshot of record `index` that is being put together, an empty one at first. All
+    /// that was staged for other records is removed.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says.
+    pub fn stage(&self, index: u64) -> Result<StagedSnapshot, IoFailure> {
+        let name = staged_name(index);
+        let mut is_there = false;
+        for file in self.storage.list().map_err(IoFailure::of("list", "."))? {
+            if file == name {
+                is_there = true;
+            } else if file.ends_with(STAGED_ENDING) {
+                self.storage.remove(&file).map_err(IoFailure::of("remove", &file))?;
             }
-            let mut stored = [0; CHECKSUM_BYTES];
-            file.read_at(end, &mut stored)?;
-            Ok((header, stored == *hasher.finalize().as_bytes()))
+        }
+        let file = if is_there {
+            self.storage.open(&name, Access::Write).map_err(IoFailure::of("open", &name))?
+        } else {
+            self.storage.create(&name).map_err(IoFailure::of("create", &name))?
         };
-        let (header, is_whole) = read().map_err(failed)?;
-        if header[..8] != MAGIC[..] {
-            return Err(damaged("the magic number is wrong"));
+        Ok(StagedSnapshot { file, name, index })
+    }
+
+    /// Removes what was staged.
+    ///
+    /// # Errors
+    ///
+    /// What the storage says.
+    pub fn discard_staged(&self) -> Result<(), IoFailure> {
+        for file in self.storage.list().map_err(IoFailure::of("list", "."))? {
+            if file.ends_with(STAGED_ENDING) {
+                self.storage.remove(&file).map_err(IoFailure::of("remove", &file))?;
+            }
         }
-        if !is_whole {
-            return Err(damaged("the checksum is wrong"));
+        Ok(())
+    }
+
+    /// Gives a staged snapshot, which was finished, its name. Does nothing if it has it.
+    pub(crate) fn unstage(&self, index: u64) -> Result<(), IoFailure> {
+        let (staged, name) = (staged_name(index), file_name(index));
+        match self.storage.rename(&staged, &name) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(IoFailure::of("rename to", &name)(error)),
         }
-        let (found, supported) = (u32_at(&header, 8), FORMAT_VERSION);
-        if found != supported {
-            return Err(SnapshotError::UnsupportedVersion { file: name, found, supported });
-        }
-        if u64_at(&header, 84) != length {
-            return Err(damaged("the length is wrong"));
-        }
-        let head = Head { index: u64_at(&header, 12), hash: digest_at(&header, 20) };
-        if head.index != index {
-            return Err(damaged("the index is not that of the file name"));
-        }
-        Ok(Header { head, state_digest: digest_at(&header, 52) })
+        self.storage.sync_dir().map_err(IoFailure::of("sync", "."))
     }
 
     /// Returns the newest valid snapshot that is not after record `until`, and the newer ones that
@@ -239,15 +249,20 @@ impl SnapshotStore {
         Ok((None, skipped))
     }
 
-    /// Removes all valid snapshots but the newest `keep`, and returns the removed indices. Invalid
-    /// ones neither count nor go: what to do with them is for a person to decide.
+    fn is_whole(&self, index: u64) -> bool {
+        self.open(index).is_ok_and(|file| file.read_all(|_| ()).is_ok())
+    }
+
+    /// Removes all valid snapshots but the newest `keep` and those in `spared`, and returns the
+    /// removed indices. Invalid ones neither count nor go: what to do with them is for a person to
+    /// decide.
     ///
     /// # Errors
     ///
     /// If the storage fails; some may have been removed then.
-    pub fn prune(&self, keep: usize) -> Result<Vec<u64>, IoFailure> {
-        let valid = self.list()?.into_iter().filter(|index| self.read(*index, |_| ()).is_ok());
-        let surplus: Vec<_> = valid.skip(keep).collect();
+    pub fn prune(&self, keep: usize, spared: &[u64]) -> Result<Vec<u64>, IoFailure> {
+        let valid = self.list()?.into_iter().filter(|index| self.is_whole(*index));
+        let surplus: Vec<_> = valid.skip(keep).filter(|index| !spared.contains(index)).collect();
         for index in &surplus {
             let name = file_name(*index);
             self.storage.remove(&name).map_err(IoFailure::of("remove", &name))?;
@@ -259,8 +274,12 @@ impl SnapshotStore {
     }
 }
 
-fn file_name(index: u64) -> String {
+pub(crate) fn file_name(index: u64) -> String {
     format!("{index:020}{ENDING}")
+}
+
+fn staged_name(index: u64) -> String {
+    format!("{index:020}{STAGED_ENDING}")
 }
 
 fn parse_name(file: &str) -> Option<u64> {
@@ -268,21 +287,38 @@ fn parse_name(file: &str) -> Option<u64> {
     (file_name(index) == file).then_some(index)
 }
 
-fn header(head: Head, state_digest: Digest, state_bytes: u64) -> Vec<u8> {
+fn header(head: &Head, state_digest: &Digest, len: u64) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(MAGIC);
     header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     header.extend_from_slice(&head.index.to_le_bytes());
     header.extend_from_slice(&head.hash.0);
     header.extend_from_slice(&state_digest.0);
-    header.extend_from_slice(&state_bytes.to_le_bytes());
+    header.extend_from_slice(&len.to_le_bytes());
     header
 }
 
-/// What a header says, once everything in the file was checked.
-struct Header {
-    head: Head,
-    state_digest: Digest,
+/// Reads the header of the snapshot of record `index`, whose state has `len` bytes.
+fn decode_header(
+    name: &str,
+    index: u64,
+    header: &[u8],
+    len: u64,
+) -> Result<(Head, Digest), SnapshotError> {
+    let damaged = |what| SnapshotError::Damaged { file: name.to_owned(), what };
+    let (found, supported) = (u32_at(header, 8), FORMAT_VERSION);
+    if found != supported {
+        let file = name.to_owned();
+        return Err(SnapshotError::UnsupportedVersion { file, found, supported });
+    }
+    if u64_at(header, 84) != len {
+        return Err(damaged("the length is wrong"));
+    }
+    let head = Head { index: u64_at(header, 12), hash: digest_at(header, 20) };
+    if head.index != index {
+        return Err(damaged("the index is not that of the file name"));
+    }
+    Ok((head, digest_at(header, 52)))
 }
 
 /// Counts what is written to it.

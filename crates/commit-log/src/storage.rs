@@ -59,6 +59,15 @@ pub trait Storage: Debug + Send + Sync {
     /// [`io::ErrorKind::NotFound`] if it does not exist, or what the operating system says.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Returns how many bytes can still be written; without bound unless the storage knows.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
     /// Makes the directory's entries durable.
     ///
     /// # Errors

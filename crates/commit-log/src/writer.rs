@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::base;
 use crate::error::{IoFailure, LogError};
 use crate::reader::{self, Reader};
 use crate::record::{Appended, FRAME_HEADER_BYTES, Head, MAX_PAYLOAD_BYTES, encode_frame};
@@ -27,14 +28,11 @@ pub struct LogConfig {
     /// Zeros are written this far ahead, in bytes, so that most syncs need no metadata. Each step
     /// costs one sync more. Default 4 MiB.
     pub preallocate_bytes: u64,
-    /// What the log starts after: [`Head::GENESIS`], the default, or the head of the snapshot from
-    /// which a node began.
-    pub base: Head,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, preallocate_bytes: 4 << 20, base: Head::GENESIS }
+        Self { segment_bytes: 64 << 20, preallocate_bytes: 4 << 20 }
     }
 }
 
@@ -164,11 +162,12 @@ impl Log {
     /// [`LogError::OutOfRange`] if `index` is before the first record or more than one after the
     /// last; [`LogError::Io`] or [`LogError::Damaged`].
     pub fn read_from(&self, index: u64) -> Result<Reader, LogError> {
-        let (first, last) = (self.config.base.index + 1, self.durable.index);
+        let base = base::base(&*self.storage)?.map_or(0, |base| base.head.index);
+        let (first, last) = (base + 1, self.durable.index);
         if index < first || index > last + 1 {
             return Err(LogError::OutOfRange { index, first, last });
         }
-        Ok(Reader::open_at(self.storage.clone(), self.config.base, index)?.until(last))
+        Ok(Reader::open_at(self.storage.clone(), index)?.until(last))
     }
 
     /// Makes everything durable and marks the end with a seal, one sector and one fdatasync, so that

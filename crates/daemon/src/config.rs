@@ -8,6 +8,7 @@ mod layers;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use proctor_chain::Retain;
 use proctor_keys::ChainId;
 use proctor_network::PeerAt;
 use proctor_p2p::NodeId;
@@ -166,6 +167,12 @@ pub struct NetworkSection {
     pub sequencer: String,
     /// Key file.
     pub key: PathBuf,
+    /// Commits behind from which a follower joins by a snapshot; 0 for never.
+    pub snapshot_gap: u64,
+    /// Commits that are kept; 0 for all.
+    pub retain_commits: u64,
+    /// Days that are kept besides.
+    pub retain_days: u32,
 }
 
 impl NetworkSection {
@@ -180,6 +187,13 @@ impl NetworkSection {
     #[must_use]
     pub fn sequencer(&self) -> Option<NodeId> {
         self.sequencer.parse().ok().or_else(|| self.peers().first().map(|first| first.peer))
+    }
+
+    /// Returns what is kept of the log; `None` for everything.
+    #[must_use]
+    pub fn retain(&self) -> Option<Retain> {
+        let Self { retain_commits: commits, retain_days: days, .. } = *self;
+        (commits > 0).then_some(Retain { commits, days })
     }
 
     fn check(&self) -> Result<(), (&'static str, String)> {
@@ -352,6 +366,10 @@ impl Config {
         if !self.listen.host.is_loopback() && self.auth.open_reads {
             let what = format!("{} can be reached from outside", self.listen.host);
             return refuse("listen.host", format!("{what}: set auth.open_reads = false"));
+        }
+        if self.network.retain().is_some() && self.log.snapshot_every == 0 {
+            let what = "needs snapshots: set log.snapshot_every".into();
+            return refuse("network.retain_commits", what);
         }
         if let Err((path, what)) = self.network.check() {
             return refuse(path, what);

@@ -9,18 +9,20 @@ mod key;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use proctor_chain::{ChainError, ChainStore, Role, Signer};
+use proctor_chain::{ChainError, ChainStore, Retain, Role, Signer};
 use proctor_keys::signed_order::Rules;
 use proctor_network::{Network, NetworkError, News, NewsSender, PeerAt, Settings, SubmitError};
 use proctor_node::data_dir::DataDir;
 use proctor_p2p::message::Outcome;
 use proctor_p2p::status::Roles;
+use proctor_p2p::sync::{Config as SyncConfig, Reason as Behind};
 use proctor_p2p::{NodeId, Signature};
 use proctor_ratchet_crypto::Identity;
 use proctor_rpc::internal_v1::Place;
 use proctor_rpc::{Problem, Reason};
-use proctor_sequencer::Handle;
+use proctor_sequencer::{Clock as _, Handle, SystemClock};
 use proctor_services::backend::forward::{Carried, Carrier};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -69,6 +71,7 @@ impl Part {
 #[derive(Debug)]
 pub(crate) struct Joined {
     network: Arc<Network>,
+    store: Arc<ChainStore>,
     id: NodeId,
     part: Part,
     tasks: JoinSet<()>,
@@ -103,15 +106,19 @@ pub(crate) async fn join(
     let store = Arc::new(store);
     let news = Arc::new(std::sync::OnceLock::new());
     let chain = NodeChain::new(Arc::clone(&store), handle.clone(), rules, Arc::clone(&news));
-    let settings = settings(config, &part, listen, dir);
+    let is_whole = store.available()?.lowest_body == 1;
+    let settings = settings(config, &part, listen, dir, is_whole);
     let network = Network::start(settings, identity, Arc::new(chain)).await?;
     // Set once; who stores before that waits for it.
     drop(news.set(network.news()));
     let mut tasks = JoinSet::new();
     if matches!(part, Part::Sequencer) {
-        tasks.spawn(produce(store, handle.clone(), network.news()));
+        tasks.spawn(produce(Arc::clone(&store), handle.clone(), network.news()));
     }
-    Ok(Some(Joined { network: Arc::new(network), id, part, tasks }))
+    if let Some(retain) = config.network.retain() {
+        tasks.spawn(prune(Arc::clone(&store), retain));
+    }
+    Ok(Some(Joined { network: Arc::new(network), store, id, part, tasks }))
 }
 
 fn signer(identity: Arc<Identity>) -> Signer {
@@ -121,13 +128,25 @@ fn signer(identity: Arc<Identity>) -> Signer {
     })
 }
 
-fn settings(config: &Config, part: &Part, listen: Option<SocketAddr>, dir: &DataDir) -> Settings {
+fn settings(
+    config: &Config,
+    part: &Part,
+    listen: Option<SocketAddr>,
+    dir: &DataDir,
+    is_whole: bool,
+) -> Settings {
+    let section = &config.network;
+    let (role, joins) = match part {
+        Part::Sequencer => (Roles::VALIDATOR, false),
+        Part::Follower(_) => (Roles::FOLLOWER, section.snapshot_gap > 0),
+    };
+    // Who may lose the beginning of its log promises nothing.
+    let keeps_all = is_whole && !joins && section.retain().is_none();
+    let defaults = SyncConfig::default();
     let mut settings = Settings {
         listen,
-        roles: match part {
-            Part::Sequencer => Roles::VALIDATOR,
-            Part::Follower(_) => Roles::FOLLOWER,
-        },
+        roles: if keeps_all { role.with(Roles::ARCHIVE) } else { role },
+        sync: SyncConfig { joins, snapshot_gap: section.snapshot_gap, ..defaults },
         allow_private: config.listen.host.is_loopback(),
         store: Some(dir.path().join(PEERS)),
         ..Settings::default()
@@ -191,7 +210,11 @@ impl Joined {
 
     /// Returns what tells of the network while it runs.
     pub(crate) fn told(&self) -> Told {
-        Told { status: self.network.watch(), part: self.part.clone() }
+        Told {
+            status: self.network.watch(),
+            store: Arc::clone(&self.store),
+            part: self.part.clone(),
+        }
     }
 
     /// Stops: nothing is taken over or served any more.
@@ -206,6 +229,7 @@ impl Joined {
 /// Where the network is, for who asks the node.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
+    store: Arc<ChainStore>,
     status: watch::Receiver<Arc<proctor_network::Status>>,
     part: Part,
 }
@@ -219,7 +243,11 @@ impl Told {
             Part::Sequencer => format!("sequencer, {peers} peers"),
             Part::Follower(sequencer) => {
                 let (at, target) = (status.marks.applied, status.marks.target);
-                format!("follower of {sequencer}, at {at} of {target}, {peers} peers")
+                let joining = status.join.filter(|(_, all)| *all > 0);
+                let joining = joining.map_or_else(String::new, |(staged, all)| {
+                    format!(", joining by a snapshot: {staged} of {all} MiB")
+                });
+                format!("follower of {sequencer}, at {at} of {target}{joining}, {peers} peers")
             }
         }
     }
@@ -228,8 +256,58 @@ impl Told {
     pub(crate) fn alerts(&self) -> Vec<String> {
         let status = self.status.borrow();
         let halted = status.halted.as_ref().map(|halt| format!("follows no more: {halt:?}"));
-        let behind = status.reason.map(|reason| format!("behind by {}: {reason:?}", status.gap()));
-        halted.into_iter().chain(behind).collect()
+        let behind = status.reason.map(|reason| {
+            let at = status.marks.applied + 1;
+            format!("behind by {}: {}", status.gap(), because(reason, at))
+        });
+        let differing = self.store.differing().into_iter().map(|height| {
+            format!(
+                "the snapshot of commit {height} has other bytes than the sequencer's: it is not \
+                 served; compare the versions of the two nodes"
+            )
+        });
+        halted.into_iter().chain(behind).chain(differing).collect()
+    }
+}
+
+/// Returns why a node stays behind that needs commit `next`.
+fn because(reason: Behind, next: u64) -> String {
+    match reason {
+        Behind::Halted => "it follows no more".into(),
+        Behind::NoPeers => "nobody is connected who could say what there is".into(),
+        Behind::NoPeerHas => format!("nobody who is connected has commit {next}"),
+        Behind::Pruned => format!(
+            "pruned: everybody who is connected has deleted commit {next}, and this node joins by no \
+             snapshot of theirs; follow an archive, or set network.snapshot_gap"
+        ),
+        Behind::AllSlow => "those who have it do not deliver in time".into(),
+        Behind::VerifyFailed => "what was delivered is false".into(),
+        Behind::StoreSlow => "the disk does not keep up, or has no room".into(),
+        Behind::ApplySlow => "applying does not keep up".into(),
+        Behind::EpochUnknown => "the committee of the newest commits is not known".into(),
+    }
+}
+
+/// Time between two looks at what can be deleted: what is not served any more is deleted at the next
+/// one, and in between peers have been told, which happens every five seconds.
+const PRUNE_EVERY: Duration = Duration::from_secs(15);
+
+/// Deletes what is not kept, for as long as the node runs.
+async fn prune(store: Arc<ChainStore>, retain: Retain) {
+    let mut first = 0;
+    loop {
+        tokio::time::sleep(PRUNE_EVERY).await;
+        let own = Arc::clone(&store);
+        let pruned = tokio::task::spawn_blocking(move || own.prune(&retain, SystemClock.now()));
+        match pruned.await {
+            Ok(Ok(begins)) if begins != first => {
+                tracing::info!(commit = begins, "the log begins with this commit");
+                first = begins;
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "nothing is deleted"),
+            Err(_) => return,
+        }
     }
 }
 

@@ -362,6 +362,7 @@ async fn sequencer(config: &Config, dir: &DataDir) -> Result<Sequencer, NodeErro
         snapshot_every: config.log.snapshot_every,
         snapshots_kept: config.log.snapshots_kept,
         shelf: Some(Arc::new(FileShelf::new(dir.log()))),
+        keeps_oldest: config.network.retain().is_some(),
         ..WriterConfig::default()
     };
     let storage = dir.storage();

@@ -44,6 +44,11 @@ pub trait Chain: Send + Sync + 'static {
     /// Returns what can be served.
     fn available(&self) -> Available;
 
+    /// Returns the newest own snapshot that must be compared with the committee's before it is served.
+    fn unattested(&self) -> Option<u64> {
+        None
+    }
+
     /// Hands a forwarded input to the sequencer; `done` is called once, from any thread.
     fn submit(&self, from: NodeId, input: Vec<u8>, done: Done);
 }

@@ -50,7 +50,7 @@ struct Stored {
 /// Returns what the chain can serve, with its newest certified commit.
 pub(crate) fn survey(chain: &dyn Chain) -> Survey {
     let available = chain.available();
-    let mut survey = Survey { available, tip: None };
+    let mut survey = Survey { available, tip: None, unattested: chain.unattested() };
     if available.tip > 0
         && let Loaded::Commit(commit) = chain.read(Read::Commit(available.tip))
     {

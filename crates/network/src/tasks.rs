@@ -75,6 +75,7 @@ pub(crate) enum Done {
 pub(crate) struct Survey {
     pub(crate) available: Available,
     pub(crate) tip: Option<Certified>,
+    pub(crate) unattested: Option<u64>,
 }
 
 /// How a task ended.

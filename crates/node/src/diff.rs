@@ -1,7 +1,8 @@
 //! Two logs side by side: the first commit in which they differ, and in what.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proctor_commit_log::{LogError, Reader, Record};
 use proctor_wire::DecodeError;
@@ -16,11 +17,15 @@ pub enum Comparison {
     Equal {
         /// The last commit of both.
         commits: u64,
+        /// The first one that was compared: a log may begin later.
+        first: u64,
     },
     /// One is the beginning of the other.
     Prefix {
         /// The last commit of the shorter one.
         common: u64,
+        /// The first one that was compared.
+        first: u64,
         /// Whether the first of the two is the longer one.
         first_is_longer: bool,
         /// The last commit of the longer one.
@@ -85,6 +90,21 @@ pub enum DiffError {
     /// A log cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// One begins after the other's end.
+    #[error(
+        "{later} begins at commit {first}, and {earlier} ends at commit {end}: they have no commit \
+         in common"
+    )]
+    Apart {
+        /// The log that begins later.
+        later: PathBuf,
+        /// Its first commit.
+        first: u64,
+        /// The other log.
+        earlier: PathBuf,
+        /// Its last commit.
+        end: u64,
+    },
     /// A record is no commit.
     #[error("commit {commit} cannot be decoded: {error}")]
     Decode {
@@ -100,25 +120,42 @@ pub enum DiffError {
 /// # Errors
 /// [`DiffError`] when one of them cannot be read up to where they part.
 pub fn diff(a: &Path, b: &Path) -> Result<Comparison, DiffError> {
-    let mut first = Reader::open(data_dir::log_of(a)?)?;
-    let mut second = Reader::open(data_dir::log_of(b)?)?;
-    let mut common = 0;
+    let logs = (data_dir::log_of(a)?, data_dir::log_of(b)?);
+    let begins =
+        (Reader::open(Arc::clone(&logs.0))?.first(), Reader::open(Arc::clone(&logs.1))?.first());
+    let from = begins.0.max(begins.1);
+    let mut first = Reader::open_at(logs.0, from)?;
+    let mut second = Reader::open_at(logs.1, from)?;
+    let mut common = from - 1;
     loop {
-        match (first.next().transpose()?, second.next().transpose()?) {
-            (None, None) => return Ok(Comparison::Equal { commits: common }),
+        let next = (first.next().transpose()?, second.next().transpose()?);
+        if common < from && (next.0.is_none() || next.1.is_none()) {
+            // Nothing was compared: they have to meet where the later one begins.
+            let end = first.head().index.min(second.head().index);
+            let met = |next: &Option<Record>, reader: &Reader| {
+                next.as_ref().map_or(reader.head().hash, |record| record.parent)
+            };
+            if end + 1 < from || met(&next.0, &first) != met(&next.1, &second) {
+                let (later, earlier) = if begins.0 == from { (a, b) } else { (b, a) };
+                let (later, earlier) = (later.to_owned(), earlier.to_owned());
+                return Err(DiffError::Apart { later, first: from, earlier, end });
+            }
+        }
+        match next {
+            (None, None) => return Ok(Comparison::Equal { commits: common, first: from }),
             (Some(ours), Some(theirs)) if ours.hash == theirs.hash => common = ours.index,
             (Some(ours), Some(theirs)) => {
                 let field = first_difference(&decode(&ours)?, &decode(&theirs)?);
                 return Ok(Comparison::Parted { commit: ours.index, field });
             }
-            (Some(more), None) => return rest(common, true, more, first),
-            (None, Some(more)) => return rest(common, false, more, second),
+            (Some(more), None) => return rest((from, common), true, more, first),
+            (None, Some(more)) => return rest((from, common), false, more, second),
         }
     }
 }
 
 fn rest(
-    common: u64,
+    (first, common): (u64, u64),
     first_is_longer: bool,
     more: Record,
     reader: Reader,
@@ -127,7 +164,7 @@ fn rest(
     for record in reader {
         longer = record?.index;
     }
-    Ok(Comparison::Prefix { common, first_is_longer, longer })
+    Ok(Comparison::Prefix { common, first, first_is_longer, longer })
 }
 
 fn decode(record: &Record) -> Result<LogEntry, DiffError> {
@@ -192,10 +229,70 @@ mod tests {
 
     #[test]
     fn equal_logs_and_beginnings_are_told() {
-        assert_eq!(compare(&[1, 2], &[1, 2]), Comparison::Equal { commits: 3 });
-        let prefix = |first_is_longer| Comparison::Prefix { common: 2, first_is_longer, longer: 4 };
+        assert_eq!(compare(&[1, 2], &[1, 2]), Comparison::Equal { commits: 3, first: 1 });
+        let prefix = |first_is_longer| Comparison::Prefix {
+            common: 2,
+            first: 1,
+            first_is_longer,
+            longer: 4,
+        };
         assert_eq!(compare(&[1, 2, 3], &[1]), prefix(true));
         assert_eq!(compare(&[1], &[1, 2, 3]), prefix(false));
+    }
+
+    /// A log that begins after the snapshot of commit `begins` of `log(ticks)`.
+    fn joined(ticks: &[i64], begins: u64) -> tempfile::TempDir {
+        let whole = log(ticks);
+        let storage = data_dir::log_of(whole.path()).unwrap();
+        let records: Vec<Record> = Reader::open(storage).unwrap().map(Result::unwrap).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::create(dir.path()).unwrap();
+        let storage = data.storage();
+        let (before, after) = records.split_at(usize::try_from(begins).unwrap());
+        let payloads = |records: &[Record]| records.iter().map(|r| r.payload.clone()).collect();
+        let before: Vec<Vec<u8>> = payloads(before);
+        // The state is made here again: what counts is where the log begins.
+        let replayed = proctor_commit_log::storage::memory::MemoryStorage::new();
+        let replayed: Arc<dyn proctor_commit_log::Storage> = Arc::new(replayed);
+        let mut writer =
+            Writer::open(Arc::clone(&replayed), WriterConfig::default()).unwrap().writer;
+        writer.adopt(&before).unwrap();
+        writer.snapshot().unwrap();
+        let snapshots = proctor_commit_log::SnapshotStore::new;
+        let found = snapshots(replayed).load(begins).unwrap();
+        let staged = snapshots(Arc::clone(&storage)).stage(begins).unwrap();
+        staged.write_at(0, &found.state).unwrap();
+        let len = found.state.len() as u64;
+        let head = staged.finish(found.head.hash, found.state_digest, len).unwrap();
+        let mut writer =
+            Writer::open(Arc::clone(&storage), WriterConfig::default()).unwrap().writer;
+        let engine = proctor_sequencer::replay::restore(&found).unwrap();
+        let base = proctor_commit_log::Base { head, proof: Vec::new() };
+        writer.begin_after(engine, &base).unwrap();
+        let after: Vec<Vec<u8>> = payloads(after);
+        writer.adopt(&after).unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_log_that_begins_later_is_compared_from_there() {
+        let whole = log(&[1, 2, 3, 4]);
+        let both = |a: &tempfile::TempDir, b: &tempfile::TempDir| diff(a.path(), b.path());
+        let late = joined(&[1, 2, 3, 4], 3);
+        let equal = Comparison::Equal { commits: 5, first: 4 };
+        assert_eq!(both(&whole, &late).unwrap(), equal);
+        let proof = crate::verify::verify(late.path(), |_| {}).unwrap();
+        assert_eq!((proof.begins, proof.stamp.commit, proof.chain), (3, 5, None));
+        let short = log(&[1, 2]);
+        let longer = Comparison::Prefix { common: 3, first: 4, first_is_longer: true, longer: 5 };
+        assert_eq!(both(&late, &short).unwrap(), longer);
+        let parted = both(&late, &log(&[1, 2, 9])).unwrap();
+        assert!(matches!(parted, Comparison::Parted { commit: 4, .. }), "{parted:?}");
+        // Nothing in common, and another history before the beginning.
+        for other in [log(&[1]), log(&[1, 9])] {
+            let error = both(&other, &late).unwrap_err();
+            assert!(matches!(error, DiffError::Apart { first: 4, .. }), "{error}");
+        }
     }
 
     #[test]

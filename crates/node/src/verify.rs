@@ -1,8 +1,9 @@
 //! Does the log prove its results? Hash chain, fold from the first commit, every stored digest.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use proctor_commit_log::{LogError, Reader, SnapshotStore, TornTail};
+use proctor_commit_log::{LogError, SnapshotStore, TornTail};
 use proctor_sequencer::{Replay, ReplayError, replay};
 use proctor_types::{Digest, Stamp};
 use proctor_wire::checkpoint;
@@ -16,8 +17,12 @@ pub struct Proof {
     pub stamp: Stamp,
     /// The state digest after it.
     pub digest: Digest,
-    /// The input chain after commit 1: names the log, as evidence files do.
-    pub chain: Digest,
+    /// The commit after which the log begins: 0, or that of the snapshot with which the node joined or
+    /// up to which it has deleted its log. What was before was not folded.
+    pub begins: u64,
+    /// The input chain after commit 1: names the log, as evidence files do; `None` when commit 1 is
+    /// not here.
+    pub chain: Option<Digest>,
     /// Hash of the last commit: it stands for the whole history.
     pub head: Digest,
     /// How many inputs were folded.
@@ -72,20 +77,22 @@ pub enum VerifyError {
 /// [`VerifyError`] names the damage or the first commit whose result differs.
 pub fn verify(path: &Path, mut progress: impl FnMut(Stamp)) -> Result<Proof, VerifyError> {
     let storage = data_dir::log_of(path)?;
-    let snapshots = SnapshotStore::new(storage.clone());
+    let snapshots = SnapshotStore::new(Arc::clone(&storage));
     let mut pending = snapshots.list().map_err(|e| ReplayError::from(LogError::Io(e)))?;
     // Oldest last, so that the next one to meet is popped.
     pending.sort_unstable_by(|a, b| b.cmp(a));
     let mut checked = Vec::new();
-    let reader = Reader::open(storage).map_err(ReplayError::from)?;
-    let mut fold = Replay::from_the_first(reader);
+    let mut fold = Replay::from_the_beginning(&storage)?;
+    let begins = fold.engine().stamp().commit;
+    // Those before are not of this log any more.
+    pending.retain(|index| *index > begins);
     let (mut inputs, mut digests) = (0, 0);
-    let mut chain = Digest::default();
+    let mut chain = None;
     while let Some((commit, outcome)) = fold.step()? {
         inputs += commit.inputs.len() as u64;
         digests += 1;
         if commit.index == 1 {
-            chain = fold.engine().input_chain();
+            chain = Some(fold.engine().input_chain());
         }
         if pending.last() == Some(&commit.index) {
             pending.pop();
@@ -108,6 +115,7 @@ pub fn verify(path: &Path, mut progress: impl FnMut(Stamp)) -> Result<Proof, Ver
     }
     Ok(Proof {
         stamp,
+        begins,
         digest: fold.engine().digest(),
         chain,
         head: fold.head().hash,

@@ -196,6 +196,15 @@ impl Certificate {
         if self.height != header.height || self.digest != header.digest {
             return Err(CertificateError::OtherHeader(header.height));
         }
+        let bytes = Self::signed_bytes(&trust.chain, self.epoch, self.height, &self.digest);
+        self.check_proof(trust, &bytes)
+    }
+
+    /// Checks that the committee of `trust` has signed `bytes`.
+    ///
+    /// # Errors
+    /// [`CertificateError`]: the first check that fails.
+    pub(crate) fn check_proof(&self, trust: &Trust, bytes: &[u8]) -> Result<(), CertificateError> {
         let (found, ours) = (self.epoch, trust.committee.epoch);
         if found > ours {
             return Err(CertificateError::EpochAhead { found, ours });
@@ -204,20 +213,19 @@ impl Certificate {
             return Err(CertificateError::EpochOver { found, ours });
         }
         match self.scheme {
-            Scheme::Solo => self.check_solo(trust),
+            Scheme::Solo => self.check_solo(trust, bytes),
             reserved @ (Scheme::Simplex | Scheme::Malachite | Scheme::Bls) => {
                 Err(CertificateError::Reserved(reserved))
             }
         }
     }
 
-    fn check_solo(&self, trust: &Trust) -> Result<(), CertificateError> {
+    fn check_solo(&self, trust: &Trust, bytes: &[u8]) -> Result<(), CertificateError> {
         let [key] = trust.committee.keys.as_slice() else {
             return Err(CertificateError::NotSolo(trust.committee.keys.len()));
         };
         let proof = self.proof.as_slice().try_into().map_err(|_| CertificateError::Proof)?;
-        let bytes = Self::signed_bytes(&trust.chain, self.epoch, self.height, &self.digest);
-        key.verify(&bytes, &Signature(proof)).map_err(|_| CertificateError::Proof)
+        key.verify(bytes, &Signature(proof)).map_err(|_| CertificateError::Proof)
     }
 }
 

@@ -338,7 +338,7 @@ fn answer(peer: NodeId, id: u64, loaded: Loaded, actions: &mut Vec<ServerAction>
         }
         Loaded::Commit(commit) => (vec![Answer::Commit(commit)], 512),
         Loaded::Manifest(manifest) => {
-            let bytes = (manifest.chunks.len() * 32) as u64;
+            let bytes = (manifest.contents.chunks.len() * 32) as u64;
             (vec![Answer::Manifest(manifest)], bytes)
         }
         Loaded::Chunk(chunk) => (parts(0, &chunk).map(Answer::Chunk).collect(), chunk.len() as u64),

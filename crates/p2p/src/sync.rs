@@ -8,6 +8,7 @@
 //!
 //! Source: spec/p2p, sections 5.6, 5.7 and "Head-of-window rule" of 5.12b.
 
+mod attest;
 mod bodies;
 pub mod event;
 mod join;
@@ -27,6 +28,7 @@ use crate::message::BODIES_MAX;
 use crate::moment::Moment;
 use crate::node_id::NodeId;
 use crate::status::Certified;
+use attest::Attest;
 use bodies::Bodies;
 pub use event::{Action, Ending, Event, Halt, JobId, Offence, Reason, RequestId};
 pub use event::{StoreFailed, StoreJob, Stored};
@@ -66,6 +68,8 @@ pub struct Config {
     pub store_bytes: u64,
     /// Stored commits that may wait to be applied.
     pub unapplied: u64,
+    /// Whether a node that is behind may begin anew after a snapshot.
+    pub joins: bool,
     /// A gap above which a snapshot is worth its bytes, in commits.
     pub snapshot_gap: u64,
     /// Chunks of a snapshot that are fetched at once.
@@ -87,6 +91,7 @@ impl Default for Config {
             bodies_per_request: BODIES_MAX,
             store_bytes: 4 << 20,
             unapplied: 4_096,
+            joins: true,
             snapshot_gap: 20_000,
             chunks: 8,
             push_peers: 4,
@@ -162,6 +167,10 @@ pub(crate) enum Waiting {
     Staging(u32),
     /// The snapshot is being installed.
     Install,
+    /// The manifest of this node's own snapshot, from this peer.
+    Attest(NodeId),
+    /// This node's own snapshot is being compared.
+    Attesting,
 }
 
 /// The sync core of one node.
@@ -187,6 +196,7 @@ pub struct SyncCore {
     states: BTreeMap<u64, Digest>,
     bodies: Bodies,
     join: Option<Join>,
+    attest: Option<Attest>,
     /// When a snapshot may be tried again.
     join_after: Moment,
     jobs: BTreeMap<JobId, Waiting>,
@@ -218,6 +228,7 @@ impl SyncCore {
             states: BTreeMap::new(),
             bodies: Bodies::default(),
             join: None,
+            attest: None,
             join_after: now,
             jobs: BTreeMap::new(),
             jobs_given: 0,
@@ -247,6 +258,7 @@ impl SyncCore {
             Event::Stored(job, result) => self.on_stored(now, job, result, actions),
             Event::Applied { height, state } => self.on_applied(now, height, state, actions),
             Event::Produced { commit } => self.on_produced(now, commit, actions),
+            Event::Kept { height } => self.on_kept(now, height),
             Event::Tick => self.on_tick(now, actions),
         }
         self.plan(now, actions);
@@ -314,6 +326,7 @@ impl SyncCore {
             self.plan_headers(now, actions);
             self.plan_bodies(now, actions);
             self.plan_store(actions);
+            self.plan_attest(now, actions);
         }
     }
 
@@ -351,6 +364,9 @@ impl SyncCore {
             (Waiting::Manifest(peer), Verdict::Manifest { manifest, proven }) => {
                 self.on_manifest_checked(now, peer, manifest, proven, actions);
             }
+            (Waiting::Attest(peer), Verdict::Manifest { manifest, proven }) => {
+                self.on_attest_checked(peer, manifest, proven, actions);
+            }
             (Waiting::Chunk(peer, index), Verdict::Chunk { bytes, .. }) => {
                 self.on_chunk_checked(now, peer, index, bytes, actions);
             }
@@ -371,6 +387,7 @@ impl SyncCore {
             (_, Err(StoreFailed::Disk)) => self.halt(Halt::StoreFailed, actions),
             (Waiting::Commits(last), Ok(_)) => self.on_commits_stored(now, last, actions),
             (Waiting::Commits(_), Err(_)) => self.halt(Halt::StoreFailed, actions),
+            (Waiting::Attesting, result) => self.on_attested(now, result, actions),
             (waiting, result) => self.on_staged(now, waiting, result, actions),
         }
     }
@@ -495,6 +512,8 @@ impl SyncCore {
             Reason::ApplySlow
         } else if self.target.height() <= self.stored {
             Reason::EpochUnknown
+        } else if usable().all(|(_, source)| source.has_pruned(next)) {
+            Reason::Pruned
         } else if !usable().any(|(_, source)| {
             if wants_body { source.has_body(next) } else { source.has_header(next) }
         }) || self.window.head_missing()

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use proctor_commit_log::storage::Storage;
-use proctor_commit_log::{Head, LogError, Reader, SnapshotStore};
+use proctor_commit_log::{LogError, Reader, SnapshotStore};
 use proctor_engine::Engine;
 
 use crate::publisher::{Applied, Views};
@@ -62,7 +62,7 @@ impl Follower {
             engine.set_shelf(shelf);
         }
         let first = engine.stamp().commit + 1;
-        let reader = Reader::open_at(storage, Head::GENESIS, first)?.until(durable);
+        let reader = Reader::open_at(storage, first)?.until(durable);
         let mut fold = Replay::resume(engine, reader);
         while fold.step()?.is_some() {}
         let views = Views::new(fold.engine().view());
@@ -115,7 +115,7 @@ fn newest_state(storage: &Arc<dyn Storage>, durable: u64) -> Result<Engine, Foll
     let newest = snapshots.newest(durable).ok().and_then(|(newest, _)| newest);
     let Some(found) = newest else { return Ok(Engine::new()) };
     let after = found.head.index + 1;
-    let mut next = Reader::open_at(Arc::clone(storage), Head::GENESIS, after)?.until(durable);
+    let mut next = Reader::open_at(Arc::clone(storage), after)?.until(durable);
     let of_this_log = next.next().transpose()?.is_none_or(|next| next.parent == found.head.hash);
     if !of_this_log {
         return Ok(Engine::new());

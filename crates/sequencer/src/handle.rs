@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use proctor_commit_log::MAX_PAYLOAD_BYTES;
-use proctor_engine::{Input, View};
+use proctor_commit_log::{Base, MAX_PAYLOAD_BYTES};
+use proctor_engine::{Engine, Input, View};
 use proctor_types::{Stamp, UtcMs};
 use proctor_wire::log_entry;
 
 use crate::clock::Clock;
 use crate::publisher::Views;
 use crate::stats::Stats;
-use crate::writer::{AdoptError, Batch, CommitError, Receipt, Writer};
+use crate::writer::{AdoptError, Batch, BeginError, CommitError, Receipt, Writer};
 
 /// How many submissions share one sync at most.
 const GROUP_MAX: usize = 1_024;
@@ -35,6 +35,7 @@ pub enum SubmitError {
 enum Message {
     Submit { at: Option<UtcMs>, inputs: Vec<Input>, answer: oneshot::Sender<Answer> },
     Adopt { payloads: Vec<Vec<u8>>, answer: oneshot::Sender<Result<Stamp, AdoptError>> },
+    Begin { state: Box<(Engine, Base)>, answer: oneshot::Sender<Result<Stamp, BeginError>> },
     Close,
 }
 
@@ -148,6 +149,19 @@ impl Handle {
         pending.recv().map_err(|_| stopped())?
     }
 
+    /// Drops the log and begins anew after `base`, where `engine` is the state; waits until that is
+    /// durable and published. See [`Writer::begin_after`].
+    ///
+    /// # Errors
+    /// [`BeginError`]; [`BeginError::Stopped`] also when the writer has ended.
+    pub fn begin_after(&self, engine: Engine, base: Base) -> Result<Stamp, BeginError> {
+        let stopped = || BeginError::Stopped("the sequencer has stopped".into());
+        let (answer, pending) = oneshot::channel();
+        let state = Box::new((engine, base));
+        self.queue.send(Message::Begin { state, answer }).map_err(|_| stopped())?;
+        pending.recv().map_err(|_| stopped())?
+    }
+
     /// Returns the newest view.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
@@ -216,6 +230,10 @@ fn run(
                 // Whoever no longer waits does not mind.
                 drop(answer.send(writer.adopt(&payloads)));
             }
+            Then::Begin(state, answer) => {
+                let (engine, base) = *state;
+                drop(answer.send(writer.begin_after(engine, &base)));
+            }
             Then::End => break,
         }
     }
@@ -226,6 +244,7 @@ fn run(
 enum Then {
     GoOn,
     Adopt(Vec<Vec<u8>>, oneshot::Sender<Result<Stamp, AdoptError>>),
+    Begin(Box<(Engine, Base)>, oneshot::Sender<Result<Stamp, BeginError>>),
     End,
 }
 
@@ -248,6 +267,7 @@ fn collect(first: Message, messages: &Receiver<Message>) -> (Vec<Submission>, Th
             Ok(Message::Adopt { payloads, answer }) => {
                 return (group, Then::Adopt(payloads, answer));
             }
+            Ok(Message::Begin { state, answer }) => return (group, Then::Begin(state, answer)),
             Ok(Message::Close) | Err(TryRecvError::Disconnected) => return (group, Then::End),
             Err(TryRecvError::Empty) => return (group, Then::GoOn),
         }

@@ -26,5 +26,5 @@ pub use replay::{Replay, ReplayError};
 pub use shelf::FileShelf;
 pub use stats::Stats;
 pub use writer::{
-    AdoptError, Batch, CommitError, OpenError, Opened, Receipt, Writer, WriterConfig,
+    AdoptError, Batch, BeginError, CommitError, OpenError, Opened, Receipt, Writer, WriterConfig,
 };

@@ -116,6 +116,15 @@ impl Views {
         self.0.changed.listen()
     }
 
+    /// Makes `view` the newest one, to which no commits lead from the one before.
+    pub(crate) fn begin_anew(&self, view: View) {
+        {
+            let mut recent = self.0.recent.write().unwrap_or_else(PoisonError::into_inner);
+            *recent = Recent { before: view.stamp.commit, ..Recent::default() };
+        }
+        self.publish(view, Vec::new());
+    }
+
     /// Makes `view` the newest one; `commits` led to it from the one before.
     pub(crate) fn publish(&self, view: View, commits: Vec<Applied>) {
         {

@@ -1,6 +1,11 @@
 //! The log folded through an engine: recovery, verification and explanation use this one loop.
 
-use proctor_commit_log::{End, Head, LogError, Reader, Snapshot};
+use std::sync::Arc;
+
+use proctor_commit_log::storage::Storage;
+use proctor_commit_log::{
+    End, Head, LogError, Reader, Snapshot, SnapshotError, SnapshotStore, base,
+};
 use proctor_engine::{Commit, Engine, OutOfOrder, Outcome};
 use proctor_types::Digest;
 use proctor_wire::{DecodeError, checkpoint};
@@ -40,6 +45,26 @@ pub enum ReplayError {
     /// The hashes of what a commit did are not what the log says they were.
     #[error("the log states other effects of commit {0} than this build computes")]
     Effects(u64),
+    /// The log does not begin with commit 1, and what was before is needed.
+    #[error(
+        "the log begins at commit {first}, and what was before is not in it: a node that keeps \
+         everything has it"
+    )]
+    BeginsLater {
+        /// The first commit of the log.
+        first: u64,
+    },
+    /// The snapshot after which the log begins cannot be used.
+    #[error("the snapshot of commit {commit}, after which the log begins, cannot be used: {error}")]
+    Beginning {
+        /// The snapshot's commit.
+        commit: u64,
+        /// What is wrong with it.
+        error: SnapshotError,
+    },
+    /// The snapshot after which the log begins belongs to another log.
+    #[error("the snapshot of commit {0}, after which the log begins, was not made from this log")]
+    OtherBeginning(u64),
     /// A snapshot's bytes are not an engine state that this build can read.
     #[error("the snapshot of commit {commit} cannot be decoded: {error}")]
     Snapshot {
@@ -56,19 +81,40 @@ pub struct Replay {
     entries: Entries,
     head: Head,
     engine: Engine,
+    /// The log's first commit, when that is later than the first one wanted.
+    begins_later: Option<u64>,
 }
 
 impl Replay {
     /// Returns the fold of `reader` from the first commit on.
     #[must_use]
     pub fn from_the_first(reader: Reader) -> Self {
-        Self::resume(Engine::new(), reader)
+        let first = reader.first();
+        let begins_later = (first > 1).then_some(first);
+        Self { begins_later, ..Self::resume(Engine::new(), reader) }
+    }
+
+    /// Returns the fold of all that the log in `storage` has: from the first commit, or from the
+    /// snapshot after which it begins.
+    ///
+    /// # Errors
+    /// [`ReplayError`] when that snapshot cannot be used.
+    pub fn from_the_beginning(storage: &Arc<dyn Storage>) -> Result<Self, ReplayError> {
+        let reader = Reader::open(Arc::clone(storage))?;
+        let Some(base) = base::base(&**storage)? else { return Ok(Self::from_the_first(reader)) };
+        let commit = base.head.index;
+        let found = SnapshotStore::new(Arc::clone(storage)).load(commit);
+        let found = found.map_err(|error| ReplayError::Beginning { commit, error })?;
+        if found.head != base.head {
+            return Err(ReplayError::OtherBeginning(commit));
+        }
+        Ok(Self { head: base.head, ..Self::resume(restore(&found)?, reader) })
     }
 
     /// Returns the fold that goes on with `reader` after what `engine` has applied.
     #[must_use]
     pub fn resume(engine: Engine, reader: Reader) -> Self {
-        Self { head: reader.head(), entries: Entries::new(reader), engine }
+        Self { head: reader.head(), entries: Entries::new(reader), engine, begins_later: None }
     }
 
     /// Applies the next commit; `None` at the end of the log.
@@ -76,6 +122,9 @@ impl Replay {
     /// # Errors
     /// [`ReplayError`]; the fold cannot go on after one.
     pub fn step(&mut self) -> Result<Option<(Commit, Outcome)>, ReplayError> {
+        if let Some(first) = self.begins_later {
+            return Err(ReplayError::BeginsLater { first });
+        }
         let Some(entry) = self.entries.next()? else { return Ok(None) };
         agree(self.engine.stamp().commit, entry.digest_before, self.engine.digest())?;
         // The digest covers the effects; that the log states these very ones is worth a look of its

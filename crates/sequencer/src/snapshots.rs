@@ -4,15 +4,18 @@
 //! for that. The thread has a checkpoint, which shares the state with the engine until the engine
 //! changes it. One snapshot is written at a time.
 
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use proctor_commit_log::{Head, SnapshotError, SnapshotStore};
+use proctor_commit_log::storage::Storage;
+use proctor_commit_log::{Head, IoFailure, LogError, SnapshotError, SnapshotStore, base};
 use proctor_engine::Checkpoint;
 use proctor_types::Digest;
 use proctor_wire::checkpoint;
 
 use crate::stats::Stats;
+use crate::writer::WriterConfig;
 
 /// What is written: the state as of a durable record of the log.
 #[derive(Debug)]
@@ -25,15 +28,24 @@ pub(crate) struct Picture {
 /// Writes the snapshots of one data directory and removes the oldest beyond those kept.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
-    store: SnapshotStore,
-    kept: usize,
+    files: Files,
     stats: Arc<Stats>,
     writing: Option<JoinHandle<()>>,
 }
 
+#[derive(Clone, Debug)]
+struct Files {
+    storage: Arc<dyn Storage>,
+    store: SnapshotStore,
+    kept: usize,
+    keeps_oldest: bool,
+}
+
 impl Snapshots {
-    pub(crate) fn new(store: SnapshotStore, kept: usize, stats: Arc<Stats>) -> Self {
-        Self { store, kept, stats, writing: None }
+    pub(crate) fn new(storage: Arc<dyn Storage>, config: &WriterConfig, stats: Arc<Stats>) -> Self {
+        let store = SnapshotStore::new(Arc::clone(&storage));
+        let (kept, keeps_oldest) = (config.snapshots_kept, config.keeps_oldest);
+        Self { files: Files { storage, store, kept, keeps_oldest }, stats, writing: None }
     }
 
     /// Tells whether a snapshot is being written in the background.
@@ -45,8 +57,8 @@ impl Snapshots {
     /// counted and stops nothing.
     pub(crate) fn begin(&mut self, picture: Picture) {
         self.wait();
-        let (store, kept, stats) = (self.store.clone(), self.kept, Arc::clone(&self.stats));
-        let write = move || stats.snapshot(write(&store, kept, &picture).is_ok());
+        let (files, stats) = (self.files.clone(), Arc::clone(&self.stats));
+        let write = move || stats.snapshot(files.write(&picture).is_ok());
         match std::thread::Builder::new().name("proctor-snapshot".into()).spawn(write) {
             Ok(thread) => self.writing = Some(thread),
             Err(_) => self.stats.snapshot(false),
@@ -56,10 +68,11 @@ impl Snapshots {
     /// Writes `picture` before it returns.
     pub(crate) fn write(&mut self, picture: &Picture) -> Result<(), SnapshotError> {
         self.wait();
-        write(&self.store, self.kept, picture)
+        self.files.write(picture)
     }
 
-    fn wait(&mut self) {
+    /// Waits until nothing is being written.
+    pub(crate) fn wait(&mut self) {
         if let Some(Err(_)) = self.writing.take().map(JoinHandle::join) {
             // It panicked before it could count.
             self.stats.snapshot(false);
@@ -74,10 +87,32 @@ impl Drop for Snapshots {
     }
 }
 
-fn write(store: &SnapshotStore, kept: usize, picture: &Picture) -> Result<(), SnapshotError> {
-    store.write_with(picture.head, picture.digest, |mut writer| {
-        checkpoint::write(&picture.state, &mut writer)
-    })?;
-    store.prune(kept).map_err(SnapshotError::Io)?;
-    Ok(())
+impl Files {
+    fn write(&self, picture: &Picture) -> Result<(), SnapshotError> {
+        self.store.write_with(picture.head, picture.digest, |mut writer| {
+            checkpoint::write(&picture.state, &mut writer)
+        })?;
+        let spared = self.spared()?;
+        self.store.prune(self.kept, &spared)?;
+        Ok(())
+    }
+
+    /// Returns the snapshots that are kept whatever their age: that of the log's beginning, and one
+    /// that can become it.
+    fn spared(&self) -> Result<Vec<u64>, SnapshotError> {
+        let io = |error: LogError| match error {
+            LogError::Io(failure) => SnapshotError::Io(failure),
+            other => SnapshotError::Io(IoFailure {
+                action: "read",
+                file: "BASE".into(),
+                source: Arc::new(io::Error::other(other.to_string())),
+            }),
+        };
+        let base = base::base(&*self.storage).map_err(io)?.map_or(0, |base| base.head.index);
+        let mut spared = vec![base];
+        if self.keeps_oldest {
+            spared.extend(self.store.list()?.into_iter().rfind(|index| *index > base));
+        }
+        Ok(spared)
+    }
 }

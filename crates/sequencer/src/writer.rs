@@ -4,10 +4,13 @@
 //! digest of the state before it, so within a group every batch but the last is applied before the
 //! sync; nothing is published or answered before it, so no reader can tell.
 
+mod anew;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proctor_commit_log::base;
 use proctor_commit_log::storage::Storage;
 use proctor_commit_log::{
     IoFailure, Log, LogConfig, LogError, MAX_PAYLOAD_BYTES, Recovery, SkippedSnapshot, Snapshot,
@@ -23,13 +26,15 @@ use crate::replay::{self, Replay, ReplayError};
 use crate::shelf::FileShelf;
 use crate::snapshots::{Picture, Snapshots};
 use crate::stats::Stats;
+pub use anew::BeginError;
 
 /// How the writer keeps its log.
 #[derive(Clone, Debug)]
 pub struct WriterConfig {
     /// Segments and pre-allocation.
     pub log: LogConfig,
-    /// Commits between two snapshots; 0 takes one only at the end.
+    /// A snapshot is taken of every commit whose number is a multiple of this, so that nodes have
+    /// snapshots of the same commits; 0 takes one only at the end.
     pub snapshot_every: u64,
     /// How many snapshots are kept.
     pub snapshots_kept: usize,
@@ -38,6 +43,9 @@ pub struct WriterConfig {
     pub snapshots_beside: bool,
     /// Where the engine keeps closed positions that are seldom read; in memory without one.
     pub shelf: Option<Arc<FileShelf>>,
+    /// Whether the oldest snapshot after the log's beginning is kept besides: the beginning can be
+    /// moved there.
+    pub keeps_oldest: bool,
 }
 
 impl Default for WriterConfig {
@@ -48,6 +56,7 @@ impl Default for WriterConfig {
             snapshots_kept: 2,
             snapshots_beside: true,
             shelf: None,
+            keeps_oldest: false,
         }
     }
 }
@@ -184,6 +193,15 @@ pub enum OpenError {
         /// Last commit of the log.
         log: u64,
     },
+    /// The log begins after a snapshot, and neither that one nor a later one can be read.
+    #[error(
+        "the log begins at commit {first}, and no snapshot of the state before it can be read: \
+         restore the .snap file from a copy, or move the data directory away and join anew"
+    )]
+    NoState {
+        /// The first commit of the log.
+        first: u64,
+    },
     /// A snapshot belongs to another history than the log.
     #[error("the snapshot of commit {0} was not made from this log")]
     SnapshotOfOtherLog(u64),
@@ -209,6 +227,7 @@ pub struct Opened {
 pub struct Writer {
     /// Before the log: it is waited for while the log still holds the directory.
     snapshots: Snapshots,
+    storage: Arc<dyn Storage>,
     log: Log,
     engine: Engine,
     views: Views,
@@ -228,14 +247,19 @@ impl Writer {
     /// holds nothing that was acknowledged, is cut.
     pub fn open(storage: Arc<dyn Storage>, config: WriterConfig) -> Result<Opened, OpenError> {
         let (log, recovery) = Log::open(Arc::clone(&storage), config.log.clone())?;
-        let snapshots = SnapshotStore::new(storage);
+        let snapshots = SnapshotStore::new(Arc::clone(&storage));
+        let base = base::base(&*storage)?.map_or(0, |base| base.head.index);
         let end = log.head().index;
         if let Some(ahead) = snapshots.list()?.into_iter().find(|index| *index > end) {
             return Err(OpenError::SnapshotAhead { snapshot: ahead, log: end });
         }
         let (newest, skipped) = snapshots.newest(end)?;
         let (mut engine, snapshot) = match newest {
-            None => (Engine::new(), None),
+            None if base == 0 => (Engine::new(), None),
+            None => return Err(OpenError::NoState { first: base + 1 }),
+            Some(found) if found.head.index < base => {
+                return Err(OpenError::NoState { first: base + 1 });
+            }
             Some(found) => {
                 check_origin(&log, &found)?;
                 (replay::restore(&found)?, Some(found.head.index))
@@ -255,7 +279,8 @@ impl Writer {
         let snapshot_at = snapshot.unwrap_or(0);
         let stats = Arc::new(Stats::of(config.shelf.clone()));
         let writer = Self {
-            snapshots: Snapshots::new(snapshots, config.snapshots_kept, Arc::clone(&stats)),
+            snapshots: Snapshots::new(Arc::clone(&storage), &config, Arc::clone(&stats)),
+            storage,
             log,
             engine,
             views,
@@ -274,6 +299,20 @@ impl Writer {
     /// committed. After the first failed write or sync every answer is [`CommitError::Stopped`].
     pub fn commit(&mut self, batches: Vec<Batch>) -> Vec<Result<Receipt, CommitError>> {
         let mut answers = Vec::with_capacity(batches.len());
+        let mut batches = batches.into_iter();
+        while batches.len() > 0 {
+            self.commit_group(&mut batches, &mut answers);
+        }
+        answers
+    }
+
+    /// Commits what comes next of `batches`, up to and including a commit of which a snapshot is due.
+    fn commit_group(
+        &mut self,
+        batches: &mut std::vec::IntoIter<Batch>,
+        answers: &mut Vec<Result<Receipt, CommitError>>,
+    ) {
+        let before = answers.len();
         // The batch that is appended but not applied: the sync comes between the two, unless the
         // next one's header needs the state after it.
         let mut last: Option<(usize, Commit)> = None;
@@ -287,12 +326,16 @@ impl Writer {
             let began = Instant::now();
             let written = self.append(batch);
             logging += began.elapsed();
+            let is_due = written.as_ref().is_ok_and(|commit| self.is_due(commit.index));
             answers.push(written.and_then(|commit| {
                 appended = true;
                 last = Some((place, commit));
                 // Replaced when the batch is applied; stands only if the log fails before that.
                 Err(CommitError::Stopped("not synced".into()))
             }));
+            if is_due {
+                break;
+            }
         }
         if appended && self.stopped.is_none() {
             let began = Instant::now();
@@ -305,10 +348,10 @@ impl Writer {
             self.stats.has_stopped();
             // What was applied in this group is in memory only: it was never durable, so nobody is
             // told, and the writer does nothing more.
-            for answer in answers.iter_mut().filter(|a| !is_refusal(a)) {
+            for answer in answers.iter_mut().skip(before).filter(|a| !is_refusal(a)) {
                 *answer = Err(CommitError::Stopped(cause.clone()));
             }
-            return answers;
+            return;
         }
         if let Some((place, commit)) = last {
             answers[place] = Ok(self.apply(commit));
@@ -317,7 +360,6 @@ impl Writer {
             self.publish();
             self.snapshot_if_due();
         }
-        answers
     }
 
     fn append(&mut self, batch: Batch) -> Result<Commit, CommitError> {
@@ -369,6 +411,24 @@ impl Writer {
     /// # Errors
     /// [`AdoptError`]; the commits before the one that it names were taken over all the same.
     pub fn adopt(&mut self, payloads: &[Vec<u8>]) -> Result<Stamp, AdoptError> {
+        let mut rest = payloads;
+        loop {
+            let last = self.engine.stamp().commit;
+            // A group ends with a commit of which a snapshot is due.
+            let left = match self.config.snapshot_every {
+                0 => rest.len(),
+                every => usize::try_from(every - last % every).unwrap_or(usize::MAX),
+            };
+            let (group, after) = rest.split_at(left.min(rest.len()));
+            let stamp = self.adopt_group(group)?;
+            if after.is_empty() {
+                return Ok(stamp);
+            }
+            rest = after;
+        }
+    }
+
+    fn adopt_group(&mut self, payloads: &[Vec<u8>]) -> Result<Stamp, AdoptError> {
         if let Some(cause) = &self.stopped {
             return Err(AdoptError::Stopped(cause.clone()));
         }
@@ -464,10 +524,8 @@ impl Writer {
     }
 
     fn snapshot_if_due(&mut self) {
-        let every = self.config.snapshot_every;
-        let due = every > 0 && self.engine.stamp().commit - self.snapshot_at >= every;
-        // While one is being written, the next commit asks again.
-        if !due || self.snapshots.is_writing() {
+        // One that is due while the one before it is being written is left out.
+        if !self.is_due(self.engine.stamp().commit) || self.snapshots.is_writing() {
             return;
         }
         // A snapshot only makes the next start quicker: its failure stops nothing, and the
@@ -480,6 +538,11 @@ impl Writer {
             let written = self.snapshot();
             self.stats.snapshot(written.is_ok());
         }
+    }
+
+    fn is_due(&self, commit: u64) -> bool {
+        let every = self.config.snapshot_every;
+        every > 0 && commit.is_multiple_of(every)
     }
 
     /// Writes a snapshot of the state as it stands and removes the oldest beyond those kept.

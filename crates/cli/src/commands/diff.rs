@@ -22,10 +22,16 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Verdict> {
     let (one, other) = (args.data.display(), args.with.display());
     match diff(&args.data, &args.with)? {
-        Comparison::Equal { commits } => println!("equal: both have {commits} commits"),
-        Comparison::Prefix { common, first_is_longer, longer } => {
+        Comparison::Equal { commits, first: 1 } => {
+            println!("equal: both have {commits} commits");
+        }
+        Comparison::Equal { commits, first } => {
+            println!("equal from commit {first} to {commits}; one of them has nothing before");
+        }
+        Comparison::Prefix { common, first, first_is_longer, longer } => {
             let has_more = if first_is_longer { one } else { other };
-            println!("equal up to commit {common}; {has_more} goes on to commit {longer}");
+            let from = if first == 1 { String::new() } else { format!("from commit {first} ") };
+            println!("equal {from}up to commit {common}; {has_more} goes on to commit {longer}");
         }
         Comparison::Parted { commit, field } => {
             println!("{one} and {other} part at commit {commit}: {field}");

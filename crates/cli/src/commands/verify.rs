@@ -19,9 +19,19 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Verdict> {
     match verify(&args.data, |_| {}) {
         Ok(proof) => {
-            println!("verified {} commits, {} inputs", proof.stamp.commit, proof.inputs);
+            let commits = proof.stamp.commit - proof.begins;
+            println!("verified {commits} commits, {} inputs", proof.inputs);
+            if proof.begins > 0 {
+                println!(
+                    "  begins     after commit {}, from the snapshot there; what was before is not \
+                     here",
+                    proof.begins
+                );
+            }
             println!("  up to      {}", proof.stamp.at);
-            println!("  chain      {}", proof.chain);
+            if let Some(chain) = proof.chain {
+                println!("  chain      {chain}");
+            }
             println!("  chain head {}", proof.head);
             println!("  digest     {}", proof.digest);
             println!("  compared   {} digests, {} snapshots", proof.digests, proof.snapshots.len());

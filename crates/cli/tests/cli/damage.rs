@@ -17,7 +17,7 @@ use crate::common::{demo, files, run};
 
 /// Segments of some sectors, so that every byte of several can be flipped.
 fn small() -> WriterConfig {
-    let log = LogConfig { segment_bytes: 2_048, preallocate_bytes: 512, ..LogConfig::default() };
+    let log = LogConfig { segment_bytes: 2_048, preallocate_bytes: 512 };
     WriterConfig { log, snapshot_every: 0, ..WriterConfig::default() }
 }
 

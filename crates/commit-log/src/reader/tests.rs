@@ -49,7 +49,7 @@ impl Forge {
     /// Opens and verifies; both must agree.
     fn read(&self) -> Result<End, LogError> {
         let storage = Arc::new(MemoryStorage::with_files(self.files.clone()));
-        let verified = verify(storage.clone(), Head::GENESIS).map(|verified| verified.end);
+        let verified = verify(storage.clone()).map(|verified| verified.end);
         let opened = Log::open(storage.clone(), LogConfig::default());
         assert_eq!(verified.is_ok(), opened.is_ok());
         assert!(opened.is_ok() || storage.files() == self.files, "a refused log was changed");

@@ -90,6 +90,11 @@ impl Storage for FileStorage {
         fs::remove_file(self.path.join(name))
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        let room = rustix::fs::statvfs(&self.path)?;
+        Ok(room.f_bavail.saturating_mul(room.f_frsize))
+    }
+
     fn sync_dir(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }

@@ -23,12 +23,12 @@ pub(crate) enum Step {
 
 /// Segments so small that a few records fill one.
 pub(crate) fn tiny() -> LogConfig {
-    LogConfig { segment_bytes: 4 * 512, preallocate_bytes: 2 * 512, ..LogConfig::default() }
+    LogConfig { segment_bytes: 4 * 512, preallocate_bytes: 2 * 512 }
 }
 
 /// Segments of four sectors, all on disk from the start.
 pub(crate) fn whole_segments() -> LogConfig {
-    LogConfig { segment_bytes: 4 * 512, preallocate_bytes: 4 * 512, ..LogConfig::default() }
+    LogConfig { segment_bytes: 4 * 512, preallocate_bytes: 4 * 512 }
 }
 
 /// The payload of record `index`: all bytes differ from those of the others, none is zero.

@@ -34,7 +34,7 @@ const WORKLOAD: &[Step] = &[
 
 /// All in one segment, which is on disk from the start.
 fn one_segment() -> LogConfig {
-    LogConfig { segment_bytes: 64 * 512, preallocate_bytes: 64 * 512, ..LogConfig::default() }
+    LogConfig { segment_bytes: 64 * 512, preallocate_bytes: 64 * 512 }
 }
 
 fn operations(steps: &[Step], config: &LogConfig) -> u64 {
@@ -156,7 +156,6 @@ proptest! {
         let config = LogConfig {
             segment_bytes: segment_sectors * 512,
             preallocate_bytes: ahead_sectors * 512,
-            ..LogConfig::default()
         };
         let (disk, mut told) = (FaultyDisk::new(), Told::default());
         for (steps, at, seed) in lives {

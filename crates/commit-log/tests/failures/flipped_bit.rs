@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proctor_commit_log::storage::faulty::FaultyDisk;
 use proctor_commit_log::storage::memory::MemoryStorage;
-use proctor_commit_log::{Head, Log, LogConfig, LogError, verify};
+use proctor_commit_log::{Log, LogConfig, LogError, verify};
 
 use crate::common::{whole_segments, written};
 
@@ -23,7 +23,7 @@ fn small_log(close: bool) -> BTreeMap<String, Vec<u8>> {
 fn check_found(files: &BTreeMap<String, Vec<u8>>, name: &str, what: &str) {
     let storage = Arc::new(MemoryStorage::with_files(files.clone()));
     let errors = [
-        verify(storage.clone(), Head::GENESIS).map(drop).unwrap_err(),
+        verify(storage.clone()).map(drop).unwrap_err(),
         Log::open(storage.clone(), whole_segments()).map(drop).unwrap_err(),
     ];
     for error in errors {
@@ -120,7 +120,7 @@ fn two_sectors_in_each_others_place_are_found() {
         for at in 0..512 {
             bytes.swap(one * 512 + at, other * 512 + at);
         }
-        let error = verify(Arc::new(MemoryStorage::with_files(files)), Head::GENESIS).unwrap_err();
+        let error = verify(Arc::new(MemoryStorage::with_files(files))).unwrap_err();
         assert!(matches!(error, LogError::Damaged(_)), "{one} and {other}: {error}");
     }
 }

@@ -31,18 +31,18 @@ proptest! {
     #[test]
     fn any_bytes_as_a_segment_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..3_000)) {
         let storage = files("00000000000000000001.seg", bytes);
-        prop_assert!(verify(storage.clone(), Head::GENESIS).is_err());
+        prop_assert!(verify(storage.clone()).is_err());
         prop_assert!(Log::open(storage, tiny()).is_err());
     }
 
     #[test]
     fn a_log_with_overwritten_parts_gives_the_first_records_or_an_error(edits in edits()) {
         let good = written(&tiny(), &[&[5, 600], &[0], &[700, 1], &[80], &[20]], true);
-        let records = verify(good.clone(), Head::GENESIS).unwrap().records;
+        let records = verify(good.clone()).unwrap().records;
         let mut all = good.files();
         let last = all.values_mut().last().unwrap();
         edit(last, edits);
-        if let Ok(verified) = verify(Arc::new(MemoryStorage::with_files(all)), Head::GENESIS) {
+        if let Ok(verified) = verify(Arc::new(MemoryStorage::with_files(all))) {
             prop_assert!(verified.records <= records);
         }
     }
@@ -102,10 +102,10 @@ fn last_segment() -> (BTreeMap<String, Vec<u8>>, String) {
 /// Damaged files are refused, or opened to a log that everybody reads in the same way from then on.
 fn fuzz(input: &[u8]) -> String {
     let (mut all, name) = last_segment();
-    let whole = verify(Arc::new(MemoryStorage::with_files(all.clone())), Head::GENESIS).unwrap();
+    let whole = verify(Arc::new(MemoryStorage::with_files(all.clone()))).unwrap();
     all.insert(name, input.to_vec());
     let storage = Arc::new(MemoryStorage::with_files(all));
-    let before = verify(storage.clone(), Head::GENESIS).map(|seen| seen.records);
+    let before = verify(storage.clone()).map(|seen| seen.records);
     let opened = Log::open(storage.clone(), tiny());
     let outcome = match opened {
         Ok((log, recovery)) => {
@@ -121,7 +121,7 @@ fn fuzz(input: &[u8]) -> String {
             );
             assert!(second.cut.is_none(), "cut twice");
             drop(again);
-            let after = verify(storage, Head::GENESIS).unwrap().records;
+            let after = verify(storage).unwrap().records;
             assert_eq!(after, recovery.head.index);
             assert!(!before.is_ok_and(|before| before > after), "a record that was read is gone");
             format!("open {} {}", recovery.cut.is_some(), after.min(whole.records + 2))

@@ -8,6 +8,7 @@
 
 mod common;
 
+mod begun_anew;
 mod crash;
 mod disk_full;
 mod failed_sync;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proctor_commit_log::storage::memory::MemoryStorage;
-use proctor_commit_log::{DamageKind, Head, Log, LogError, verify};
+use proctor_commit_log::{DamageKind, Log, LogError, verify};
 
 use crate::common::{whole_segments, written};
 
@@ -12,7 +12,7 @@ const BATCHES: &[&[usize]] = &[&[5, 600], &[0], &[700, 1], &[80], &[20]];
 
 fn damage(files: BTreeMap<String, Vec<u8>>) -> Option<DamageKind> {
     let storage = Arc::new(MemoryStorage::with_files(files.clone()));
-    let kind = match verify(storage.clone(), Head::GENESIS) {
+    let kind = match verify(storage.clone()) {
         Ok(_) => None,
         Err(LogError::Damaged(damage)) => Some(damage.kind),
         Err(other) => panic!("{other}"),

@@ -76,10 +76,10 @@ fn pruning_keeps_the_newest_valid_ones_and_all_invalid_ones() {
         files.get_mut(&format!("{index:020}.snap")).unwrap()[40] ^= 1;
     }
     let store = SnapshotStore::new(Arc::new(MemoryStorage::with_files(files)));
-    assert_eq!(store.prune(2).unwrap(), [1]);
+    assert_eq!(store.prune(2, &[]).unwrap(), [1]);
     assert_eq!(store.list().unwrap(), [5, 4, 3, 2]);
     assert_eq!(store.newest(u64::MAX).unwrap().0, Some(snapshot_of(at(4))));
-    assert_eq!(store.prune(2).unwrap(), []);
+    assert_eq!(store.prune(2, &[]).unwrap(), []);
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use proctor_commit_log::storage::Storage;
+use proctor_commit_log::base::{self, Base};
 use proctor_commit_log::storage::files::FileStorage;
 use proctor_commit_log::storage::memory::MemoryStorage;
+use proctor_commit_log::storage::{Access, Storage};
 use proctor_commit_log::{
     DamageKind, Head, Log, LogConfig, LogError, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES, Reader, verify,
 };
@@ -59,28 +60,52 @@ fn reading_outside_the_log_says_what_there_is() {
 #[test]
 fn a_log_begun_from_a_snapshot_starts_after_it_and_from_nowhere_else() {
     let storage = Arc::new(MemoryStorage::new());
-    let base = Head { index: 41, hash: Digest::of(b"record 41") };
-    let config = LogConfig { base, ..tiny() };
-    let (mut log, recovery) = Log::open(storage.clone(), config.clone()).unwrap();
-    assert_eq!(recovery.head, base);
+    let head = Head { index: 41, hash: Digest::of(b"record 41") };
+    let begin = |head| {
+        let shared: Arc<dyn Storage> = storage.clone();
+        base::begin_after(&shared, &Base { head, proof: b"why".to_vec() })
+    };
+    begin(head).unwrap();
+    let (mut log, recovery) = Log::open(storage.clone(), tiny()).unwrap();
+    assert_eq!(recovery.head, head);
     for index in 42..50 {
-        assert_eq!(log.append(&payload(index, 500)).unwrap().index, index);
+        assert_eq!(log.append(&payload(index, 100)).unwrap().index, index);
         log.sync().unwrap();
     }
     assert!(matches!(log.read_from(41), Err(LogError::OutOfRange { first: 42, .. })));
-    assert_eq!(log.read_from(42).unwrap().next().unwrap().unwrap().parent, base.hash);
+    assert_eq!(log.read_from(42).unwrap().next().unwrap().unwrap().parent, head.hash);
     drop(log);
-    assert_eq!(Log::open(storage.clone(), config).unwrap().1.head.index, 49);
-    assert_eq!(verify(storage.clone(), base).unwrap().records, 8);
-    let kind = |base| {
-        let error = verify(storage.clone(), base).unwrap_err();
+    assert_eq!(Log::open(storage.clone(), tiny()).unwrap().1.head.index, 49);
+    assert_eq!(verify(storage.clone()).unwrap().records, 8);
+    assert_eq!(base::base(&*storage).unwrap().unwrap().proof, b"why");
+    assert!(Reader::open_at(storage.clone(), 41).is_err());
+    let kind = |base: Option<Vec<u8>>| {
+        let mut files = storage.files();
+        match base {
+            Some(bytes) => files.insert("BASE".into(), bytes),
+            None => files.remove("BASE"),
+        };
+        let error = verify(Arc::new(MemoryStorage::with_files(files))).unwrap_err();
         let LogError::Damaged(damage) = error else { panic!("{error}") };
         damage.kind
     };
-    assert_eq!(kind(Head::GENESIS), DamageKind::SegmentOrder { expected: 1, found: 42 });
-    let other = Head { hash: Digest::of(b"another record 41"), ..base };
-    assert!(matches!(kind(other), DamageKind::HeaderParent { .. }));
-    assert!(Reader::open_at(storage.clone(), base, 41).is_err());
+    assert_eq!(kind(None), DamageKind::SegmentOrder { expected: 1, found: 42 });
+    let base_of = |index, text: &[u8]| {
+        let other: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let head = Head { index, hash: Digest::of(text) };
+        base::begin_after(&other, &Base { head, proof: Vec::new() }).unwrap();
+        let mut bytes = vec![0; 89];
+        other.open("BASE", Access::Read).unwrap().read_at(0, &mut bytes).unwrap();
+        Some(bytes)
+    };
+    let other = kind(base_of(41, b"another record 41"));
+    assert!(matches!(other, DamageKind::HeaderParent { .. }), "{other}");
+    assert_eq!(kind(base_of(43, b"not record 43")), DamageKind::Base { index: 43 });
+    assert_eq!(kind(base_of(70, b"record 70")), DamageKind::Base { index: 70 });
+    assert_eq!(
+        kind(base_of(12, b"record 12")),
+        DamageKind::SegmentOrder { expected: 13, found: 42 }
+    );
 }
 
 #[test]
@@ -115,7 +140,7 @@ fn closing_again_and_again_adds_one_seal_only() {
 fn a_real_directory_keeps_a_log_and_reading_it_writes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("data/log");
-    let config = LogConfig { segment_bytes: 8_192, preallocate_bytes: 4_096, ..tiny() };
+    let config = LogConfig { segment_bytes: 8_192, preallocate_bytes: 4_096 };
     let storage: Arc<dyn Storage> = Arc::new(FileStorage::create(&path).unwrap());
     let (mut log, _) = Log::open(storage.clone(), config.clone()).unwrap();
     for index in 1..=40 {
@@ -137,7 +162,7 @@ fn a_real_directory_keeps_a_log_and_reading_it_writes_nothing() {
     };
     let before = modified();
     let read_only: Arc<dyn Storage> = Arc::new(FileStorage::open(&path).unwrap());
-    let verified = verify(read_only, Head::GENESIS).unwrap();
+    let verified = verify(read_only).unwrap();
     assert_eq!((verified.records, verified.payload_bytes, verified.end.sealed), (40, 28_000, true));
     assert_eq!(modified(), before);
 }
@@ -154,6 +179,6 @@ fn a_log_goes_on_after_a_seal_and_stands_still_at_a_second_one() {
         log.seal().unwrap();
         assert_eq!(storage.files(), files);
     }
-    let verified = verify(storage, Head::GENESIS).unwrap();
+    let verified = verify(storage).unwrap();
     assert_eq!((verified.records, verified.end.sealed), (8, true));
 }

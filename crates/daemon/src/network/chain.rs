@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, OnceLock};
 
-use proctor_chain::{ChainError, ChainStore};
+use proctor_chain::{ChainError, ChainStore, InstallFailed, SnapshotFailed};
 use proctor_keys::signed_order::Rules;
 use proctor_network::chain::Done;
 use proctor_network::{Chain, News, NewsSender, Start};
 use proctor_p2p::message::Outcome;
 use proctor_p2p::server::{Available, Loaded, Read};
 use proctor_p2p::sync::{StoreFailed, StoreJob, Stored};
-use proctor_p2p::{Failure, NodeId};
+use proctor_p2p::{Failure, Manifest, NodeId};
 use proctor_sequencer::{AdoptError, Clock as _, Handle, Receipt, SystemClock};
 use proctor_services::backend::{direct, forward};
 
@@ -36,6 +36,26 @@ impl NodeChain {
         news: Arc<OnceLock<NewsSender>>,
     ) -> Self {
         Self { store, handle, rules, news }
+    }
+
+    fn tell_applied(&self) {
+        let view = self.handle.view();
+        let (height, state) = (view.stamp.commit, view.digest);
+        self.news.wait().send(News::Applied { height, state });
+    }
+
+    fn install(&self, manifest: Manifest) -> Result<Stored, StoreFailed> {
+        match self.store.install(manifest.clone()) {
+            Ok(stamp) => {
+                tracing::info!(commit = stamp.commit, "the log begins after a snapshot");
+                Ok(Stored::Done)
+            }
+            Err(InstallFailed::Snapshot(error)) => Err(not_taken(error, manifest)),
+            Err(InstallFailed::Chain(error)) => {
+                tracing::error!(%error, "the log cannot be begun anew: start the node again");
+                Err(StoreFailed::Disk)
+            }
+        }
     }
 
     fn order(&self, input: &[u8], done: Done) {
@@ -76,21 +96,43 @@ impl Chain for NodeChain {
     }
 
     fn store(&self, job: StoreJob) -> Result<Stored, StoreFailed> {
-        let StoreJob::Commits { commits, certificates } = job else {
-            return Err(StoreFailed::NoRoom);
-        };
-        match self.store.take_over(commits, &certificates) {
-            Ok(_) => {
-                let view = self.handle.view();
-                let (height, state) = (view.stamp.commit, view.digest);
-                self.news.wait().send(News::Applied { height, state });
+        match job {
+            StoreJob::Commits { commits, certificates } => {
+                match self.store.take_over(commits, &certificates) {
+                    Ok(_) => self.tell_applied(),
+                    Err(error) => {
+                        tracing::error!(%error, "a certified commit cannot be taken over");
+                        return Err(failed(&error));
+                    }
+                }
                 Ok(Stored::Done)
             }
-            Err(error) => {
-                tracing::error!(%error, "a certified commit cannot be taken over");
-                Err(failed(&error))
+            StoreJob::Begin(manifest) => {
+                let (height, bytes) = (manifest.height, manifest.contents.len);
+                let staged = self.store.begin(&manifest).map_err(|e| not_taken(e, manifest))?;
+                tracing::info!(height, bytes, staged = staged.len(), "joining by a snapshot");
+                Ok(Stored::Begun(staged))
+            }
+            StoreJob::Chunk { index, bytes } => match self.store.stage(index, &bytes) {
+                Ok(()) => Ok(Stored::Done),
+                Err(error) => {
+                    tracing::warn!(%error, "a snapshot cannot be staged");
+                    Err(StoreFailed::NoRoom)
+                }
+            },
+            StoreJob::Install(manifest) => self.install(manifest),
+            StoreJob::Attest(manifest) => {
+                self.store.attest(&manifest).map_err(|error| not_taken(error, manifest))?;
+                Ok(Stored::Done)
             }
         }
+    }
+
+    fn unattested(&self) -> Option<u64> {
+        self.store.unattested().unwrap_or_else(|error| {
+            tracing::warn!(%error, "snapshots are not compared");
+            None
+        })
     }
 
     fn available(&self) -> Available {
@@ -105,6 +147,19 @@ impl Chain for NodeChain {
     }
 }
 
+/// Tells why a snapshot was not taken or compared; the node is as before.
+fn not_taken(error: SnapshotFailed, manifest: Manifest) -> StoreFailed {
+    tracing::error!(%error, "a snapshot is not taken");
+    match error {
+        SnapshotFailed::OtherFormat { .. } => StoreFailed::OtherFormat,
+        SnapshotFailed::WrongState { .. } => StoreFailed::WrongState,
+        SnapshotFailed::Differs { .. } => StoreFailed::Differs(Box::new(manifest)),
+        SnapshotFailed::NoRoom { .. } | SnapshotFailed::Io(_) | SnapshotFailed::File(_) => {
+            StoreFailed::NoRoom
+        }
+    }
+}
+
 fn failed(error: &ChainError) -> StoreFailed {
     match error {
         ChainError::NotAsCertified(_)
@@ -115,6 +170,8 @@ fn failed(error: &ChainError) -> StoreFailed {
         }
         ChainError::File(_)
         | ChainError::Log(_)
+        | ChainError::Snapshot(_)
+        | ChainError::Begin(_)
         | ChainError::Committee(_)
         | ChainError::Adopt(
             AdoptError::Time { .. } | AdoptError::TooLarge { .. } | AdoptError::Stopped(_),

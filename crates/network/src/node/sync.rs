@@ -128,7 +128,7 @@ impl Node {
             }
             Action::Alarm(manifest) => {
                 let height = manifest.height;
-                tracing::error!(height, "a certified snapshot gave another state: it is not used");
+                tracing::error!(height, "a snapshot is not what it should be: it is not used");
             }
             Action::Halt(halt) => {
                 tracing::error!(?halt, "the network follows no more: a person must look");
@@ -204,6 +204,9 @@ impl Node {
         if height(&survey.tip) > height(&self.tip) {
             self.tip = survey.tip;
         }
+        if let Some(height) = survey.unattested {
+            self.tell_sync(Event::Kept { height });
+        }
         self.tell_server(None, ServerEvent::Available(self.available));
     }
 
@@ -232,6 +235,8 @@ impl Node {
     }
 
     pub(super) fn send_statuses(&mut self) {
+        // For the next one: snapshots come, and what is old goes.
+        self.jobs.survey_due = true;
         let status = self.next_status();
         for up in self.up.values() {
             if let Some(link) = self.conns.get(&up.conn).and_then(Conn::link) {

@@ -220,9 +220,10 @@ impl Chain for MemoryChain {
                 self.send(news);
                 Ok(Stored::Done)
             }
-            StoreJob::Begin(_) | StoreJob::Chunk { .. } | StoreJob::Install(_) => {
-                Err(StoreFailed::NoRoom)
-            }
+            StoreJob::Begin(_)
+            | StoreJob::Chunk { .. }
+            | StoreJob::Install(_)
+            | StoreJob::Attest(_) => Err(StoreFailed::NoRoom),
         }
     }
 

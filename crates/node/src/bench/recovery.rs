@@ -41,7 +41,7 @@ pub(super) fn figures(
     let (replayed, seconds) = reopen(&storage, scale.pick(5, 1))?;
     let aim = Some(Aim::AtMost(2.0));
     report(plan("recovery from a snapshot", aim, replayed).measured(&seconds));
-    SnapshotStore::new(Arc::clone(&storage)).prune(0)?;
+    SnapshotStore::new(Arc::clone(&storage)).prune(0, &[])?;
     let (replayed, seconds) = reopen(&storage, scale.pick(3, 1))?;
     report(plan("recovery without a snapshot", None, replayed).measured(&seconds));
     Ok(())

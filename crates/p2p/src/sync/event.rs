@@ -78,6 +78,11 @@ pub enum Event {
         /// The header and its certificate.
         commit: Certified,
     },
+    /// This node has made a snapshot of its own, and nobody has vouched for it so far.
+    Kept {
+        /// The commit after which the state is.
+        height: u64,
+    },
     /// Time has passed. To be sent every [`crate::sync::TICK_MS`].
     Tick,
 }
@@ -103,6 +108,9 @@ pub enum StoreJob {
     },
     /// All chunks are staged: make them the state, if they give the digest that is certified.
     Install(Manifest),
+    /// Compare this node's own snapshot with a proven manifest of the same height; if it is the same,
+    /// keep the manifest and serve it.
+    Attest(Manifest),
 }
 
 /// What a store job gave.
@@ -115,12 +123,17 @@ pub enum Stored {
 }
 
 /// Why a store job failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreFailed {
     /// A write or sync failed: what the disk holds is unknown, and the node must stop.
     Disk,
     /// There is no room for the snapshot; nothing was written.
     NoRoom,
+    /// The snapshot is of an encoding that this build does not read; nothing was written.
+    OtherFormat,
+    /// This node's own snapshot has other bytes than the ones that the committee vouches for: it is
+    /// not served.
+    Differs(Box<Manifest>),
     /// The chunks give another state than the certified one, though each is as the manifest says.
     WrongState,
 }
@@ -207,6 +220,8 @@ pub enum Reason {
     NoPeers,
     /// No peer has what comes next.
     NoPeerHas,
+    /// All peers have deleted what comes next, and none offers a snapshot that can be used.
+    Pruned,
     /// Peers have it and do not deliver in time.
     AllSlow,
     /// What peers deliver is false.
@@ -283,7 +298,8 @@ pub enum Action {
     },
     /// The reason for being behind changed; `None` when there is none.
     Behind(Option<Reason>),
-    /// A snapshot was assembled as its manifest says and gave another state than the certified one.
+    /// A snapshot was assembled as its manifest says and gave another state than the certified one,
+    /// or this node's own has other bytes than those that the committee vouches for.
     Alarm(Manifest),
     /// Stop: the core does nothing any more.
     Halt(Halt),

@@ -1,14 +1,14 @@
 //! Joining by a snapshot: manifest, chunks, installation; each proven before it counts.
 //!
-//! A manifest is believed for its state alone, which a certified header names. Its chunks' digests are
-//! not certified: if all chunks are as it says and the state is another, the manifest is put aside,
-//! an alarm is raised and another is tried; nothing is applied, and nobody is banned on such ground.
+//! A manifest is believed when the committee vouches for its bytes, and a certified header names the
+//! state that they must give. If all chunks are as it says and the state is another, the committee
+//! itself was wrong, or this node is: the manifest is put aside, an alarm is raised and another is
+//! tried; nothing is applied, and nobody is banned on such ground.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proctor_types::Digest;
 
-use crate::certificate::CertificateError;
 use crate::codec::Canonical;
 use crate::message::Request;
 use crate::moment::Moment;
@@ -57,7 +57,7 @@ pub(crate) struct Join {
 impl Join {
     pub(crate) fn progress(&self) -> (usize, usize) {
         let chosen = self.chosen.as_ref();
-        chosen.map_or((0, 0), |chosen| (chosen.staged.len(), chosen.manifest.chunks.len()))
+        chosen.map_or((0, 0), |chosen| (chosen.staged.len(), chosen.manifest.contents.chunks.len()))
     }
 
     /// A peer did not deliver: it is not asked again for this snapshot.
@@ -86,7 +86,7 @@ impl SyncCore {
         match &join.chosen {
             None => {}
             Some(chosen) if chosen.installing || !chosen.begun => {}
-            Some(chosen) if chosen.staged.len() == chosen.manifest.chunks.len() => {
+            Some(chosen) if chosen.staged.len() == chosen.manifest.contents.chunks.len() => {
                 self.install(actions);
             }
             Some(_) => self.ask_for_chunks(now, actions),
@@ -105,7 +105,11 @@ impl SyncCore {
         let offered = usable().any(|(_, source)| source.has_snapshot(self.stored));
         let storing = self.jobs.values().any(|waiting| matches!(waiting, Waiting::Commits(_)));
         let pruned = gap > 0 && usable().all(|(_, source)| !source.has_body(next));
-        now >= self.join_after && offered && !storing && (pruned || gap > self.config.snapshot_gap)
+        self.config.joins
+            && now >= self.join_after
+            && offered
+            && !storing
+            && (pruned || gap > self.config.snapshot_gap)
     }
 
     /// Drops what was fetched the slow way.
@@ -181,10 +185,7 @@ impl SyncCore {
         join.checking = join.checking.saturating_sub(1);
         match proven {
             Ok(()) => {}
-            // Perhaps true, and not to be told here.
-            Err(ManifestError::Certificate(
-                CertificateError::EpochAhead { .. } | CertificateError::Reserved(_),
-            )) => return,
+            Err(error) if error.may_be_right() => return,
             Err(_) => return self.penalise(peer, Offence::BadManifest, actions),
         }
         let digest = Digest::of(&manifest.encode());
@@ -223,14 +224,14 @@ impl SyncCore {
                 }
                 return;
             }
-            let count = u32::try_from(chosen.manifest.chunks.len()).unwrap_or(0);
+            let count = u32::try_from(chosen.manifest.contents.chunks.len()).unwrap_or(0);
             let free =
                 |index: &u32| !chosen.under_way.contains(index) && !chosen.staged.contains(index);
             let Some(index) = (0..count).find(free) else { return };
             if chosen.under_way.len() >= self.config.chunks.max(1) {
                 return;
             }
-            let (height, len) = (chosen.manifest.height, chosen.manifest.chunk_len(index));
+            let (height, len) = (chosen.manifest.height, chosen.manifest.contents.chunk_len(index));
             let others: BTreeSet<NodeId> = (self.sources.iter().map(|(peer, _)| *peer))
                 .filter(|peer| !chosen.offered_by.contains(peer))
                 .collect();
@@ -269,7 +270,7 @@ impl SyncCore {
     ) {
         let Some(chosen) = self.chosen_mut() else { return };
         let slot = usize::try_from(index).ok();
-        let digest = slot.and_then(|index| chosen.manifest.chunks.get(index)).copied();
+        let digest = slot.and_then(|index| chosen.manifest.contents.chunks.get(index)).copied();
         match digest.filter(|_| bytes.len() as u64 == u64::from(len)) {
             Some(digest) => {
                 let job = Job::Chunk { index, digest, bytes };
@@ -322,7 +323,7 @@ impl SyncCore {
         let Some(chosen) = self.chosen_mut() else { return };
         match (waiting, result) {
             (Waiting::Begin, Ok(Stored::Begun(staged))) => {
-                let count = chosen.manifest.chunks.len() as u64;
+                let count = chosen.manifest.contents.chunks.len() as u64;
                 chosen.staged = staged.into_iter().filter(|one| u64::from(*one) < count).collect();
                 chosen.begun = true;
             }
@@ -332,18 +333,25 @@ impl SyncCore {
             }
             (Waiting::Install, Ok(_)) => self.joined(now, actions),
             (Waiting::Install, Err(StoreFailed::WrongState)) => {
-                let (manifest, digest) = (chosen.manifest.clone(), chosen.digest);
-                for peer in std::mem::take(&mut chosen.offered_by) {
-                    if let Some(source) = self.sources.get_mut(&peer) {
-                        source.false_snapshot = true;
-                    }
-                }
-                self.target.refuse(digest, REFUSED_MAX);
-                actions.push(Action::Alarm(manifest));
-                self.give_up_join(0);
+                actions.push(Action::Alarm(chosen.manifest.clone()));
+                self.put_aside();
             }
+            (Waiting::Begin, Err(StoreFailed::OtherFormat)) => self.put_aside(),
             (_, _) => self.give_up_join(RETRY_MS),
         }
+    }
+
+    /// The chosen snapshot cannot be used, and no other of those who offer it is taken.
+    fn put_aside(&mut self) {
+        let Some(chosen) = self.chosen_mut() else { return };
+        let (digest, offered_by) = (chosen.digest, std::mem::take(&mut chosen.offered_by));
+        for peer in offered_by {
+            if let Some(source) = self.sources.get_mut(&peer) {
+                source.false_snapshot = true;
+            }
+        }
+        self.target.refuse(digest, REFUSED_MAX);
+        self.give_up_join(0);
     }
 
     fn joined(&mut self, now: Moment, actions: &mut Vec<Action>) {
@@ -369,6 +377,7 @@ impl SyncCore {
         self.states.clear();
         self.bodies.clear();
         self.window.clear();
+        self.attest = None;
         self.remember(base);
         self.progress = now;
         actions.push(Action::Joined(base));

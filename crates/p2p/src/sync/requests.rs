@@ -25,6 +25,8 @@ pub(crate) enum Purpose {
     Bodies(Fetch),
     /// The manifest of a snapshot.
     Manifest,
+    /// The manifest of a height of which this node has a snapshot of its own.
+    Attest,
     /// A chunk of a snapshot.
     Chunk { index: u32, len: u32, bytes: Vec<u8> },
 }
@@ -132,6 +134,7 @@ impl SyncCore {
             Purpose::Headers { start, .. } => self.window.ended(start, id),
             Purpose::Bodies(fetch) => self.on_fetch_ended(id, peer, fetch, actions),
             Purpose::Manifest => self.on_manifest_ended(id),
+            Purpose::Attest => self.attest_again(),
             Purpose::Chunk { index, len, bytes } => {
                 self.on_chunk_ended(peer, index, len, bytes, actions);
             }
@@ -144,6 +147,8 @@ impl SyncCore {
         match &open.purpose {
             Purpose::Headers { start, .. } => self.window.tried(*start, open.peer),
             Purpose::Bodies(fetch) => self.bodies.tried(fetch.missing(), open.peer),
+            // Who was asked is not asked again before the others were.
+            Purpose::Attest => {}
             Purpose::Manifest | Purpose::Chunk { .. } => {
                 if let Some(join) = &mut self.join {
                     join.failed(open.peer);
@@ -189,6 +194,10 @@ impl SyncCore {
             (Purpose::Manifest, Answer::Manifest(manifest)) => {
                 self.end_request(now, id, Ending::Answered, actions);
                 self.on_manifest(peer, manifest, actions);
+            }
+            (Purpose::Attest, Answer::Manifest(manifest)) => {
+                self.end_request(now, id, Ending::Answered, actions);
+                self.on_attest_manifest(peer, manifest, actions);
             }
             (Purpose::Chunk { len, bytes, .. }, Answer::Chunk(part)) => {
                 let taken = take_chunk(*len, bytes, &part);

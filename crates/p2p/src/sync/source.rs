@@ -112,6 +112,11 @@ impl Source {
         self.claim.is_some_and(|claim| claim.lowest_body <= height && height <= claim.height)
     }
 
+    /// Whether it says that it had the body at `height`, and has deleted it.
+    pub(crate) fn has_pruned(&self, height: u64) -> bool {
+        self.claim.is_none_or(|claim| height < claim.lowest_body)
+    }
+
     /// Whether it says that it has a snapshot above `height`, and none of its was false.
     pub(crate) fn has_snapshot(&self, height: u64) -> bool {
         !self.false_snapshot && self.claim.is_some_and(|claim| claim.snapshot > height)

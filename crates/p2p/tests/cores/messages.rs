@@ -7,7 +7,7 @@ use proctor_p2p::message::{INLINE_BODY_BYTES_MAX, PART_BYTES_MAX, REASON_BYTES_M
 use proctor_p2p::peers::address::{AddressRules, PeerAddress};
 use proctor_p2p::peers::book::ANSWER_MAX;
 use proctor_p2p::peers::record::{OwnRecord, PeerRecord, RecordRules};
-use proctor_p2p::snapshot::{CHUNKS_MAX, ManifestError};
+use proctor_p2p::snapshot::{CHUNKS_MAX, Contents, ManifestError};
 use proctor_p2p::status::{HelloError, PROTOCOL, Roles};
 use proctor_p2p::{
     Answer, Canonical, Certificate, Certified, ChainId, CodecError, Committee, Failure, Hello,
@@ -58,13 +58,8 @@ fn record() -> PeerRecord {
 }
 
 fn manifest() -> Manifest {
-    Manifest {
-        height: 3,
-        format: 1,
-        len: 5,
-        chunks: vec![Digest::of(b"12345")],
-        next: certified(4),
-    }
+    let contents = Contents { format: 1, len: 5, chunks: vec![Digest::of(b"12345")] };
+    Manifest::solo(&CHAIN, contents, certified(4), |bytes| sign(&key(1), bytes))
 }
 
 /// Each message at its largest and at its smallest.
@@ -108,8 +103,9 @@ fn extremes() -> Vec<Message> {
         Answer::Commit(tip.clone()),
         Answer::Manifest(manifest()),
         Answer::Manifest(Manifest {
-            chunks: vec![Digest([1; 32]); CHUNKS_MAX],
+            contents: Contents { chunks: vec![Digest([1; 32]); CHUNKS_MAX], ..manifest().contents },
             next: tip.clone(),
+            attestation: tip.certificate.clone(),
             ..manifest()
         }),
         Answer::Peers(vec![]),
@@ -194,21 +190,67 @@ fn b28_a_hello_holds_for_its_chain_its_key_and_its_session_only() {
 }
 
 #[test]
-fn f13_a_manifest_must_be_proven_by_the_header_after_it() {
+fn f13_a_manifest_must_be_proven_by_the_header_after_it_and_its_bytes_by_an_attestation() {
     let trust = trust(0, &key(1));
     assert_eq!(manifest().check(&trust), Ok(()));
     assert_eq!(manifest().base().digest, certified(3).header.digest(&CHAIN));
     let wrong = Manifest { height: 4, ..manifest() };
     assert_eq!(wrong.check(&trust), Err(ManifestError::Height { height: 4, found: 4 }));
     for (len, chunks) in [(0, 0), (0, 1), (5, 0), (5, 2), (u64::MAX, 1)] {
-        let digests = vec![Digest([0; 32]); chunks];
-        let wrong = Manifest { len, chunks: digests, ..manifest() };
+        let contents = Contents { format: 1, len, chunks: vec![Digest([0; 32]); chunks] };
+        let wrong = Manifest { contents, ..manifest() };
         assert_eq!(wrong.check(&trust), Err(ManifestError::Length { len, chunks }));
     }
     let mut forged = manifest();
     forged.next.header.facts.state_before.0[0] ^= 1;
     assert!(matches!(forged.check(&trust), Err(ManifestError::Certificate(_))));
-    assert_eq!((manifest().chunk_len(0), manifest().chunk_len(1)), (Some(5), None));
+    let contents = manifest().contents;
+    assert_eq!((contents.chunk_len(0), contents.chunk_len(1)), (Some(5), None));
+    // The bytes, their length and their encoding are vouched for, for this commit of this chain.
+    type Edit = fn(&mut Manifest);
+    let edits: [Edit; 4] = [
+        |m| m.contents.chunks[0].0[0] ^= 1,
+        |m| m.contents.len = 6,
+        |m| m.contents.format = 2,
+        |m| m.attestation.height = 2,
+    ];
+    for edit in edits {
+        let mut forged = manifest();
+        edit(&mut forged);
+        assert_eq!(forged.check(&trust), Err(ManifestError::OtherSnapshot(3)));
+    }
+    let other_bytes = Contents { format: 2, ..manifest().contents };
+    let forged = |chain: &ChainId, signer: u8, next: Certified| {
+        let signer = key(signer);
+        Manifest::solo(chain, other_bytes.clone(), next, |bytes| sign(&signer, bytes))
+    };
+    assert_eq!(forged(&CHAIN, 1, certified(4)).check(&trust), Ok(()));
+    // Signed by another key, for another chain, or for another commit; or an ordinary certificate.
+    let at_3 = Manifest { attestation: manifest().attestation, ..forged(&CHAIN, 1, certified(4)) };
+    let mut moved = forged(&CHAIN, 1, certified(5));
+    moved.attestation.height = 3;
+    let proof = moved.attestation.proof;
+    let mut as_header = forged(&CHAIN, 1, certified(4));
+    as_header.attestation.proof = Certificate::solo(
+        &CHAIN,
+        0,
+        &Tip { height: 3, digest: other_bytes.root(), time: Tip::GENESIS.time },
+        |bytes| sign(&key(1), bytes),
+    )
+    .proof;
+    let mut replayed = forged(&CHAIN, 1, certified(4));
+    replayed.attestation.proof = proof;
+    let foreign = forged(&ChainId(Digest([9; 32])), 1, certified(4));
+    for wrong in [forged(&CHAIN, 2, certified(4)), foreign, replayed, as_header] {
+        let error = wrong.check(&trust).expect_err("it is not attested");
+        assert!(matches!(error, ManifestError::Attestation { height: 3, .. }), "{error}");
+        assert!(!error.may_be_right());
+    }
+    assert_eq!(at_3.check(&trust), Err(ManifestError::OtherSnapshot(3)));
+    // Of an epoch that has not begun here: perhaps right.
+    let mut later = manifest();
+    later.attestation.epoch = 7;
+    assert!(later.check(&trust).expect_err("not known").may_be_right());
 }
 
 proptest! {

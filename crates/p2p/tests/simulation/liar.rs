@@ -38,13 +38,15 @@ pub(crate) enum Lie {
     /// Changes a byte of each chunk.
     BadChunk,
     /// Makes up a snapshot: right state in the header, chunks of its own.
+    MadeUpSnapshot,
+    /// The same, and the sequencer vouches for it: it is a liar as well.
     FalseSnapshot,
     /// A manifest that no certificate proves.
     BadManifest,
 }
 
 impl Lie {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Inflated,
         Self::OtherChain,
         Self::WrongHeader,
@@ -58,6 +60,7 @@ impl Lie {
         Self::Silent,
         Self::Flood,
         Self::BadChunk,
+        Self::MadeUpSnapshot,
         Self::FalseSnapshot,
         Self::BadManifest,
     ];
@@ -140,10 +143,13 @@ impl Lie {
                 }
                 let mut manifest = truth.manifest(height);
                 match self {
-                    Self::FalseSnapshot => {
-                        let bytes = vec![1; usize::try_from(manifest.len).unwrap()];
-                        manifest.chunks =
-                            bytes.chunks(CHUNK_BYTES as usize).map(Digest::of).collect();
+                    Self::FalseSnapshot | Self::MadeUpSnapshot => {
+                        let bytes = vec![1; usize::try_from(manifest.contents.len).unwrap()];
+                        let chunks = bytes.chunks(CHUNK_BYTES as usize).map(Digest::of).collect();
+                        manifest.contents.chunks = chunks;
+                        if self == Self::FalseSnapshot {
+                            manifest = truth.attest(manifest.contents, manifest.next);
+                        }
                     }
                     Self::BadManifest => manifest.next.header.facts.state_before.0[0] ^= 1,
                     _ => {}
@@ -153,7 +159,9 @@ impl Lie {
             Request::GetChunk { height, index } => {
                 let mut bytes = truth.snapshot(height);
                 match self {
-                    Self::FalseSnapshot => bytes.iter_mut().for_each(|byte| *byte = 1),
+                    Self::FalseSnapshot | Self::MadeUpSnapshot => {
+                        bytes.iter_mut().for_each(|byte| *byte = 1)
+                    }
                     Self::BadChunk => bytes.iter_mut().step_by(1_000).for_each(|byte| *byte ^= 1),
                     _ => {}
                 }

@@ -32,6 +32,12 @@ pub(crate) struct Disk {
     pub(crate) broken: bool,
     /// Makes no snapshots.
     pub(crate) without_snapshots: bool,
+    /// The newest own snapshot that is known to be the one that the sequencer vouches for.
+    attested: u64,
+    /// Own snapshots have other bytes than everybody's.
+    pub(crate) own_differs: bool,
+    /// The last of them that was found out.
+    differing: u64,
 }
 
 impl Disk {
@@ -47,6 +53,9 @@ impl Disk {
             full: false,
             broken: false,
             without_snapshots: false,
+            attested: 0,
+            own_differs: false,
+            differing: 0,
         }
     }
 
@@ -103,6 +112,14 @@ impl Disk {
                 Ok(Stored::Done)
             }
             StoreJob::Install(manifest) => self.install(&manifest),
+            StoreJob::Attest(manifest) => {
+                if self.own_differs {
+                    self.differing = manifest.height;
+                    return Err(StoreFailed::Differs(Box::new(manifest)));
+                }
+                self.attested = manifest.height;
+                Ok(Stored::Done)
+            }
         }
     }
 
@@ -115,6 +132,7 @@ impl Disk {
         if bytes.get(..32) != Some(&manifest.state().0[..]) || !whole {
             return Err(StoreFailed::WrongState);
         }
+        self.attested = manifest.height;
         self.base = manifest.base();
         self.base_state = manifest.state();
         self.commits.clear();
@@ -189,6 +207,7 @@ impl Node {
                 self.disk.certificates.insert(at, truth.certificate(at));
             }
         }
+        self.disk.attested = snapshot_height(height);
         self.applied = (height, truth.state(height));
         self.acknowledged = height;
     }
@@ -213,9 +232,8 @@ impl Node {
 
     pub(crate) fn available(&self) -> Available {
         let tip = self.disk.certified().map_or(0, |tip| tip.header.height);
-        let latest_snapshot = snapshot_height(tip);
-        let has_one = latest_snapshot > self.disk.base.height && !self.disk.without_snapshots;
-        let latest_snapshot = if has_one { latest_snapshot } else { 0 };
+        let latest_snapshot =
+            if self.disk.without_snapshots { 0 } else { self.disk.attested.min(tip) };
         let lowest_body = self.disk.lowest();
         Available { tip, lowest_body, lowest_header: self.disk.base.height + 1, latest_snapshot }
     }
@@ -233,6 +251,13 @@ impl Node {
         };
         let signature = sign(&self.key, &status.signed_bytes(&CHAIN, binding));
         SignedStatus { status, signature }
+    }
+
+    /// A snapshot of its own that is not known to be the one that is vouched for.
+    pub(crate) fn kept(&self) -> Option<u64> {
+        let height = snapshot_height(self.applied.0);
+        let known = self.disk.attested.max(self.disk.differing);
+        (height > known && !self.disk.without_snapshots).then_some(height)
     }
 
     pub(crate) fn store(&mut self, job: StoreJob, truth: &Truth) -> Result<Stored, StoreFailed> {
@@ -278,8 +303,10 @@ impl Node {
             }
             Read::Commit(_) => Loaded::Missing,
             Read::Manifest(at_most) => {
-                let height = self.available().latest_snapshot;
-                if height == 0 || height > at_most {
+                // Two snapshots are kept.
+                let newest = self.available().latest_snapshot;
+                let height = newest.min(at_most / 64 * 64);
+                if height == 0 || height + 64 < newest {
                     return Loaded::Missing;
                 }
                 Loaded::Manifest(truth.manifest(height))

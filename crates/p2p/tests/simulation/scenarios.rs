@@ -2,7 +2,7 @@
 
 use proctor_p2p::sync::{Config, Halt, Offence, Reason};
 
-use crate::liar::Lie;
+use crate::liar::{Lie, snapshot_height};
 use crate::world::{Peer, World};
 
 /// A sequencer with so many commits.
@@ -270,7 +270,7 @@ fn f12_r14_b7_when_nobody_has_it_the_node_says_so_and_asks_no_faster_than_its_ba
     world.run_for(10_000);
     let before = world.node(at).requests;
     world.run_for(60_000);
-    assert_eq!(world.node(at).core.reason(), Some(Reason::NoPeerHas));
+    assert_eq!(world.node(at).core.reason(), Some(Reason::Pruned));
     let asked = world.node(at).requests - before;
     assert!(asked <= 200, "{asked} requests in a minute");
     // And it goes on by itself, once somebody has it.
@@ -319,9 +319,11 @@ fn f13_a_snapshot_is_taken_from_several_peers_and_gives_the_certified_state() {
 
 #[test]
 fn f13_a_false_chunk_or_an_unproven_manifest_is_charged_and_the_snapshot_goes_on() {
-    for (lie, expected) in
-        [(Lie::BadChunk, Offence::BadChunk), (Lie::BadManifest, Offence::BadManifest)]
-    {
+    for (lie, expected) in [
+        (Lie::BadChunk, Offence::BadChunk),
+        (Lie::BadManifest, Offence::BadManifest),
+        (Lie::MadeUpSnapshot, Offence::BadManifest),
+    ] {
         let (mut world, at) = far_behind(51, &[lie]);
         world.run_for(40_000);
         world.assert_synced();
@@ -331,10 +333,10 @@ fn f13_a_false_chunk_or_an_unproven_manifest_is_charged_and_the_snapshot_goes_on
     }
 }
 
-/// The chunks' digests of a manifest are not certified. One that is made up gives another state: it is
-/// never applied, it raises an alarm, and another is tried.
+/// Even bytes that the sequencer vouches for count for nothing when they give another state than the
+/// certified one: they are never applied, an alarm is raised, and another snapshot is tried.
 #[test]
-fn f13_a_made_up_snapshot_is_never_applied() {
+fn f13_a_false_snapshot_is_never_applied_whoever_vouches_for_it() {
     let (mut world, at) = far_behind(52, &[Lie::FalseSnapshot]);
     world.run_for(60_000);
     world.assert_synced();
@@ -381,6 +383,41 @@ fn f13_snapshots_that_come_and_go_do_not_keep_a_node_from_joining() {
     world.run_for(30_000);
     world.assert_synced();
     assert!(world.node(at).joins >= 1);
+}
+
+/// A follower's own snapshot is served once it is the one that the sequencer vouches for; one whose
+/// bytes differ never is, and raises an alarm.
+#[test]
+fn v5_an_own_snapshot_is_served_only_if_it_is_the_one_that_is_vouched_for() {
+    let mut world = world(56, 100);
+    let (good, bad) = (world.honest(Config::default(), 0), world.honest(Config::default(), 0));
+    world.node_mut(bad).disk.own_differs = true;
+    world.produce(50);
+    world.run_for(20_000);
+    world.produce(0);
+    world.run_for(10_000);
+    world.assert_synced();
+    let newest = snapshot_height(world.truth.height());
+    assert!(newest > 128, "several were made");
+    assert!(world.node(good).available().latest_snapshot >= newest - 64);
+    assert_eq!(world.node(bad).available().latest_snapshot, 0);
+    assert_eq!(world.node(good).alarms, 0);
+    assert!(world.node(bad).alarms >= 2, "one for each snapshot that differs");
+    assert_eq!(world.node(bad).halted, None, "its state is right: it follows on");
+}
+
+/// An archive keeps what it has: it says that it waits for somebody who has the commits.
+#[test]
+fn f12_a_node_that_joins_by_no_snapshot_says_that_all_have_deleted_what_it_needs() {
+    let mut world = world(57, 700);
+    world.node_mut(0).disk.pruned_below = 500;
+    let at = world.honest(Config { joins: false, ..Config::default() }, 0);
+    world.run_for(60_000);
+    assert_eq!(world.node(at).core.reason(), Some(Reason::Pruned));
+    assert_eq!(world.node(at).joins, 0);
+    world.honest(Config::default(), 700);
+    world.run_for(40_000);
+    world.assert_synced();
 }
 
 /// B10: contents above the default of the RPC library could never be fetched. B11: a commit over the

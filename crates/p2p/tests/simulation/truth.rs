@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ed25519_zebra::SigningKey;
 use proctor_fuzz::Rng;
-use proctor_p2p::snapshot::CHUNK_BYTES;
+use proctor_p2p::snapshot::{CHUNK_BYTES, Contents};
 use proctor_p2p::{
     Certificate, Certified, ChainId, Committee, Facts, Header, Manifest, NodeId, Signature, Tip,
     Trust,
@@ -125,6 +125,11 @@ impl Truth {
         let bytes = self.snapshot(height);
         let chunks = bytes.chunks(CHUNK_BYTES as usize).map(Digest::of).collect();
         let (len, next) = (bytes.len() as u64, self.certified(height + 1));
-        Manifest { height, format: 1, len, chunks, next }
+        self.attest(Contents { format: 1, len, chunks }, next)
+    }
+
+    /// The manifest of these bytes, vouched for by the sequencer.
+    pub(crate) fn attest(&self, contents: Contents, next: Certified) -> Manifest {
+        Manifest::solo(&CHAIN, contents, next, |bytes| sign(&self.key, bytes))
     }
 }

@@ -22,15 +22,12 @@ pub(crate) const T0: i64 = 1_762_178_400_000;
 /// Small segments, so that workloads cross them, and no snapshots but those asked for.
 pub(crate) fn config() -> WriterConfig {
     WriterConfig {
-        log: LogConfig {
-            segment_bytes: 24 * 512,
-            preallocate_bytes: 4 * 512,
-            ..LogConfig::default()
-        },
+        log: LogConfig { segment_bytes: 24 * 512, preallocate_bytes: 4 * 512 },
         snapshot_every: 0,
         snapshots_kept: 2,
         snapshots_beside: false,
         shelf: None,
+        keeps_oldest: false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod backward_clock;
+mod begun_anew;
 mod beside;
 mod common;
 mod crash;

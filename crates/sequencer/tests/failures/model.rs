@@ -125,16 +125,19 @@ impl Model {
         let group: Vec<_> = (self.number..self.number + count).map(batch).collect();
         self.number += count;
         let healthy = writer.stopped().is_none();
-        let answers = writer.commit(group.clone());
-        if answers.iter().all(Result::is_ok) {
-            assert!(healthy && self.unknown.is_empty(), "acknowledged after a failure");
-            self.known.extend(group);
-            self.receipts.extend(answers.into_iter().map(Result::ok));
-        } else {
-            assert!(answers.iter().all(Result::is_err), "half a group was acknowledged");
-            if healthy {
-                self.unknown.extend(group);
-            }
+        let mut answers = writer.commit(group.clone());
+        let committed = answers.iter().take_while(|answer| answer.is_ok()).count();
+        let refused = answers.split_off(committed);
+        assert!(refused.iter().all(Result::is_err), "acknowledged after a failure");
+        assert!(committed == 0 || healthy && self.unknown.is_empty());
+        let rest = group.iter().skip(committed).cloned().collect::<Vec<_>>();
+        self.known.extend(group.into_iter().take(committed));
+        self.receipts.extend(answers.into_iter().map(Result::ok));
+        if !refused.is_empty() && healthy {
+            // A group is acknowledged as a whole, or up to a commit with a snapshot.
+            let every = Self::config().snapshot_every;
+            assert!(committed == 0 || (self.known.len() as u64).is_multiple_of(every));
+            self.unknown.extend(rest);
         }
     }
 }

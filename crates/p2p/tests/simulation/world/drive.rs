@@ -204,6 +204,9 @@ impl World {
             }
             let Some((height, state)) = node.apply(next, &self.truth) else { return };
             self.tell(at, Event::Applied { height, state });
+            if let Some(height) = self.node(at).kept() {
+                self.tell(at, Event::Kept { height });
+            }
         }
     }
 
