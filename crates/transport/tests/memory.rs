@@ -1,5 +1,4 @@
-//! T16 on the stream, over a pipe and over simulated TCP: memory stays flat over many rounds, and no
-//! secret of a handshake or of its stream is left in a block that was freed.
+//! T16 on the stream, over a pipe and over simulated TCP: flat memory, no secret in a freed block.
 //!
 //! The listener of the handshake is written out here by `docs/ratchet.md`, section 11, and the first
 //! epoch beside it by section 6, so that the test knows every secret of them.

@@ -1,5 +1,6 @@
-//! Every order of requests, waiters that come late or leave, single bytes, and clocks that jump, over
-//! simulated TCP (T03, T05, T06, T12, T20).
+//! Moments over simulated TCP: every lag, waiters that leave, single bytes, clocks that jump.
+//!
+//! T03, T05, T06, T12 and T20 of `docs/ratchet.md`, section 14.
 
 use std::cell::RefCell;
 use std::time::Duration;
