@@ -37,9 +37,8 @@ mod words;
 
 use std::path::Path;
 
-use proctor_commit_log::Reader;
 use proctor_engine::View;
-use proctor_sequencer::{Replay, ReplayError};
+use proctor_sequencer::{Replay, ReplayError, replay};
 use proctor_types::{Stamp, TraderId};
 
 use crate::data_dir::{self, DataDirError};
@@ -138,8 +137,7 @@ pub fn explain(
     mut progress: impl FnMut(Stamp),
 ) -> Result<Story, ExplainError> {
     let storage = data_dir::log_of(path)?;
-    let reader = Reader::open(storage).map_err(ReplayError::from)?;
-    let mut fold = Replay::from_the_first(reader);
+    let mut fold = Replay::from_the_first(replay::whole(&storage)?);
     let mut observer = Observer::new(trader.clone());
     loop {
         // The account before the commit: a verdict flattens in the commit that it is taken in.

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use proctor_commit_log::Reader;
 use proctor_engine::View;
 use proctor_sequencer::{Replay, ReplayError};
 
@@ -20,13 +19,12 @@ pub enum ViewError {
 }
 
 /// Returns the state at the end of the log in the data directory at `path`, folded from its first
-/// commit.
+/// commit, or from the snapshot after which it begins.
 ///
 /// # Errors
 /// [`ViewError`] when the log cannot be folded.
 pub fn view_of(path: &Path) -> Result<View, ViewError> {
-    let reader = Reader::open(data_dir::log_of(path)?).map_err(ReplayError::from)?;
-    let mut fold = Replay::from_the_first(reader);
+    let mut fold = Replay::from_the_beginning(&data_dir::log_of(path)?)?;
     while fold.step()?.is_some() {}
     Ok(fold.engine().view())
 }

@@ -27,10 +27,9 @@ mod words;
 
 use std::path::Path;
 
-use proctor_commit_log::Reader;
 use proctor_engine::rulebook::RulebookError;
 use proctor_engine::{Engine, OutOfOrder};
-use proctor_sequencer::{Replay, ReplayError};
+use proctor_sequencer::{Replay, ReplayError, replay};
 use proctor_types::{OrderId, SourceName, Stamp, TradePair, TraderId, UtcMs};
 
 use crate::data_dir::{self, DataDirError};
@@ -196,10 +195,8 @@ pub fn whatif(
     mut progress: impl FnMut(Stamp),
 ) -> Result<Report, WhatIfError> {
     let storage = data_dir::log_of(path)?;
-    let reader = Reader::open(storage.clone()).map_err(ReplayError::from)?;
-    let plan = Plan::of(question, reader)?;
-    let reader = Reader::open(storage).map_err(ReplayError::from)?;
-    let mut recorded = Replay::from_the_first(reader);
+    let plan = Plan::of(question, replay::whole(&storage)?)?;
+    let mut recorded = Replay::from_the_first(replay::whole(&storage)?);
     let mut altered = Engine::new();
     let mut collector = Collector::new(question.trader.clone(), question.details_max);
     while let Some((commit, outcome)) = recorded.step()? {

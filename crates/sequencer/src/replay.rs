@@ -175,6 +175,18 @@ impl Replay {
     }
 }
 
+/// Returns a reader of the log in `storage`, which must have every commit from the first on.
+///
+/// # Errors
+/// [`ReplayError::BeginsLater`] when it begins later, [`ReplayError::Log`].
+pub fn whole(storage: &Arc<dyn Storage>) -> Result<Reader, ReplayError> {
+    let reader = Reader::open(Arc::clone(storage))?;
+    match reader.first() {
+        1 => Ok(reader),
+        first => Err(ReplayError::BeginsLater { first }),
+    }
+}
+
 /// Tests that the digest stated for the state after `commit` is the computed one.
 ///
 /// # Errors

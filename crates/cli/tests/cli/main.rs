@@ -17,4 +17,5 @@ mod kill;
 mod messages;
 mod node;
 mod rulebook;
+mod snapshots;
 mod whatif;

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use proctor_commit_log::{Reader, Record, Storage};
+use proctor_commit_log::{Record, Storage};
 use proctor_engine::View;
 use proctor_engine::eliminations::EliminationsCommand;
 use proctor_engine::input::{Extract, Input};
 use proctor_engine::input_chain::{Leaves, Link};
 use proctor_engine::state_digest::Effects;
-use proctor_sequencer::ReplayError;
+use proctor_sequencer::{ReplayError, replay};
 use proctor_types::{Digest, Stamp, TradePair, TraderId};
 use proctor_wire::log_entry::LogEntry;
 use proctor_wire::log_path::{Encoded, LogPath, PathInputs, PathWriter, Stated, Testimony};
@@ -67,7 +67,7 @@ pub(super) fn survey(storage: &Arc<dyn Storage>, trader: &TraderId) -> Result<Su
     // Beside the trader's name those of validators that have named him: their lists also speak by
     // whom they do not name any more.
     let mut needles = vec![memmem(trader.as_str())];
-    for record in Reader::open(Arc::clone(storage))? {
+    for record in replay::whole(storage)? {
         let record = record?;
         survey.last = record.index;
         if !needles.iter().any(|needle| needle.find(&record.payload).is_some()) {
@@ -172,7 +172,7 @@ fn read(
     storage: &Arc<dyn Storage>,
     to_workers: &[SyncSender<Vec<Record>>],
 ) -> Result<(), ReplayError> {
-    let mut records = Reader::open(Arc::clone(storage))?;
+    let mut records = replay::whole(storage)?;
     for worker in to_workers.iter().cycle() {
         let batch = records.by_ref().take(BATCH).collect::<Result<Vec<Record>, _>>()?;
         if batch.is_empty() || worker.send(batch).is_err() {

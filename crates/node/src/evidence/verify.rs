@@ -281,6 +281,11 @@ fn of_log(
 ) -> Result<(Option<Digest>, Option<Digest>), ReplayError> {
     let entry = |index: u64| -> Result<Option<LogEntry>, ReplayError> {
         let mut reader = Reader::open(Arc::clone(storage))?;
+        // The first commit only names the log; the digest stands for all before it.
+        let first = reader.first();
+        if index < first && index > 1 {
+            return Err(ReplayError::BeginsLater { first });
+        }
         let record = reader.find(|r| r.as_ref().map_or(true, |record| record.index == index));
         let Some(record) = record.transpose()? else { return Ok(None) };
         let decoded = LogEntry::decode(&record.payload);

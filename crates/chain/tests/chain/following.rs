@@ -1,124 +1,15 @@
 //! A sequencer's chain and a follower's: what is served, taken over, found damaged and made again.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, whose values are valid by construction")]
-
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
-use ed25519_zebra::SigningKey;
-use proctor_chain::{ChainError, ChainStore, Role, Signer};
-use proctor_commit_log::storage::Storage;
-use proctor_commit_log::storage::memory::MemoryStorage;
-use proctor_engine::Input;
-use proctor_engine::input::Roster;
-use proctor_engine::rulebook::VANTA;
-use proctor_p2p::certificate::check_range;
+use proctor_chain::{ChainError, Role};
 use proctor_p2p::message::BodyId;
 use proctor_p2p::server::{Loaded, Read};
-use proctor_p2p::{Certificate, Header, NodeId, Signature, Tip};
-use proctor_sequencer::{Batch, Sequencer, SystemClock, Writer, WriterConfig};
-use proctor_types::{TraderId, UtcMs};
+use proctor_p2p::{Header, Tip};
+use proctor_types::UtcMs;
 
-const T0: i64 = 1_762_178_400_000;
-
-fn key() -> SigningKey {
-    SigningKey::from_bytes(&[7; 32])
-}
-
-fn node() -> NodeId {
-    NodeId(key().verification_key().into())
-}
-
-/// A node: its log, its writer and its chain.
-struct Node {
-    storage: Arc<dyn Storage>,
-    sequencer: Sequencer,
-    chain: ChainStore,
-}
-
-impl Node {
-    fn open(storage: Arc<dyn Storage>, directory: &Path, role: Role) -> Self {
-        let writer = Writer::open(Arc::clone(&storage), WriterConfig::default()).unwrap().writer;
-        let sequencer = Sequencer::start(writer, SystemClock, 16);
-        let chain = ChainStore::open(directory, &storage, sequencer.handle(), node(), role);
-        Self { chain: chain.unwrap(), storage, sequencer }
-    }
-
-    /// Orders commits `from..to` and follows them.
-    fn order(&self, from: u32, to: u32) {
-        for number in from..to {
-            let Batch { at, inputs } = batch(number);
-            self.sequencer.handle().submit_at(at, inputs).unwrap().wait().unwrap();
-        }
-        let newest = self.chain.follow().unwrap().expect("a sequencer certifies");
-        assert_eq!(newest.header.height, u64::from(to));
-    }
-
-    fn close(self) -> Arc<dyn Storage> {
-        drop(self.chain);
-        self.sequencer.stop().close().unwrap();
-        self.storage
-    }
-}
-
-fn sequencer() -> Role {
-    Role::Sequencer(Signer::new(|bytes| Signature(key().sign(bytes).into())))
-}
-
-fn memory() -> Arc<dyn Storage> {
-    Arc::new(MemoryStorage::default())
-}
-
-fn batch(number: u32) -> Batch {
-    let trader = |number: u32| TraderId::new(&format!("trader-{number}")).unwrap();
-    let at = UtcMs(T0 + i64::from(number) * 1_000);
-    let inputs = if number == 0 {
-        vec![Input::Rulebook(VANTA.into())]
-    } else {
-        vec![Input::Roster(Roster::new(u64::from(number), (0..number % 7).map(trader).collect()))]
-    };
-    Batch { at, inputs }
-}
-
-/// Returns the range that `node` serves from `from` on, checked against `after`.
-fn range(node: &Node, after: &Tip, to: u64) -> (Vec<Header>, Certificate) {
-    let from = after.height + 1;
-    let Loaded::Headers(headers, certificate) =
-        node.chain.read(Read::Headers { from, to }).unwrap()
-    else {
-        panic!("no headers from {from} to {to}")
-    };
-    let trust = node.chain.stand().trust;
-    check_range(&trust, after, &headers, &certificate).expect("a range that proves itself");
-    (headers, certificate)
-}
-
-fn bodies(node: &Node, headers: &[Header]) -> Vec<Vec<u8>> {
-    let id = |header: &Header| BodyId { height: header.height, digest: header.facts.body };
-    let wanted = headers.iter().map(id).collect();
-    let Loaded::Bodies(bodies) =
-        node.chain.read(Read::Bodies { bodies: wanted, bytes_max: u64::MAX }).unwrap()
-    else {
-        panic!("no bodies")
-    };
-    bodies.into_iter().map(|body| body.expect("it is here")).collect()
-}
-
-/// Brings `follower` to the height of `source`, range by range.
-fn sync(follower: &Node, source: &Node) {
-    let end = source.chain.stand().tip.height;
-    loop {
-        let tip = follower.chain.stand().tip;
-        if tip.height == end {
-            return;
-        }
-        let to = (tip.height / 256 + 1) * 256;
-        let (headers, certificate) = range(source, &tip, to.min(end));
-        let commits = headers.iter().cloned().zip(bodies(source, &headers)).collect();
-        follower.chain.take_over(commits, &[certificate]).expect("it follows");
-    }
-}
+use crate::common::{Node, T0, bodies, memory, range, sequencer, sync};
 
 #[test]
 fn a_follower_takes_over_ranges_and_serves_them_with_the_certificates_that_it_was_shown() {
