@@ -6,13 +6,15 @@
 
 mod chain;
 mod key;
+mod vouched;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proctor_chain::{ChainError, ChainStore, Role, Signer};
 use proctor_keys::signed_order::Rules;
-use proctor_network::{Network, NetworkError, News, NewsSender, PeerAt, Settings, SubmitError};
+use proctor_network::{Network, NetworkError, News, PeerAt, Settings, SubmitError};
 use proctor_node::data_dir::DataDir;
 use proctor_p2p::message::Outcome;
 use proctor_p2p::status::Roles;
@@ -20,7 +22,9 @@ use proctor_p2p::{NodeId, Signature};
 use proctor_ratchet_crypto::Identity;
 use proctor_rpc::internal_v1::Place;
 use proctor_rpc::{Problem, Reason};
-use proctor_sequencer::Handle;
+use proctor_sequencer::{Handle, Views};
+use proctor_services::Freshness;
+use proctor_services::backend::direct::AlwaysFresh;
 use proctor_services::backend::forward::{Carried, Carrier};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -28,6 +32,7 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use chain::NodeChain;
 pub use key::{KeyError, NodeKey};
+use vouched::AsSequencer;
 
 /// Directory of headers and certificates inside the data directory, and of peers and bans.
 const CHAIN: &str = "chain";
@@ -104,14 +109,14 @@ pub(crate) async fn join(
     let news = Arc::new(std::sync::OnceLock::new());
     let chain = NodeChain::new(Arc::clone(&store), handle.clone(), rules, Arc::clone(&news));
     let settings = settings(config, &part, listen, dir);
-    let network = Network::start(settings, identity, Arc::new(chain)).await?;
+    let network = Arc::new(Network::start(settings, identity, Arc::new(chain)).await?);
     // Set once; who stores before that waits for it.
     drop(news.set(network.news()));
     let mut tasks = JoinSet::new();
     if matches!(part, Part::Sequencer) {
-        tasks.spawn(produce(store, handle.clone(), network.news()));
+        tasks.spawn(produce(store, handle.clone(), Arc::clone(&network)));
     }
-    Ok(Some(Joined { network: Arc::new(network), id, part, tasks }))
+    Ok(Some(Joined { network, id, part, tasks }))
 }
 
 fn signer(identity: Arc<Identity>) -> Signer {
@@ -142,8 +147,11 @@ fn settings(config: &Config, part: &Part, listen: Option<SocketAddr>, dir: &Data
 /// at the chain.
 const TOLD_MAX: u64 = 256;
 
-/// Tells the network of the commits that are made here, in order.
-async fn produce(store: Arc<ChainStore>, handle: Handle, news: NewsSender) {
+/// Tells the network of the commits that are made here, in order. When they cannot be told any more, the
+/// network is left: a follower that goes on hearing from this node would take its last word for the
+/// newest there is.
+async fn produce(store: Arc<ChainStore>, handle: Handle, network: Arc<Network>) {
+    let news = network.news();
     let mut told = store.stand().tip.height;
     loop {
         let changed = handle.views().changed();
@@ -162,10 +170,10 @@ async fn produce(store: Arc<ChainStore>, handle: Handle, news: NewsSender) {
                     }
                 }
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "followers are told nothing any more");
-                    return;
+                    tracing::error!(%error, "the network is left: followers can be told nothing");
+                    return network.leave();
                 }
-                Err(_) => return,
+                Err(_) => return network.leave(),
             }
             continue;
         }
@@ -189,6 +197,18 @@ impl Joined {
         Arc::new(ToSequencer(Arc::clone(&self.network)))
     }
 
+    /// Returns what vouches for the views: of a follower, that they are nearly the sequencer's.
+    pub(crate) fn freshness(&self, views: &Views, stale_after: Duration) -> Arc<dyn Freshness> {
+        match self.part {
+            Part::Sequencer => Arc::new(AlwaysFresh),
+            Part::Follower(_) => Arc::new(AsSequencer {
+                status: self.network.watch(),
+                views: views.clone(),
+                stale_after,
+            }),
+        }
+    }
+
     /// Returns what tells of the network while it runs.
     pub(crate) fn told(&self) -> Told {
         Told { status: self.network.watch(), part: self.part.clone() }
@@ -197,9 +217,7 @@ impl Joined {
     /// Stops: nothing is taken over or served any more.
     pub(crate) async fn stop(mut self) {
         self.tasks.shutdown().await;
-        if let Some(network) = Arc::into_inner(self.network) {
-            network.stop().await;
-        }
+        self.network.stop().await;
     }
 }
 
