@@ -6,6 +6,7 @@
 
 mod chain;
 mod key;
+mod vouched;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use proctor_chain::{ChainError, ChainStore, Retain, Role, Signer};
 use proctor_keys::signed_order::Rules;
-use proctor_network::{Network, NetworkError, News, NewsSender, PeerAt, Settings, SubmitError};
+use proctor_network::{Network, NetworkError, News, PeerAt, Settings, SubmitError};
 use proctor_node::data_dir::DataDir;
 use proctor_p2p::message::Outcome;
 use proctor_p2p::status::Roles;
@@ -22,7 +23,9 @@ use proctor_p2p::{NodeId, Signature};
 use proctor_ratchet_crypto::Identity;
 use proctor_rpc::internal_v1::Place;
 use proctor_rpc::{Problem, Reason};
-use proctor_sequencer::{Clock as _, Handle, SystemClock};
+use proctor_sequencer::{Clock as _, Handle, SystemClock, Views};
+use proctor_services::Freshness;
+use proctor_services::backend::direct::AlwaysFresh;
 use proctor_services::backend::forward::{Carried, Carrier};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -30,6 +33,7 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use chain::NodeChain;
 pub use key::{KeyError, NodeKey};
+use vouched::AsSequencer;
 
 /// Directory of headers and certificates inside the data directory, and of peers and bans.
 const CHAIN: &str = "chain";
@@ -108,17 +112,17 @@ pub(crate) async fn join(
     let chain = NodeChain::new(Arc::clone(&store), handle.clone(), rules, Arc::clone(&news));
     let is_whole = store.available()?.lowest_body == 1;
     let settings = settings(config, &part, listen, dir, is_whole);
-    let network = Network::start(settings, identity, Arc::new(chain)).await?;
+    let network = Arc::new(Network::start(settings, identity, Arc::new(chain)).await?);
     // Set once; who stores before that waits for it.
     drop(news.set(network.news()));
     let mut tasks = JoinSet::new();
     if matches!(part, Part::Sequencer) {
-        tasks.spawn(produce(Arc::clone(&store), handle.clone(), network.news()));
+        tasks.spawn(produce(Arc::clone(&store), handle.clone(), Arc::clone(&network)));
     }
     if let Some(retain) = config.network.retain() {
         tasks.spawn(prune(Arc::clone(&store), retain));
     }
-    Ok(Some(Joined { network: Arc::new(network), store, id, part, tasks }))
+    Ok(Some(Joined { network, store, id, part, tasks }))
 }
 
 fn signer(identity: Arc<Identity>) -> Signer {
@@ -161,8 +165,11 @@ fn settings(
 /// at the chain.
 const TOLD_MAX: u64 = 256;
 
-/// Tells the network of the commits that are made here, in order.
-async fn produce(store: Arc<ChainStore>, handle: Handle, news: NewsSender) {
+/// Tells the network of the commits that are made here, in order. When they cannot be told any more, the
+/// network is left: a follower that goes on hearing from this node would take its last word for the
+/// newest there is.
+async fn produce(store: Arc<ChainStore>, handle: Handle, network: Arc<Network>) {
+    let news = network.news();
     let mut told = store.stand().tip.height;
     loop {
         let changed = handle.views().changed();
@@ -181,10 +188,10 @@ async fn produce(store: Arc<ChainStore>, handle: Handle, news: NewsSender) {
                     }
                 }
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "followers are told nothing any more");
-                    return;
+                    tracing::error!(%error, "the network is left: followers can be told nothing");
+                    return network.leave();
                 }
-                Err(_) => return,
+                Err(_) => return network.leave(),
             }
             continue;
         }
@@ -208,6 +215,18 @@ impl Joined {
         Arc::new(ToSequencer(Arc::clone(&self.network)))
     }
 
+    /// Returns what vouches for the views: of a follower, that they are nearly the sequencer's.
+    pub(crate) fn freshness(&self, views: &Views, stale_after: Duration) -> Arc<dyn Freshness> {
+        match self.part {
+            Part::Sequencer => Arc::new(AlwaysFresh),
+            Part::Follower(_) => Arc::new(AsSequencer {
+                status: self.network.watch(),
+                views: views.clone(),
+                stale_after,
+            }),
+        }
+    }
+
     /// Returns what tells of the network while it runs.
     pub(crate) fn told(&self) -> Told {
         Told {
@@ -220,9 +239,7 @@ impl Joined {
     /// Stops: nothing is taken over or served any more.
     pub(crate) async fn stop(mut self) {
         self.tasks.shutdown().await;
-        if let Some(network) = Arc::into_inner(self.network) {
-            network.stop().await;
-        }
+        self.network.stop().await;
     }
 }
 

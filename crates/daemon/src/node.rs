@@ -19,12 +19,12 @@ use proctor_sequencer::{
     Clock as _, FileShelf, Handle, OpenError, Sequencer, SubmitError, SystemClock, Writer,
     WriterConfig,
 };
-use proctor_services::Backend;
 use proctor_services::auth::Authenticate;
 use proctor_services::backend::Submitter;
 use proctor_services::backend::direct::{AlwaysFresh, Direct};
 use proctor_services::backend::forward::Forward;
 use proctor_services::node::NodeService;
+use proctor_services::{Backend, Freshness};
 use proctor_types::UtcMs;
 use proctor_types::time::DAY_MS;
 use tokio::sync::{mpsc, watch};
@@ -161,10 +161,15 @@ impl Running {
             }
             _ => Arc::new(Direct(handle.clone())),
         };
+        let stale_after = Duration::from_millis(config.services.stale_after_ms);
+        let freshness: Arc<dyn Freshness> = match &network {
+            Some(network) => network.freshness(handle.views(), stale_after),
+            None => Arc::new(AlwaysFresh),
+        };
         let backend = Backend::new(
             handle.views().clone(),
             submitter,
-            Arc::new(AlwaysFresh),
+            freshness,
             Arc::new(SystemClock),
             generations.next(),
             closed.clone(),

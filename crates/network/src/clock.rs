@@ -19,10 +19,14 @@ impl Clock {
         Moment(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1))
     }
 
+    /// Returns when `moment` is, for those who have another clock.
+    pub(crate) fn instant(self, moment: Moment) -> Option<Instant> {
+        self.0.checked_add(Duration::from_millis(moment.0.saturating_sub(1)))
+    }
+
     /// Waits until `moment`, if it is not past.
     pub(crate) async fn wait_until(self, moment: Moment) {
-        let since_start = Duration::from_millis(moment.0.saturating_sub(1));
-        if let Some(at) = self.0.checked_add(since_start) {
+        if let Some(at) = self.instant(moment) {
             tokio::time::sleep_until(at).await;
         } else {
             std::future::pending::<()>().await;

@@ -11,7 +11,6 @@ use proctor_p2p::peers::rules::PeerRules;
 use proctor_p2p::{Failure, NodeId};
 use proctor_ratchet_crypto::Identity;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use crate::chain::{Chain, NewsSender};
 use crate::net::{Net, Tcp};
@@ -96,7 +95,8 @@ pub struct Network {
     news: NewsSender,
     status: watch::Receiver<Arc<Status>>,
     stop: watch::Sender<bool>,
-    run: JoinHandle<()>,
+    /// Turns true when the loop has ended.
+    over: watch::Receiver<bool>,
 }
 
 impl Network {
@@ -132,8 +132,12 @@ impl Network {
         let begun = start::begin(net, settings, identity, chain).await?;
         let start::Begun { node, address, commands, news, status, stop } = begun;
         // The one task that is in no set: it owns the set, and the handle owns it.
-        let run = tokio::spawn(async move { start::end(net_loop::run(node).await).await });
-        Ok(Self { address, commands, news, status, stop, run })
+        let (ended, over) = watch::channel(false);
+        tokio::spawn(async move {
+            start::end(net_loop::run(node).await).await;
+            ended.send_replace(true);
+        });
+        Ok(Self { address, commands, news, status, stop, over })
     }
 
     /// Returns the address that is bound.
@@ -216,13 +220,17 @@ impl Network {
         self.commands.send(command).await.map_err(|_| Stopped)
     }
 
+    /// Has the network say goodbye to all peers and stop, and waits for nothing.
+    pub fn leave(&self) {
+        self.stop.send_replace(true);
+    }
+
     /// Says goodbye to all peers and stops. When this returns no task of the network is left, nothing
     /// is written any more, and the port is free (V12).
-    pub async fn stop(self) {
-        self.stop.send_replace(true);
-        if let Err(error) = self.run.await
-            && error.is_panic()
-        {
+    pub async fn stop(&self) {
+        self.leave();
+        // A level, so that any number may wait for it; without its sender the loop has panicked.
+        if self.over.clone().wait_for(|over| *over).await.is_err() {
             tracing::error!("the network loop panicked: this is a bug");
         }
     }

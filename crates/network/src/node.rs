@@ -12,6 +12,7 @@ mod own;
 mod report;
 mod serve;
 mod sync;
+mod vouched;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub(crate) use jobs::Jobs;
 pub(crate) use keep::{BANS, BOOK, Keep, load, put_aside};
 pub(crate) use own::Own;
 pub(crate) use sync::Up;
+pub(crate) use vouched::Vouched;
 
 /// The least time between two looks at the timers of the peers, in milliseconds (R14).
 const PEERS_TIMER_MS: u64 = 5;
@@ -86,6 +88,7 @@ pub(crate) struct Node {
     pub(crate) jobs: Jobs,
     pub(crate) own: Own,
     pub(crate) keep: Keep,
+    pub(crate) vouched: Vouched,
     /// The newest applied commit, until the sync core can be told of it.
     pub(crate) applied: Option<(u64, Digest)>,
     pub(crate) tip: Option<Certified>,
@@ -136,6 +139,7 @@ impl Node {
             }
         }
         self.begin_jobs();
+        self.vouched.applied(self.now, self.core.marks().applied);
         self.show();
         if self.clock.now().since(self.now) > SLOW_TURN_MS {
             self.counters.slow_turns += 1;

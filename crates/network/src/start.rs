@@ -21,7 +21,7 @@ use crate::clock::{Clock, seed};
 use crate::handle::{COMMANDS_MAX, Command, NetworkError};
 use crate::link::Me;
 use crate::net::{Listen, Net};
-use crate::node::{BANS, BOOK, Jobs, Keep, Node, Own, load, put_aside};
+use crate::node::{BANS, BOOK, Jobs, Keep, Node, Own, Vouched, load, put_aside};
 use crate::settings::Settings;
 use crate::sources::Sources;
 use crate::status::{Counters, Status};
@@ -131,6 +131,7 @@ fn build(settings: Settings, parts: Parts, stored: Stored) -> Result<Begun, Netw
     };
     let mut config = settings.sync;
     config.seed = dice.below(u64::MAX);
+    let vouched = Vouched::new(start.applied);
     let core = SyncCore::new(config, start.trust, start.stored, start.applied, now);
     let peers = peers(&settings, now, id, records, stored, dice.below(u64::MAX));
     let first = Status::first(address, &core, &peers);
@@ -160,6 +161,7 @@ fn build(settings: Settings, parts: Parts, stored: Stored) -> Result<Begun, Netw
         jobs: Jobs::default(),
         own: Own::default(),
         keep: Keep::new(settings.store),
+        vouched,
         applied: None,
         available: survey.available,
         tip: survey.tip,

@@ -8,6 +8,7 @@ use proctor_p2p::peers::policy::{ConnCounts, Direction};
 use proctor_p2p::status::Roles;
 use proctor_p2p::sync::{Halt, Held, Marks, Reason};
 use proctor_p2p::{NodeId, SyncCore};
+use tokio::time::Instant;
 
 /// A peer that can be spoken to.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +110,11 @@ pub struct Status {
     pub reason: Option<Reason>,
     /// Why it follows no more.
     pub halted: Option<Halt>,
+    /// When the applied state last grew since the start.
+    pub grew_at: Option<Instant>,
+    /// When a member of the committee last said of itself that it has nothing that is not applied
+    /// here by now.
+    pub complete_at: Option<Instant>,
     /// Chunks of a snapshot: staged, and all.
     pub join: Option<(usize, usize)>,
     /// The peers, by key.
@@ -137,6 +143,8 @@ impl Status {
             marks: core.marks(),
             reason: None,
             halted: None,
+            grew_at: None,
+            complete_at: None,
             join: None,
             peers: Vec::new(),
             bans: Vec::new(),

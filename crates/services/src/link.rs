@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use proctor_rpc::internal_v1::sequencer_server::{Sequencer, SequencerServer};
 use proctor_rpc::internal_v1::{
-    Durable, FollowRequest, Place, Refused, SubmitReply, SubmitRequest, submit_reply,
+    Durable, FollowRequest, Place, Refused, Stale, SubmitReply, SubmitRequest, submit_reply,
 };
 use proctor_rpc::{Problem, Reason};
 use proctor_wire::log_entry;
@@ -270,7 +270,11 @@ async fn announce(link: Link, child: Child, sender: mpsc::Sender<Result<Durable,
         let current = link.children.is_current(&child);
         let message = if current {
             let commit = link.backend.views().peek().stamp.commit;
-            Ok(Durable { commit, now_ms: link.backend.clock().now().0, draining })
+            let stale = link.backend.read().err().map(|problem| Stale {
+                code: problem.code.unwrap_or_default(),
+                message: problem.message,
+            });
+            Ok(Durable { commit, now_ms: link.backend.clock().now().0, draining, stale })
         } else {
             Err(stranger())
         };

@@ -117,6 +117,10 @@ impl node_server::Node for NodeService {
         let now = self.backend.clock().now();
         let mut status = view::status(&view, self.process.facts(), now);
         status.as_of = Some(self.backend.as_of(&view));
+        if let Err(problem) = self.backend.read() {
+            status.alerts.push(format!("reads are refused: {}", problem.message));
+            status.stale = problem.message;
+        }
         Ok(Response::new(status))
     }
 

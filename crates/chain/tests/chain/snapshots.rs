@@ -45,7 +45,8 @@ fn stage(node: &Node, source: &Node, manifest: &Manifest) {
         assert_eq!(Digest::of(&bytes), *digest);
         node.chain.stage(index, &bytes).unwrap();
     }
-    let all: Vec<u32> = (0..manifest.contents.chunks.len()).map(|i| i.try_into().unwrap()).collect();
+    let all: Vec<u32> =
+        (0..manifest.contents.chunks.len()).map(|i| i.try_into().unwrap()).collect();
     assert_eq!(node.chain.begin(manifest).unwrap(), all, "what is staged need not come again");
 }
 
@@ -62,7 +63,9 @@ fn f13_a_node_joins_by_a_snapshot_goes_on_and_shows_it_to_others() {
     source.order(0, 50);
     let shown = manifest(&source).expect("a sequencer shows its newest");
     assert_eq!(shown.height, 48);
-    assert!(matches!(source.chain.read(Read::Manifest(40)).unwrap(), Loaded::Manifest(m) if m.height == 32));
+    assert!(
+        matches!(source.chain.read(Read::Manifest(40)).unwrap(), Loaded::Manifest(m) if m.height == 32)
+    );
     assert_eq!(chunk(&source, 16, 0), None, "two are kept");
 
     // One that has a beginning of the log drops it.
@@ -81,7 +84,10 @@ fn f13_a_node_joins_by_a_snapshot_goes_on_and_shows_it_to_others() {
     let available = late.chain.available().unwrap();
     let floors = (available.lowest_body, available.lowest_header, available.latest_snapshot);
     assert_eq!((available.tip, floors), (50, (49, 49, 48)));
-    assert!(matches!(late.chain.read(Read::Headers { from: 40, to: 50 }).unwrap(), Loaded::Missing));
+    assert!(matches!(
+        late.chain.read(Read::Headers { from: 40, to: 50 }).unwrap(),
+        Loaded::Missing
+    ));
 
     // After a restart too, and without the files beside the log.
     late.close();
@@ -127,10 +133,8 @@ fn f13_what_is_not_as_attested_is_not_installed_and_the_log_is_as_before() {
             node.chain.stage(0, staged).unwrap();
         }
         let error = node.chain.install(shown.clone()).unwrap_err();
-        let is_wrong = matches!(
-            error,
-            InstallFailed::Snapshot(SnapshotFailed::WrongState { height: 32, .. })
-        );
+        let is_wrong =
+            matches!(error, InstallFailed::Snapshot(SnapshotFailed::WrongState { height: 32, .. }));
         assert!(is_wrong, "{error}");
         untouched("a wrong chunk");
     }

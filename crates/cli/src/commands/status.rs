@@ -46,6 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
 fn is_well(status: &GetStatusResponse) -> bool {
     status.phase == "running"
         && status.age_ms < STALE_MS
+        && status.stale.is_empty()
         && status.services.iter().all(|service| service.state == "ready")
 }
 
@@ -71,7 +72,7 @@ fn object(status: &GetStatusResponse) -> serde_json::Value {
         "accounts": status.accounts, "accounts_alive": status.accounts_alive,
         "eliminated": status.eliminated, "open_positions": status.open_positions,
         "resting_orders": status.resting_orders, "rulebook": status.rulebook,
-        "feed": status.feed, "network": status.network, "services": services, "alerts": status.alerts,
+        "feed": status.feed, "network": status.network, "services": services, "alerts": status.alerts, "stale": status.stale,
         "well": is_well(status),
     })
 }

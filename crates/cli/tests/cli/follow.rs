@@ -125,3 +125,54 @@ fn a_node_that_cannot_follow_says_why() {
         assert!(refused.err.contains(part), "{refused:?}");
     }
 }
+
+/// Asks `node` for positions until what it says contains `part`.
+fn reads(node: &Node, part: &str) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let read = node.run(&["positions", "--timeout-ms", "2000"]);
+        if read.out.contains(part) || read.err.contains(part) {
+            return;
+        }
+        assert!(Instant::now() < until, "no {part:?} in {read:?}");
+    }
+}
+
+/// Neither a sequencer that is gone nor one that cannot be reached lets a follower answer from an old
+/// state, in whatever process its services are; how it is, it says all the time.
+fn answers_nothing_old(mode: &[&str]) {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
+    let peers = format!("listen.peers={}", free_port());
+    let sequencer = Node::start(&first, &["--set", &peers]);
+    let id = run(&["node", "id", "--data", text(&first)]).out.trim().to_owned();
+    let at = format!("{id}@127.0.0.1:{}", peers.rsplit_once('=').unwrap().1);
+    let limit = ["--set", "services.stale_after_ms=2000"];
+    let follow = [&["--follow", &at][..], &limit, mode].concat();
+    let follower = Node::start(&second, &follow);
+    follower.all_ready();
+    reads(&follower, "as of commit");
+    drop(sequencer);
+    reads(&follower, "after 2 s it is too old to answer from");
+    let told = follower.run(&["status"]);
+    assert!(told.out.contains("follower of"), "{told:?}");
+    assert!(told.out.contains("reads are refused"), "{told:?}");
+    assert_eq!(told.code, Some(1), "{told:?}");
+    // It starts with the old state: that it has been stopped meanwhile makes nothing younger.
+    drop(follower);
+    let follower = Node::start(&second, &follow);
+    reads(&follower, "has not heard of the sequencer's state");
+    let sequencer = Node::start(&first, &["--set", &peers]);
+    reads(&follower, "as of commit");
+    drop(sequencer);
+}
+
+#[test]
+fn a_follower_answers_nothing_from_an_old_state() {
+    answers_nothing_old(&[]);
+}
+
+#[test]
+fn the_services_of_a_follower_as_children_answer_nothing_from_an_old_state() {
+    answers_nothing_old(&["--isolated"]);
+}

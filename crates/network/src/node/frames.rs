@@ -115,6 +115,7 @@ impl Node {
                 self.tell_sync(Event::Answer { peer, id, answer, last });
             }
             Frame::Push(Push::Status(status)) => {
+                self.claimed(&peer, status.status.height());
                 if let Some(up) = self.up.get_mut(&peer) {
                     up.status = status.clone();
                 }

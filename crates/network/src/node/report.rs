@@ -27,6 +27,8 @@ impl Node {
             marks: self.core.marks(),
             reason: self.core.reason(),
             halted: self.halted.clone(),
+            grew_at: self.vouched.grew_at.and_then(|at| self.clock.instant(at)),
+            complete_at: self.vouched.complete_at.and_then(|at| self.clock.instant(at)),
             join: self.core.join_progress(),
             peers: self.up.iter().filter_map(|(peer, up)| self.row(peer, up)).collect(),
             bans: bans

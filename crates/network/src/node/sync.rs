@@ -36,9 +36,18 @@ impl Node {
         let Some((roles, status)) = link.and_then(|link| link.hello.clone()) else { return };
         tracing::info!(%peer, conn = ?id, "a peer is up");
         self.leave_requests(peer);
+        self.claimed(&peer, status.status.height());
         self.up.insert(peer, Up { conn: id, roles, status, took_ms: 0, followed: false });
         self.follow(peer);
         self.show_due = true;
+    }
+
+    /// A peer says how far it is. The stream proves that it says so, and what the orderer says of
+    /// itself is what there is.
+    pub(super) fn claimed(&mut self, peer: &NodeId, height: u64) {
+        if self.core.trust().committee.keys().contains(peer) {
+            self.vouched.claimed(self.now, height);
+        }
     }
 
     pub(super) fn on_down(&mut self, peer: NodeId) {

@@ -50,7 +50,7 @@ pub struct FollowRequest {
     #[prost(string, tag = "1")]
     pub service: ::prost::alloc::string::String,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Durable {
     #[prost(uint64, tag = "1")]
     pub commit: u64,
@@ -60,6 +60,16 @@ pub struct Durable {
     /// The node is about to stop: take no more writes.
     #[prost(bool, tag = "3")]
     pub draining: bool,
+    /// Why the node does not answer reads itself; absent when it does. A child then answers none either.
+    #[prost(message, optional, tag = "4")]
+    pub stale: ::core::option::Option<Stale>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Stale {
+    #[prost(string, tag = "1")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod sequencer_client {

@@ -4304,6 +4304,9 @@ pub struct GetStatusResponse {
     /// it has to do with none.
     #[prost(string, tag = "18")]
     pub network: ::prost::alloc::string::String,
+    /// Why reads are refused as STALE; empty when they are answered. This call is always answered.
+    #[prost(string, tag = "19")]
+    pub stale: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchWatermarkRequest {}

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use proctor_rpc::internal_v1::Stale;
 use proctor_rpc::{Problem, Reason};
 use proctor_sequencer::Follower;
 use tokio::sync::watch;
@@ -12,6 +13,9 @@ use tokio::time::Instant;
 
 use super::{Failure, RemoteError};
 use crate::backend::Freshness;
+
+/// When a caller may try again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// That `commit` was the newest durable one at `at`.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +32,8 @@ pub struct Confirmed {
     ms: AtomicU64,
     stale_after: Duration,
     failure: Failure,
+    /// Why the node itself does not answer reads, when it does not.
+    refused: watch::Receiver<Option<Stale>>,
 }
 
 impl Confirmed {
@@ -46,6 +52,10 @@ impl Confirmed {
 
 impl Freshness for Confirmed {
     fn check(&self) -> Result<(), Problem> {
+        if let Some(Stale { code, message }) = &*self.refused.borrow() {
+            let problem = Problem::new(Reason::Stale, message.clone()).with_code(code.clone());
+            return Err(problem.retry_after(RETRY));
+        }
         let age = self.age();
         if age <= self.stale_after {
             return Ok(());
@@ -58,7 +68,7 @@ impl Freshness for Confirmed {
                  too old to answer from; try again, or ask whether the node runs"
             ),
         };
-        Err(Problem::new(Reason::Stale, text).retry_after(Duration::from_secs(1)))
+        Err(Problem::new(Reason::Stale, text).retry_after(RETRY))
     }
 }
 
@@ -67,10 +77,13 @@ impl Freshness for Confirmed {
 pub(super) struct Announcements {
     newest: Arc<Mutex<Announcement>>,
     wake: SyncSender<()>,
+    refused: watch::Sender<Option<Stale>>,
 }
 
 impl Announcements {
-    pub(super) fn tell(&self, announcement: Announcement) {
+    /// Passes on what the node has announced; `refused` says that it answers no reads itself.
+    pub(super) fn tell(&self, announcement: Announcement, refused: Option<Stale>) {
+        self.refused.send_replace(refused);
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = announcement;
         // A full channel holds a wake-up that comes after this announcement. A closed one means
         // that the thread has failed, and has said so.
@@ -86,7 +99,8 @@ pub(super) fn start(
     failure: Failure,
 ) -> (Arc<Confirmed>, Announcements) {
     let now = Instant::now();
-    let confirmed = Confirmed { base: now, ms: AtomicU64::new(0), stale_after, failure };
+    let (refuse, refused) = watch::channel(None);
+    let confirmed = Confirmed { base: now, ms: AtomicU64::new(0), stale_after, failure, refused };
     let confirmed = Arc::new(confirmed);
     let commit = follower.views().latest().stamp.commit;
     let newest = Arc::new(Mutex::new(Announcement { commit, at: now }));
@@ -101,7 +115,7 @@ pub(super) fn start(
         .name("follower".into())
         .spawn(move || fold.run(&wakes))
         .expect("the system starts one more thread");
-    (confirmed, Announcements { newest, wake })
+    (confirmed, Announcements { newest, wake, refused: refuse })
 }
 
 struct Fold {

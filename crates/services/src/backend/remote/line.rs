@@ -143,14 +143,14 @@ impl Line {
         let mut heard = Instant::now();
         loop {
             match happened {
-                Happened::Announced(Durable { commit, draining: drains, .. }) => {
+                Happened::Announced(Durable { commit, draining: drains, stale, .. }) => {
                     if commit < *highest {
                         let before = *highest;
                         return Err(Some(RemoteError::WentBack { announced: commit, before }));
                     }
                     *highest = commit;
                     heard = Instant::now();
-                    announcements.tell(Announcement { commit, at: heard });
+                    announcements.tell(Announcement { commit, at: heard }, stale);
                     draining.send_if_modified(|now| std::mem::replace(now, drains) != drains);
                 }
                 Happened::Answered(reply) => self.answer(reply),

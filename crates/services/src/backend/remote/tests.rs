@@ -3,7 +3,7 @@
 use proctor_commit_log::storage::memory::MemoryStorage;
 use proctor_engine::input::Roster;
 use proctor_rpc::internal_v1::sequencer_server::{Sequencer, SequencerServer};
-use proctor_rpc::internal_v1::{Durable, FollowRequest, SubmitReply, SubmitRequest};
+use proctor_rpc::internal_v1::{Durable, FollowRequest, Stale, SubmitReply, SubmitRequest};
 use proctor_types::TraderId;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
@@ -144,8 +144,8 @@ impl Sequencer for Mute {
         let (sender, stream) = mpsc::channel(1);
         let commit = self.commit;
         tokio::spawn(async move {
-            let durable = Durable { commit, now_ms: 0, draining: false };
-            while sender.send(Ok(durable)).await.is_ok() {
+            let durable = Durable { commit, ..Durable::default() };
+            while sender.send(Ok(durable.clone())).await.is_ok() {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
@@ -272,11 +272,20 @@ async fn x_19_views_are_vouched_for_until_the_node_has_been_silent_for_too_long(
     assert_eq!(problem.reason, Reason::Stale);
     assert!(problem.message.contains("15.0 s"), "{problem}");
     // The node is heard of again.
-    announcements.tell(Announcement { commit: 1, at: tokio::time::Instant::now() });
+    let heard = |commit| Announcement { commit, at: tokio::time::Instant::now() };
+    announcements.tell(heard(1), None);
     confirmed_within(&confirmed, Duration::ZERO).await;
     confirmed.check().expect("fresh again");
+    // A node that does not vouch for its own state lets no child vouch for it.
+    let behind = Stale { code: "behind".into(), message: "at 1 of 9".into() };
+    announcements.tell(heard(1), Some(behind));
+    let problem = confirmed.check().expect_err("as the node");
+    assert_eq!((problem.reason, problem.code.as_deref()), (Reason::Stale, Some("behind")));
+    assert_eq!(problem.message, "at 1 of 9");
+    announcements.tell(heard(1), None);
+    confirmed.check().expect("as the node");
     // An announcement that the log does not hold confirms nothing and ends the service.
-    announcements.tell(Announcement { commit: 9, at: tokio::time::Instant::now() });
+    announcements.tell(heard(9), None);
     let mut failure = failure;
     failure.wait_for(Option::is_some).await.expect("it says so");
     tokio::time::advance(limit * 2).await;
