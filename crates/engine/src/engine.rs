@@ -61,6 +61,15 @@ pub struct Outcome {
     pub ends: Vec<usize>,
 }
 
+impl Outcome {
+    /// Returns the place of the input that the event at `place` is of; none for what came with the time.
+    #[must_use]
+    pub fn input_of(&self, place: usize) -> Option<u32> {
+        let ended = self.ends.partition_point(|end| *end <= place);
+        u32::try_from(ended.checked_sub(1)?).ok()
+    }
+}
+
 /// The commit is not the next one: the log is not the one this state was made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfOrder {
@@ -113,6 +122,8 @@ pub struct Engine {
 /// One commit being applied: where it stands and what it has changed so far.
 struct Step {
     stamp: Stamp,
+    /// The place of the input that is being judged; none before the first. Kept in a fold of an extract.
+    input: Option<u32>,
     events: Vec<Event>,
     /// Time of the commit before; absent in the first.
     before: Option<UtcMs>,
@@ -127,6 +138,7 @@ impl Step {
     fn new(stamp: Stamp, last: Stamp, inputs: usize) -> Self {
         Self {
             stamp,
+            input: None,
             events: Vec::with_capacity(inputs),
             before: (last.commit > 0).then_some(last.at),
             cell: None,
@@ -224,7 +236,8 @@ impl Engine {
         let mut ends = Vec::with_capacity(extract.inputs.len() + 1);
         ends.push(step.events.len());
         for Placed { ordinal, input } in &extract.inputs {
-            replies.push(match self.answer_given(&mut step, *ordinal, input) {
+            step.input = Some(*ordinal);
+            replies.push(match self.answer_given(&mut step, input) {
                 true => Ok(()),
                 false => self.answer(&mut step, *ordinal, input),
             });

@@ -15,7 +15,7 @@ use proctor_types::{AssetClass, Digest, TraderId, UtcMs};
 use crate::{DecodeError, versioned};
 
 /// The version that is written.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// The deepest a tree of inputs can be: keys have 64 bits.
 const DEPTH_MAX: u32 = 64;
 

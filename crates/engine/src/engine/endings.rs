@@ -391,7 +391,7 @@ impl Engine {
             reasons,
         };
         let mut plan = plan::plan(&adopted.rules, &input);
-        self.absence_given(step.stamp.commit, &mut plan);
+        self.absence_given(step, &mut plan);
         for place in self.places(&plan.flatten) {
             let rules = Arc::clone(self.rulebook_of(&self.state.accounts[place]));
             self.flatten_open(step, &rules.rules, place);

@@ -39,6 +39,9 @@ pub enum Undecided {
 pub struct Attested {
     /// The commit.
     pub commit: u64,
+    /// The place of the input that brought it about; none when it fell due before the first. What
+    /// comes about by two inputs of one commit can be the work of either.
+    pub input: Option<u32>,
     /// What was decided in it.
     pub fact: Fact,
 }
@@ -50,8 +53,8 @@ pub enum Fact {
     Promoted,
     /// The trader was demoted by rank.
     Demoted,
-    /// The command at this place among the inputs, which names several traders, was carried out.
-    CarriedOut(u32),
+    /// The command, which names several traders, was carried out.
+    CarriedOut,
     /// The account ended for the trader's absence: not so many were missing that it was held.
     Absent,
 }
@@ -69,17 +72,17 @@ pub(super) struct Focus {
 struct Facts(Vec<(Attested, bool)>);
 
 impl Facts {
-    /// Tells whether `fact` is attested of `commit` and has not come about yet; it has from now on.
-    fn take(&mut self, commit: u64, fact: Fact) -> bool {
+    /// Tells whether `fact` is attested and has not come about yet; it has from now on.
+    fn take(&mut self, fact: Attested) -> bool {
         let mut open = self.0.iter_mut().filter(|(_, came)| !came);
-        let found = open.find(|(attested, _)| *attested == Attested { commit, fact });
+        let found = open.find(|(attested, _)| *attested == fact);
         found.map(|(_, came)| *came = true).is_some()
     }
 
     /// Takes back that `fact` has come about: it cannot have.
-    fn put_back(&mut self, commit: u64, fact: Fact) {
+    fn put_back(&mut self, fact: Attested) {
         let mut all = self.0.iter_mut();
-        if let Some((_, came)) = all.find(|(a, came)| *came && *a == Attested { commit, fact }) {
+        if let Some((_, came)) = all.find(|(a, came)| *came && *a == fact) {
             *came = false;
         }
     }
@@ -92,10 +95,12 @@ pub fn attested_by(trader: &TraderId, commit: &Commit, outcome: &Outcome) -> Vec
         .zip(&commit.inputs)
         .zip(&outcome.replies)
         .filter(|((_, input), reply)| reply.is_ok() && judged_by_several(input, trader));
-    let carried_out = carried_out.map(|((ordinal, _), _)| Fact::CarriedOut(ordinal));
-    let decided = outcome.events.iter().filter_map(|event| decided_by_others(trader, event));
+    let carried_out = carried_out.map(|((place, _), _)| (Some(place), Fact::CarriedOut));
+    let decided = outcome.events.iter().enumerate().filter_map(|(place, event)| {
+        Some((outcome.input_of(place), decided_by_others(trader, event)?))
+    });
     let facts = carried_out.chain(decided);
-    facts.map(|fact| Attested { commit: commit.index, fact }).collect()
+    facts.map(|(input, fact)| Attested { commit: commit.index, input, fact }).collect()
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "others decide on nothing else")]
@@ -112,6 +117,13 @@ fn decided_by_others(trader: &TraderId, event: &Event) -> Option<Fact> {
             by_rule.then_some(Fact::Absent)
         }
         _ => None,
+    }
+}
+
+impl Step {
+    /// Returns the statement that `fact` came about at this point of the commit.
+    fn attested(&self, fact: Fact) -> Attested {
+        Attested { commit: self.stamp.commit, input: self.input, fact }
     }
 }
 
@@ -147,15 +159,15 @@ impl Engine {
     }
 
     /// Takes promotions and demotions out of `plan` when they are to be taken from what is attested;
-    /// returns the one that is attested of the commit.
-    pub(super) fn rank_given(&mut self, commit: u64, plan: &mut RefreshPlan<'_>) -> Option<Cause> {
+    /// returns the one that is attested of this moment.
+    pub(super) fn rank_given(&mut self, step: &Step, plan: &mut RefreshPlan<'_>) -> Option<Cause> {
         let facts = self.facts()?;
         plan.promote.clear();
         plan.demote.clear();
-        if facts.take(commit, Fact::Promoted) {
+        if facts.take(step.attested(Fact::Promoted)) {
             return Some(Cause::Promoted);
         }
-        facts.take(commit, Fact::Demoted).then_some(Cause::Demoted)
+        facts.take(step.attested(Fact::Demoted)).then_some(Cause::Demoted)
     }
 
     /// Moves the trader of the extract as a rank is attested to have moved him, if it can have.
@@ -171,32 +183,32 @@ impl Engine {
         if challenge_period::is_legal(cause, from, to) {
             self.move_by(step, &trader, cause, |_| to);
         } else if let Some(facts) = self.facts() {
-            facts.put_back(step.stamp.commit, fact);
+            facts.put_back(step.attested(fact));
         }
     }
 
     /// Takes the end of an absent trader out of `plan`, unless it is attested that it was not held.
-    pub(super) fn absence_given(&mut self, commit: u64, plan: &mut PassPlan) {
+    pub(super) fn absence_given(&mut self, step: &Step, plan: &mut PassPlan) {
         let Some(facts) = self.facts() else { return };
-        plan.eliminate
-            .retain(|end| end.reason != Reason::Zombie || facts.take(commit, Fact::Absent));
+        let absent = step.attested(Fact::Absent);
+        plan.eliminate.retain(|end| end.reason != Reason::Zombie || facts.take(absent));
     }
 
     /// Answers a command that others decide as it is attested; returns whether it is such a one. Only
     /// what it means for the trader of the extract is done.
-    pub(super) fn answer_given(&mut self, step: &mut Step, ordinal: u32, input: &Input) -> bool {
+    pub(super) fn answer_given(&mut self, step: &mut Step, input: &Input) -> bool {
         let given = self.focus.as_ref().filter(|focus| focus.attested.is_some());
         let Some(trader) = given.map(|focus| focus.trader.clone()) else { return false };
         if !judged_by_several(input, &trader) {
             return false;
         }
-        let (commit, fact) = (step.stamp.commit, Fact::CarriedOut(ordinal));
-        let carried_out = self.facts().is_some_and(|facts| facts.take(commit, fact));
+        let fact = step.attested(Fact::CarriedOut);
+        let carried_out = self.facts().is_some_and(|facts| facts.take(fact));
         if carried_out
             && !self.carry_out_given(step, input, &trader)
             && let Some(facts) = self.facts()
         {
-            facts.put_back(commit, fact);
+            facts.put_back(fact);
         }
         true
     }

@@ -55,7 +55,7 @@ impl Engine {
             scores_due: occasion == Occasion::Asked || self.scores_are_due(step, rulebook),
         };
         let mut plan = challenge_period::plan(&rulebook.rules, &input);
-        let ranked = self.rank_given(step.stamp.commit, &mut plan);
+        let ranked = self.rank_given(step, &mut plan);
         let note = |verdict: Verdict| {
             let percent = verdict.drawdown.map(DrawdownNote::Percent);
             percent.unwrap_or_else(|| DrawdownNote::without_number(verdict.reason))

@@ -3,6 +3,8 @@
 //! A plan says what kind of thing happens; the world knows the time, the prices and the ids in use,
 //! so that most orders get as far as a fill and the rest fail in every way there is.
 
+pub(crate) mod found;
+
 use proctor_engine::challenge_period::reasons::{Published, ReasonsCommand};
 use proctor_engine::challenge_period::{PlagiarismReport, Stage, Standing};
 use proctor_engine::eliminations::{

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, whose values are valid by construction")]
 
+mod extracts;
 mod generator;
 mod invariants;
 
@@ -9,15 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proctor_engine::challenge_period::{Standing, is_legal};
 use proctor_engine::eliminations::{LiftedBy, Origin};
-use proctor_engine::engine::attested_by;
-use proctor_engine::input::{Extract, StagesCommand};
-use proctor_engine::input_chain::{Leaves, Subject};
+use proctor_engine::input::StagesCommand;
+use proctor_engine::input_chain::Leaves;
 use proctor_engine::positions::position::OrderSource;
-use proctor_engine::prices::conversion;
 use proctor_engine::rejection::Rejection;
 use proctor_engine::state_digest::verdict_hash;
 use proctor_engine::{Commit, Engine, Event, Input, Outcome};
-use proctor_types::{Digest, TradePair, TraderId, UtcMs};
+use proctor_types::{Digest, TraderId, UtcMs};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -201,96 +200,8 @@ proptest! {
     }
 }
 
-/// Returns what of `commits` the account of `trader` depends on: the inputs of everybody, the
-/// trader's own, and the quotes of every pair that the trader's orders name or convert by.
-#[expect(clippy::wildcard_enum_match_arm, reason = "only orders name pairs")]
-fn extract(commits: &[Commit], trader: &TraderId) -> Vec<Extract> {
-    let orders = commits.iter().flat_map(|commit| &commit.inputs).filter_map(|input| match input {
-        Input::Order(request) | Input::RecordedOrder(request, _) => Some(request),
-        _ => None,
-    });
-    let mut wanted: BTreeSet<u64> =
-        [Subject::Everyone, Subject::Trader(trader)].map(Subject::key).into();
-    for request in orders.filter(|request| request.trader == *trader) {
-        let Some(pair) = TradePair::from_id(request.pair.as_str()) else { continue };
-        wanted.insert(Subject::Pair(pair).key());
-        wanted.extend(conversion::legs(pair).into_iter().map(|leg| Subject::Pair(leg).key()));
-    }
-    let wanted: Vec<u64> = wanted.into_iter().collect();
-    let mut leaves = Leaves::default();
-    let cut = |commit: &Commit| {
-        leaves.read(&commit.inputs);
-        let inputs = leaves.prune(&wanted).expect("own bytes").inputs().expect("own inputs");
-        Extract { index: commit.index, at: commit.at, inputs }
-    };
-    commits.iter().map(cut).collect()
-}
-
-/// Returns the events of `outcome` about `trader`, in canonical bytes.
-#[expect(clippy::wildcard_enum_match_arm, reason = "every other event says whom it is about")]
-fn about(trader: &TraderId, outcome: &Outcome) -> Vec<Vec<u8>> {
-    let concerns = |event: &&Event| match event {
-        Event::RulebookAdopted { .. } => true,
-        // Its number counts the decisions on all traders.
-        Event::DecisionRegistered { .. } => false,
-        other => other.trader() == Some(trader),
-    };
-    let bytes = |event| borsh::to_vec(event).expect("events have canonical bytes");
-    outcome.events.iter().filter(concerns).map(bytes).collect()
-}
-
 proptest! {
     #![proptest_config(cases(150))]
-
-    /// What evidence rests on: no account depends on what concerns only others.
-    #[test]
-    fn an_extract_gives_bit_for_bit_the_account_and_the_events_of_the_whole_log(
-        history in history(50),
-    ) {
-        let commits = history.commits();
-        for number in 0..5 {
-            let trader = generator::trader(number);
-            let (mut whole, mut part) = (Engine::new(), Engine::for_extract(trader.clone(), None));
-            for (commit, extract) in commits.iter().zip(extract(&commits, &trader)) {
-                let told = about(&trader, &apply(&mut whole, commit));
-                let outcome = part.apply_extract(&extract).expect("in order");
-                // From here on an extract decides nothing, and says so.
-                let by_rank = part.undecided_by_rank(&trader).or(whole.undecided_by_rank(&trader));
-                if part.undecided_by(&trader, &extract).or(by_rank).is_some() {
-                    break;
-                }
-                prop_assert_eq!(told, about(&trader, &outcome), "commit {}", commit.index);
-                let bytes = |engine: &Engine| borsh::to_vec(&engine.account(&trader)).unwrap();
-                prop_assert_eq!(bytes(&whole), bytes(&part), "commit {}", commit.index);
-            }
-        }
-    }
-
-    /// What attested evidence rests on: with what others decided about it, an extract gives the account.
-    #[test]
-    fn an_extract_and_what_others_decided_give_the_account_of_the_whole_log_to_its_end(
-        history in history(50),
-    ) {
-        let commits = history.commits();
-        for number in 0..5 {
-            let trader = generator::trader(number);
-            let mut whole = Engine::new();
-            let (mut told, mut attested) = (Vec::new(), Vec::new());
-            let bytes = |engine: &Engine| borsh::to_vec(&engine.account(&trader)).unwrap();
-            for commit in &commits {
-                let outcome = apply(&mut whole, commit);
-                attested.extend(attested_by(&trader, commit, &outcome));
-                told.push((about(&trader, &outcome), bytes(&whole)));
-            }
-            let mut part = Engine::for_extract(trader.clone(), Some(attested));
-            for (extract, (events, account)) in extract(&commits, &trader).iter().zip(told) {
-                let outcome = part.apply_extract(extract).expect("in order");
-                prop_assert_eq!(events, about(&trader, &outcome), "commit {}", extract.index);
-                prop_assert_eq!(account, bytes(&part), "commit {}", extract.index);
-            }
-            prop_assert!(part.has_come_about(u64::MAX));
-        }
-    }
 
     /// The chain over the inputs is a function of the inputs, and the digest covers it.
     #[test]

@@ -71,7 +71,7 @@ pub(super) fn check(
     testimony: &Testimony,
     rules: &Rulebook,
 ) -> Result<(), String> {
-    let Testimony { attested: Attested { commit, fact }, ranking } = testimony;
+    let Testimony { attested: Attested { commit, fact, .. }, ranking } = testimony;
     let Some(ranking) = ranking else { return Ok(()) };
     let refuse = |what: &str| Err(format!("the ranking stated of commit {commit} {what}"));
     let sorted = ranking.places.is_sorted_by(|a, b| {
@@ -83,7 +83,7 @@ pub(super) fn check(
     let Some(own) = ranking.places.iter().position(|place| place.trader == *trader) else {
         return match fact {
             Fact::Promoted => refuse(&format!("does not name {trader}, who was promoted by it")),
-            Fact::Demoted | Fact::CarriedOut(_) | Fact::Absent => Ok(()),
+            Fact::Demoted | Fact::CarriedOut | Fact::Absent => Ok(()),
         };
     };
     // Who cannot hold a place does not take one from others.
@@ -98,7 +98,7 @@ pub(super) fn check(
         Fact::Demoted if ahead < places && score > 0.0 => {
             refuse(&format!("has {ahead} ahead of {trader} for {places} places: no demotion"))
         }
-        Fact::Promoted | Fact::Demoted | Fact::CarriedOut(_) | Fact::Absent => Ok(()),
+        Fact::Promoted | Fact::Demoted | Fact::CarriedOut | Fact::Absent => Ok(()),
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) fn in_words(trader: &TraderId, testimonies: &[Testimony]) -> Vec<Stri
 }
 
 fn sentence(trader: &TraderId, testimony: &Testimony) -> String {
-    let Attested { commit, fact } = testimony.attested;
+    let Attested { commit, input, fact } = testimony.attested;
     let ranked = testimony.ranking.as_ref().map_or_else(String::new, |ranking| {
         let of = ranking.places.len();
         match ranking.places.iter().position(|place| place.trader == *trader) {
@@ -129,7 +129,8 @@ fn sentence(trader: &TraderId, testimony: &Testimony) -> String {
     match fact {
         Fact::Promoted => format!("{trader} was promoted by rank at commit {commit}{ranked}"),
         Fact::Demoted => format!("{trader} was demoted by rank at commit {commit}{ranked}"),
-        Fact::CarriedOut(place) => {
+        Fact::CarriedOut => {
+            let place = input.unwrap_or_default();
             format!("input {place} of commit {commit}, judged by several accounts, was carried out")
         }
         Fact::Absent => format!(
