@@ -284,13 +284,10 @@ pub fn with_what_was_told<'a>(
     by: &TraderId,
     mut events: impl Iterator<Item = &'a Event>,
 ) -> v1::Fill {
-    let told = events.find_map(|event| match event {
-        Event::Filled { trader, order, clamped, priced_by, .. }
-            if trader == by && order.id.as_str() == fill.order_id && order.price == fill.price =>
-        {
-            Some((*clamped, priced(priced_by)))
-        }
-        _ => None,
+    let told = events.find_map(|event| {
+        let Event::Filled { trader, order, clamped, priced_by, .. } = event else { return None };
+        let is_it = trader == by && order.id.as_str() == fill.order_id && order.price == fill.price;
+        is_it.then(|| (*clamped, priced(priced_by)))
     });
     match told {
         Some((clamped, price_source)) => v1::Fill { price_source, clamped, ..fill },
