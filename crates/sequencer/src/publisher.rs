@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 use event_listener::{Event as Wake, EventListener};
 use proctor_engine::{Event, Outcome, Rejection, View};
-use proctor_types::{Digest, Stamp};
+use proctor_types::{Digest, Stamp, UtcMs};
 
 /// How many commits are kept for subscribers at most.
 const COMMITS_MAX: usize = 16_384;
@@ -109,6 +109,16 @@ impl Views {
         Since::Commits(recent.commits.iter().skip(skip).take(max).cloned().collect())
     }
 
+    /// Returns those of the kept commits that were made at `time`: none when it is too long ago.
+    #[must_use]
+    pub fn at(&self, time: UtcMs) -> Vec<Arc<Applied>> {
+        let recent = self.0.recent.read().unwrap_or_else(PoisonError::into_inner);
+        // Stamps never go back.
+        let first = recent.commits.partition_point(|applied| applied.stamp.at < time);
+        let made = recent.commits.range(first..).take_while(|applied| applied.stamp.at == time);
+        made.cloned().collect()
+    }
+
     /// Returns what is notified at the next publication. Take it first, then look whether what is
     /// waited for is there already, and only then wait.
     #[must_use]
@@ -153,8 +163,6 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use proctor_types::UtcMs;
-
     use super::*;
 
     fn applied(commit: u64, events: usize) -> Applied {
@@ -207,6 +215,22 @@ mod tests {
         views.publish(view(many + 1), vec![applied(many + 1, EVENTS_MAX + 1)]);
         assert_eq!(views.since(many - 1, 1), Since::Gap { oldest: many + 1 });
         assert_eq!(commits(views.since(many, 9)), [many + 1]);
+    }
+
+    #[test]
+    fn the_commits_of_a_time_are_found_as_long_as_they_are_kept() {
+        let views = Views::new(view(0));
+        let at = |commit: u64, ms: i64| {
+            let stamp = Stamp { commit, at: UtcMs(ms) };
+            Applied { stamp, ..applied(commit, 1) }
+        };
+        views.publish(view(5), vec![at(1, 10), at(2, 10), at(3, 11), at(4, 13), at(5, 13)]);
+        for (ms, expected) in
+            [(9, vec![]), (10, vec![1, 2]), (11, vec![3]), (12, vec![]), (13, vec![4, 5])]
+        {
+            assert_eq!(commits(Since::Commits(views.at(UtcMs(ms)))), expected, "{ms} ms");
+        }
+        assert_eq!(commits(Since::Commits(views.at(UtcMs(14)))), []);
     }
 
     #[test]

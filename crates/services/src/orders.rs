@@ -180,7 +180,11 @@ impl OrdersService {
         let view = self.backend.read()?;
         let (state, resting, fill) = match view::known(account_of(&view, &trader)?, &id) {
             Known::Resting(order) => ("resting", Some(order), None),
-            Known::Filled(fill) => ("filled", None, Some(fill)),
+            Known::Filled(fill) => {
+                let commits = self.backend.views().at(UtcMs(fill.filled_ms));
+                let told = commits.iter().flat_map(|applied| applied.events.iter());
+                ("filled", None, Some(view::with_what_was_told(fill, &trader, told)))
+            }
             Known::Unknown => ("unknown", None, None),
         };
         let as_of = Some(self.backend.as_of(&view));

@@ -5338,11 +5338,11 @@ pub struct Fill {
     pub price: f64,
     #[prost(double, tag = "9")]
     pub slippage: f64,
-    /// Where the price is from: a source's name, "recorded" or "last mark". Told with the fill only:
-    /// empty in GetOrder, since a position does not keep it.
+    /// Where the price is from: a source's name, "recorded" or "last mark". Empty where that is not known
+    /// any more: in GetOrder, of a fill before the commits that the service keeps, or corrected since.
     #[prost(string, tag = "10")]
     pub price_source: ::prost::alloc::string::String,
-    /// Whether the size was cut to the limits. Told with the fill only: always false in GetOrder.
+    /// Whether the size was cut to the limits. Says something only where `price_source` is not empty.
     #[prost(bool, tag = "11")]
     pub clamped: bool,
     /// Whether this order closed the position.
@@ -5476,7 +5476,8 @@ pub struct GetOrderResponse {
     pub state: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub resting: ::core::option::Option<RestingOrder>,
-    /// As its position keeps it: without `price_source` and `clamped`.
+    /// As it was told, as long as the service keeps the commit that filled it (the last 16,384, or 131,072
+    /// events); then as its position keeps it, without `price_source` and `clamped`.
     #[prost(message, optional, tag = "4")]
     pub fill: ::core::option::Option<Fill>,
 }

@@ -134,6 +134,15 @@ async fn an_order_is_answered_with_what_it_did_and_a_retry_with_where_to_look() 
     let fill = known.fill.expect("it was filled");
     assert_eq!((&*known.state, &*fill.position_id, fill.closes), ("filled", "o1", false));
     assert!((fill.position_leverage - fill.leverage).abs() < 1e-12);
+    let Some(v1::order_event::Event::Filled(told)) = &outcome.events[0].event else { panic!() };
+    assert_eq!((&fill.price_source, fill.clamped), (&told.price_source, told.clamped));
+    assert!(!fill.price_source.is_empty(), "as the event told it");
+    // Another price is that of a correction, and the event is of before.
+    let kept = v1::Fill { price: fill.price + 1.0, price_source: String::new(), ..fill.clone() };
+    let commits = desk.world.backend.views().at(UtcMs(fill.filled_ms));
+    let events = commits.iter().flat_map(|applied| applied.events.iter());
+    let trader = TraderId::new(&address("//Alice")).expect("a name");
+    assert_eq!(view::with_what_was_told(kept.clone(), &trader, events), kept);
     let request = v1::GetOrderRequest { trader: address("//Alice"), order_id: "none".into() };
     let unknown = client.get_order(request).await.expect("an answer").into_inner();
     assert_eq!(unknown.state, "unknown");

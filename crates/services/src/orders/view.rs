@@ -276,6 +276,24 @@ pub fn known(account: &Account, id: &OrderId) -> Known {
     positions.find_map(|position| filled_in(&position, id)).map_or(Known::Unknown, Known::Filled)
 }
 
+/// Returns `fill`, as its position keeps it, with what only the event of the fill says, when that is
+/// among `events`. Of an order whose price was corrected since, the event says nothing any more.
+pub fn with_what_was_told<'a>(
+    fill: v1::Fill,
+    by: &TraderId,
+    mut events: impl Iterator<Item = &'a Event>,
+) -> v1::Fill {
+    let told = events.find_map(|event| {
+        let Event::Filled { trader, order, clamped, priced_by, .. } = event else { return None };
+        let is_it = trader == by && order.id.as_str() == fill.order_id && order.price == fill.price;
+        is_it.then(|| (*clamped, priced(priced_by)))
+    });
+    match told {
+        Some((clamped, price_source)) => v1::Fill { price_source, clamped, ..fill },
+        None => fill,
+    }
+}
+
 /// Returns the fill of the order `id` in `position`.
 fn filled_in(position: &Position, id: &OrderId) -> Option<v1::Fill> {
     let orders = position.orders();
