@@ -183,9 +183,11 @@ impl Snapshots {
         self.known().manifests.get(&height).cloned()
     }
 
-    /// Returns the newest own snapshot up to `end` that is to be compared with the sequencer's.
-    pub(crate) fn unattested(&self, end: u64) -> Result<Option<u64>, SnapshotError> {
-        let newest = self.files.list()?.into_iter().find(|height| *height <= end);
+    /// Returns the newest own snapshot up to `end`, of a multiple of `every`, that is to be compared
+    /// with the sequencer's.
+    pub(crate) fn unattested(&self, end: u64, every: u64) -> Result<Option<u64>, SnapshotError> {
+        let may_be = |height: &u64| *height <= end && every > 0 && height.is_multiple_of(every);
+        let newest = self.files.list()?.into_iter().find(may_be);
         Ok(newest.filter(|height| !self.is_known(*height)))
     }
 

@@ -283,15 +283,16 @@ impl ChainStore {
         })
     }
 
-    /// Returns the newest own snapshot of a follower that is to be compared with the sequencer's.
+    /// Returns the newest own snapshot of a follower that is to be compared with the sequencer's: of a
+    /// commit whose number is a multiple of `every`, for of others the sequencer has none.
     ///
     /// # Errors
     /// [`ChainError`] when the snapshots cannot be listed.
-    pub fn unattested(&self) -> Result<Option<u64>, ChainError> {
+    pub fn unattested(&self, every: u64) -> Result<Option<u64>, ChainError> {
         match &self.role {
             // The header after it says what its state is.
             Role::Follower => {
-                Ok(self.snapshots.unattested(self.headers.len().saturating_sub(1))?)
+                Ok(self.snapshots.unattested(self.headers.len().saturating_sub(1), every)?)
             }
             Role::Sequencer(_) => Ok(None),
         }

@@ -9,13 +9,15 @@ use proctor_commit_log::SnapshotStore;
 use proctor_commit_log::storage::{Access, Storage};
 use proctor_p2p::server::{Loaded, Read};
 use proctor_p2p::{Manifest, Signature, Tip};
+use proctor_sequencer::WriterConfig;
 use proctor_types::{Digest, UtcMs};
 
 /// Commits between two snapshots.
 const EVERY: u64 = 16;
 
 fn open(storage: Arc<dyn Storage>, directory: &Path, role: Role) -> Node {
-    Node::open_with(storage, directory, role, EVERY)
+    let config = WriterConfig { snapshot_every: EVERY, ..WriterConfig::default() };
+    Node::open_with(storage, directory, role, config)
 }
 
 /// Returns the newest manifest that `node` shows, proven.
@@ -45,7 +47,8 @@ fn stage(node: &Node, source: &Node, manifest: &Manifest) {
         assert_eq!(Digest::of(&bytes), *digest);
         node.chain.stage(index, &bytes).unwrap();
     }
-    let all: Vec<u32> = (0..manifest.contents.chunks.len()).map(|i| i.try_into().unwrap()).collect();
+    let all: Vec<u32> =
+        (0..manifest.contents.chunks.len()).map(|i| i.try_into().unwrap()).collect();
     assert_eq!(node.chain.begin(manifest).unwrap(), all, "what is staged need not come again");
 }
 
@@ -62,7 +65,9 @@ fn f13_a_node_joins_by_a_snapshot_goes_on_and_shows_it_to_others() {
     source.order(0, 50);
     let shown = manifest(&source).expect("a sequencer shows its newest");
     assert_eq!(shown.height, 48);
-    assert!(matches!(source.chain.read(Read::Manifest(40)).unwrap(), Loaded::Manifest(m) if m.height == 32));
+    assert!(
+        matches!(source.chain.read(Read::Manifest(40)).unwrap(), Loaded::Manifest(m) if m.height == 32)
+    );
     assert_eq!(chunk(&source, 16, 0), None, "two are kept");
 
     // One that has a beginning of the log drops it.
@@ -81,7 +86,10 @@ fn f13_a_node_joins_by_a_snapshot_goes_on_and_shows_it_to_others() {
     let available = late.chain.available().unwrap();
     let floors = (available.lowest_body, available.lowest_header, available.latest_snapshot);
     assert_eq!((available.tip, floors), (50, (49, 49, 48)));
-    assert!(matches!(late.chain.read(Read::Headers { from: 40, to: 50 }).unwrap(), Loaded::Missing));
+    assert!(matches!(
+        late.chain.read(Read::Headers { from: 40, to: 50 }).unwrap(),
+        Loaded::Missing
+    ));
 
     // After a restart too, and without the files beside the log.
     late.close();
@@ -127,10 +135,8 @@ fn f13_what_is_not_as_attested_is_not_installed_and_the_log_is_as_before() {
             node.chain.stage(0, staged).unwrap();
         }
         let error = node.chain.install(shown.clone()).unwrap_err();
-        let is_wrong = matches!(
-            error,
-            InstallFailed::Snapshot(SnapshotFailed::WrongState { height: 32, .. })
-        );
+        let is_wrong =
+            matches!(error, InstallFailed::Snapshot(SnapshotFailed::WrongState { height: 32, .. }));
         assert!(is_wrong, "{error}");
         untouched("a wrong chunk");
     }
@@ -164,9 +170,9 @@ fn v5_a_follower_shows_its_snapshot_once_it_is_the_sequencers_and_never_another(
     let follower = open(Arc::clone(&storage), dirs[1].path(), Role::Follower);
     sync(&follower, &source);
     assert_eq!(manifest(&follower), None, "nobody has vouched for it");
-    assert_eq!(follower.chain.unattested().unwrap(), Some(32));
+    assert_eq!(follower.chain.unattested(EVERY).unwrap(), Some(32));
     follower.chain.attest(&shown).unwrap();
-    assert_eq!(follower.chain.unattested().unwrap(), None);
+    assert_eq!(follower.chain.unattested(EVERY).unwrap(), None);
     assert_eq!(manifest(&follower), Some(shown.clone()));
     assert_eq!(chunk(&follower, 32, 0), chunk(&source, 32, 0));
     // What was compared is remembered.
@@ -191,20 +197,25 @@ fn v5_a_follower_shows_its_snapshot_once_it_is_the_sequencers_and_never_another(
     let error = follower.chain.attest(&attest_again(&other, &source)).unwrap_err();
     assert!(matches!(error, SnapshotFailed::Differs { height: 48 }), "{error}");
     assert_eq!((follower.chain.differing(), manifest(&follower)), (vec![32, 48], None));
-    assert_eq!(follower.chain.unattested().unwrap(), None, "it is not asked for again");
+    assert_eq!(follower.chain.unattested(EVERY).unwrap(), None, "it is not asked for again");
 }
 
 #[test]
 fn f12_a_log_is_cut_at_its_beginning_by_policy_and_serves_from_there() {
     let dir = tempfile::tempdir().unwrap();
     let storage = memory();
-    let source = open(Arc::clone(&storage), dir.path(), sequencer());
+    let open = || {
+        let config = WriterConfig { snapshot_every: EVERY, ..WriterConfig::default() };
+        let config = WriterConfig { keeps_oldest: true, ..config };
+        Node::open_with(Arc::clone(&storage), dir.path(), sequencer(), config)
+    };
+    let source = open();
     let now = UtcMs(crate::common::T0 + 1_000_000);
     let retain = |commits, days| Retain { commits, days };
     source.order(0, 60);
     source.chain.available().unwrap();
-    // 32 and 48 are there. Too young by commits, by days; and then not.
-    for (retain, begins) in [(retain(29, 0), 1), (retain(28, 1), 1), (retain(28, 0), 33)] {
+    // 16, 32 and 48 are there. Too young by commits, by days; and then not.
+    for (retain, begins) in [(retain(45, 0), 1), (retain(28, 1), 1), (retain(28, 0), 33)] {
         assert_eq!(source.chain.prune(&retain, now).unwrap(), begins, "{retain:?}");
     }
     let available = source.chain.available().unwrap();
@@ -224,7 +235,7 @@ fn f12_a_log_is_cut_at_its_beginning_by_policy_and_serves_from_there() {
     source.chain.prune(&retain(1, 0), now).unwrap();
     let tip = source.chain.stand().tip;
     source.close();
-    let again = open(Arc::clone(&storage), dir.path(), sequencer());
+    let again = open();
     assert_eq!(again.chain.stand().tip, tip);
     again.order(100, 103);
     let kept = SnapshotStore::new(storage).list().unwrap();
