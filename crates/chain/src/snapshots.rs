@@ -300,9 +300,12 @@ impl Snapshots {
         Ok(self.files.open(height)?.head())
     }
 
-    /// Returns the heights of the snapshots that can be shown, ascending.
-    pub(crate) fn shown(&self) -> Vec<u64> {
-        self.known().manifests.keys().copied().collect()
+    /// Returns the oldest snapshot above `height`, if it can be shown and is not the newest.
+    pub(crate) fn next_after(&self, height: u64) -> Result<Option<Manifest>, SnapshotError> {
+        let heights = self.files.list()?;
+        let oldest = heights.iter().rfind(|other| **other > height);
+        let oldest = oldest.filter(|oldest| heights.first() != Some(oldest));
+        Ok(oldest.and_then(|oldest| self.manifest(*oldest)))
     }
 
     /// Reads the manifest that was kept for a height.
