@@ -183,9 +183,11 @@ impl Snapshots {
         self.known().manifests.get(&height).cloned()
     }
 
-    /// Returns the newest own snapshot up to `end` that is to be compared with the sequencer's.
-    pub(crate) fn unattested(&self, end: u64) -> Result<Option<u64>, SnapshotError> {
-        let newest = self.files.list()?.into_iter().find(|height| *height <= end);
+    /// Returns the newest own snapshot up to `end`, of a multiple of `every`, that is to be compared
+    /// with the sequencer's.
+    pub(crate) fn unattested(&self, end: u64, every: u64) -> Result<Option<u64>, SnapshotError> {
+        let may_be = |height: &u64| *height <= end && every > 0 && height.is_multiple_of(every);
+        let newest = self.files.list()?.into_iter().find(may_be);
         Ok(newest.filter(|height| !self.is_known(*height)))
     }
 
@@ -298,9 +300,12 @@ impl Snapshots {
         Ok(self.files.open(height)?.head())
     }
 
-    /// Returns the heights of the snapshots that can be shown, ascending.
-    pub(crate) fn shown(&self) -> Vec<u64> {
-        self.known().manifests.keys().copied().collect()
+    /// Returns the oldest snapshot above `height`, if it can be shown and is not the newest.
+    pub(crate) fn next_after(&self, height: u64) -> Result<Option<Manifest>, SnapshotError> {
+        let heights = self.files.list()?;
+        let oldest = heights.iter().rfind(|other| **other > height);
+        let oldest = oldest.filter(|oldest| heights.first() != Some(oldest));
+        Ok(oldest.and_then(|oldest| self.manifest(*oldest)))
     }
 
     /// Reads the manifest that was kept for a height.

@@ -20,7 +20,7 @@ use crate::bodies::Bodies;
 use crate::certificates::Certificates;
 pub use crate::file::FileFailure;
 use crate::headers::{Headers, Maker, facts_of};
-use crate::retain::{self, Retain};
+use crate::retain::Retain;
 pub use crate::snapshots::SnapshotFailed;
 use crate::snapshots::{Snapshots, beginning};
 
@@ -283,15 +283,16 @@ impl ChainStore {
         })
     }
 
-    /// Returns the newest own snapshot of a follower that is to be compared with the sequencer's.
+    /// Returns the newest own snapshot of a follower that is to be compared with the sequencer's: of a
+    /// commit whose number is a multiple of `every`, for of others the sequencer has none.
     ///
     /// # Errors
     /// [`ChainError`] when the snapshots cannot be listed.
-    pub fn unattested(&self) -> Result<Option<u64>, ChainError> {
+    pub fn unattested(&self, every: u64) -> Result<Option<u64>, ChainError> {
         match &self.role {
             // The header after it says what its state is.
             Role::Follower => {
-                Ok(self.snapshots.unattested(self.headers.len().saturating_sub(1))?)
+                Ok(self.snapshots.unattested(self.headers.len().saturating_sub(1), every)?)
             }
             Role::Sequencer(_) => Ok(None),
         }
@@ -350,11 +351,10 @@ impl ChainStore {
     pub fn prune(&self, retain: &Retain, now: UtcMs) -> Result<u64, ChainError> {
         base::prune(&*self.storage)?;
         let begins = base::base(&*self.storage)?.map_or(0, |base| base.head.index);
-        let manifests: Vec<Manifest> = (self.snapshots.shown().into_iter())
-            .filter_map(|height| self.snapshots.manifest(height))
-            .collect();
+        // The one that the writer spares: any other may be gone the next moment.
+        let next = self.snapshots.next_after(begins)?;
         let tip = self.headers.len();
-        let Some(to) = retain::beginning(retain, begins, tip, now, &manifests) else {
+        let Some(to) = next.filter(|to| retain.leaves_enough(to, tip, now)) else {
             return Ok(begins + 1);
         };
         let head = self.snapshots.head(to.height)?;

@@ -1,5 +1,4 @@
-//! Where a log begins when that is not record 1: after a snapshot that came from elsewhere, or after
-//! one before which all was deleted.
+//! Where a log begins when that is not record 1: after a snapshot, before which nothing counts.
 //!
 //! The file `BASE` names the record before the first, and holds the owner's proof of it. It is
 //! replaced in one step, so at any moment the directory says one thing. A log that is begun anew

@@ -109,7 +109,9 @@ pub(crate) async fn join(
     let store = tokio::task::spawn_blocking(open).await.map_err(|_| NetworkError::Chain)??;
     let store = Arc::new(store);
     let news = Arc::new(std::sync::OnceLock::new());
-    let chain = NodeChain::new(Arc::clone(&store), handle.clone(), rules, Arc::clone(&news));
+    let every = config.log.snapshot_every;
+    let told = Arc::clone(&news);
+    let chain = NodeChain::new(Arc::clone(&store), handle.clone(), rules, every, told);
     let is_whole = store.available()?.lowest_body == 1;
     let settings = settings(config, &part, listen, dir, is_whole);
     let network = Arc::new(Network::start(settings, identity, Arc::new(chain)).await?);

@@ -36,17 +36,16 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn open(storage: Arc<dyn Storage>, directory: &Path, role: Role) -> Self {
-        Self::open_with(storage, directory, role, WriterConfig::default().snapshot_every)
+        Self::open_with(storage, directory, role, WriterConfig::default())
     }
 
-    /// Opens a node that takes a snapshot of every commit that is a multiple of `snapshot_every`.
+    /// Opens a node with a writer of its own configuration.
     pub(crate) fn open_with(
         storage: Arc<dyn Storage>,
         directory: &Path,
         role: Role,
-        snapshot_every: u64,
+        config: WriterConfig,
     ) -> Self {
-        let config = WriterConfig { snapshot_every, keeps_oldest: true, ..WriterConfig::default() };
         let writer = Writer::open(Arc::clone(&storage), config).unwrap().writer;
         let sequencer = Sequencer::start(writer, SystemClock, 16);
         let chain = ChainStore::open(directory, &storage, sequencer.handle(), node(), role);

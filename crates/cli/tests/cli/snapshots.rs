@@ -15,8 +15,8 @@ const EVERY: u64 = 200;
 fn sequencer(data: &Path, port: u16, flags: &[&str]) -> Node {
     let peers = format!("listen.peers={port}");
     let every = format!("log.snapshot_every={EVERY}");
-    let quick = ["--set", &peers, "--set", &every, "--set", "node.tick_ms=4"];
-    let node = Node::start(data, &[&quick[..], &["--set", "feed.interval_ms=20"], flags].concat());
+    let quick = ["--set", &peers, "--set", &every, "--set", "node.tick_ms=25"];
+    let node = Node::start(data, &[&quick[..], flags].concat());
     reach(&node, 2 * EVERY + 30);
     node
 }

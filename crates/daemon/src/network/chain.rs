@@ -24,6 +24,7 @@ pub(super) struct NodeChain {
     store: Arc<ChainStore>,
     handle: Handle,
     rules: Rules,
+    snapshot_every: u64,
     /// There once the network runs.
     news: Arc<OnceLock<NewsSender>>,
 }
@@ -33,9 +34,10 @@ impl NodeChain {
         store: Arc<ChainStore>,
         handle: Handle,
         rules: Rules,
+        snapshot_every: u64,
         news: Arc<OnceLock<NewsSender>>,
     ) -> Self {
-        Self { store, handle, rules, news }
+        Self { store, handle, rules, snapshot_every, news }
     }
 
     fn tell_applied(&self) {
@@ -129,7 +131,7 @@ impl Chain for NodeChain {
     }
 
     fn unattested(&self) -> Option<u64> {
-        self.store.unattested().unwrap_or_else(|error| {
+        self.store.unattested(self.snapshot_every).unwrap_or_else(|error| {
             tracing::warn!(%error, "snapshots are not compared");
             None
         })

@@ -1,12 +1,13 @@
-//! How long a node takes to come back: a log of a million inputs, with and without a snapshot.
+//! How long a node takes to come back or to join: a million inputs, with and without a snapshot.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use proctor_commit_log::{SnapshotStore, Storage};
+use proctor_commit_log::{Base, Reader, SnapshotStore, Storage};
 use proctor_engine::Input;
-use proctor_sequencer::{Batch, Opened, Writer, WriterConfig};
+use proctor_sequencer::{Batch, Opened, Writer, WriterConfig, replay};
 use proctor_types::{TraderId, UtcMs};
+use proctor_wire::checkpoint;
 use serde_json::json;
 
 use super::rounds::{Plan, timed};
@@ -15,6 +16,8 @@ use super::{Aim, BenchError, Figure, Scale, log};
 
 /// Inputs of a commit.
 const PER_COMMIT: usize = 250;
+/// Commits that a follower takes over under one sync, at most.
+const GROUP: usize = 64;
 /// Commits of a round, in which every trader orders once; its first input is a price.
 const PER_ROUND: usize = 4;
 
@@ -41,6 +44,15 @@ pub(super) fn figures(
     let (replayed, seconds) = reopen(&storage, scale.pick(5, 1))?;
     let aim = Some(Aim::AtMost(2.0));
     report(plan("recovery from a snapshot", aim, replayed).measured(&seconds));
+    for by_snapshot in [true, false] {
+        let figure = if by_snapshot { "join by a snapshot" } else { "join by replay" };
+        let mut seconds = Vec::new();
+        for round in 0..scale.pick(3, 1) {
+            let place = log::storage_in(&directory.join(format!("{figure} {round}")))?;
+            seconds.push(join(&storage, &place, by_snapshot)?);
+        }
+        report(plan(figure, None, if by_snapshot { replayed } else { commits }).measured(&seconds));
+    }
     SnapshotStore::new(Arc::clone(&storage)).prune(0, &[])?;
     let (replayed, seconds) = reopen(&storage, scale.pick(3, 1))?;
     report(plan("recovery without a snapshot", None, replayed).measured(&seconds));
@@ -77,6 +89,44 @@ fn commit(writer: &mut Writer, batches: Vec<Batch>) -> Result<(), BenchError> {
         }
     }
     Ok(())
+}
+
+/// Brings an empty node in `place` to the end of the log in `source`, as far as the node itself does it:
+/// without the network. Returns the seconds.
+fn join(
+    source: &Arc<dyn Storage>,
+    place: &Arc<dyn Storage>,
+    by_snapshot: bool,
+) -> Result<f64, BenchError> {
+    let found = SnapshotStore::new(Arc::clone(source)).newest(u64::MAX)?.0.filter(|_| by_snapshot);
+    let from = found.as_ref().map_or(1, |found| found.head.index + 1);
+    let tail: Vec<Vec<u8>> = Reader::open_at(Arc::clone(source), from)?
+        .map(|record| record.map(|record| record.payload))
+        .collect::<Result<_, _>>()?;
+    let mut writer = Writer::open(Arc::clone(place), config())?.writer;
+    let (elapsed, joined) = timed(|| -> Result<(), BenchError> {
+        if let Some(found) = &found {
+            let staged = SnapshotStore::new(Arc::clone(place)).stage(found.head.index)?;
+            staged.write_at(0, &found.state)?;
+            let engine = replay::restore(found).map_err(broken)?;
+            if checkpoint::encode(&engine).map_err(broken)? != found.state {
+                return Err(BenchError::Workload("a state with two encodings".into()));
+            }
+            let len = found.state.len() as u64;
+            let head = staged.finish(found.head.hash, found.state_digest, len)?;
+            let base = Base { head, proof: Vec::new() };
+            writer.begin_after(engine, &base).map_err(broken)?;
+        }
+        for group in tail.chunks(GROUP) {
+            writer.adopt(group).map_err(broken)?;
+        }
+        Ok(())
+    });
+    joined.map(|()| elapsed.as_secs_f64())
+}
+
+fn broken(error: impl ToString) -> BenchError {
+    BenchError::Workload(error.to_string())
 }
 
 /// Opens the log this often; returns how many commits were folded each time, and the seconds.
