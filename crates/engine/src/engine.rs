@@ -28,6 +28,7 @@ use proctor_types::{
 
 use crate::account::Account;
 use crate::challenge_period::reasons::ReasonsCommand;
+use crate::eliminations::Bar;
 use crate::event::Event;
 use crate::input::{Commit, Extract, Input, RecordedFill, Roster, StagesCommand};
 use crate::input_chain::{Leaves, Link, Linked, Placed};
@@ -371,7 +372,7 @@ impl Engine {
                 true => Arc::make_mut(&mut self.state.barred).remove(&trader),
                 false => None,
             };
-            let bar = bar.unwrap_or_default();
+            let bar = bar.map_or_else(Bar::default, Arc::unwrap_or_clone);
             let account = Account::new(trader.clone(), step.stamp.at, newest, bar);
             let place = self.state.accounts.push(account).expect("the trader has no account yet");
             self.state.seen.push(Arc::default());

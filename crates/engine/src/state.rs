@@ -80,8 +80,9 @@ pub struct State {
     pub(crate) judged: Vec<Arc<Judged>>,
     /// What the challenge period keeps beside the traders' standings.
     pub(crate) challenge: Arc<ChallengePeriod>,
-    /// What is held against traders who have no account. Nobody in it has one.
-    pub(crate) barred: Arc<BTreeMap<TraderId, Bar>>,
+    /// What is held against traders who have no account. Nobody in it has one. Readers hold the list, so
+    /// a change copies it, but no record.
+    pub(crate) barred: Arc<BTreeMap<TraderId, Arc<Bar>>>,
     /// As of when the last list of each other validator was.
     pub(crate) synced: BTreeMap<ValidatorId, UtcMs>,
     /// The last report on zombies that are held, so that it is made once.
@@ -106,7 +107,7 @@ pub struct View {
     /// What the challenge period keeps beside the traders' standings.
     pub challenge: Arc<ChallengePeriod>,
     /// What is held against traders who have no account.
-    pub barred: Arc<BTreeMap<TraderId, Bar>>,
+    pub barred: Arc<BTreeMap<TraderId, Arc<Bar>>>,
 }
 
 impl View {

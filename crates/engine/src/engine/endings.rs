@@ -331,7 +331,7 @@ impl Engine {
             return;
         }
         let bar = Arc::make_mut(&mut self.state.barred).entry(row.trader.clone()).or_default();
-        bar.record = Some(record.clone());
+        Arc::make_mut(bar).record = Some(record.clone());
         step.events.push(Event::Eliminated { trader: row.trader.clone(), record });
     }
 
@@ -350,7 +350,7 @@ impl Engine {
             (decided, Some(account.epoch))
         } else {
             let barred = Arc::make_mut(&mut self.state.barred);
-            let Some(bar) = barred.get_mut(trader) else { return };
+            let Some(bar) = barred.get_mut(trader).map(Arc::make_mut) else { return };
             let Some(record) = bar.record.take() else { return };
             let decided = record.stamp;
             match by {
