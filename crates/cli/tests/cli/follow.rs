@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::common::run;
 use super::node::Node;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns the commit and digest that a node tells, and what it does among others.
-fn status(node: &Node) -> (u64, String, String) {
+pub(super) fn status(node: &Node) -> (u64, String, String) {
     let told = node.run(&["status", "--json"]);
     let json: serde_json::Value =
         serde_json::from_str(&told.out).unwrap_or_else(|error| panic!("{error}: {told:?}"));
@@ -19,7 +19,7 @@ fn status(node: &Node) -> (u64, String, String) {
 }
 
 /// Asks until `node` has reached `commit`.
-fn reach(node: &Node, commit: u64) {
+pub(super) fn reach(node: &Node, commit: u64) {
     let until = Instant::now() + PATIENCE;
     loop {
         let (at, _, network) = status(node);
@@ -30,11 +30,11 @@ fn reach(node: &Node, commit: u64) {
     }
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn text(path: &Path) -> &str {
+pub(super) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 

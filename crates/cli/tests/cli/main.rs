@@ -16,5 +16,6 @@ mod key;
 mod kill;
 mod messages;
 mod node;
+mod peers;
 mod rulebook;
 mod whatif;
