@@ -18,6 +18,7 @@ pub(crate) mod rulebook;
 pub(crate) mod run;
 pub(crate) mod service;
 pub(crate) mod status;
+pub(crate) mod sync;
 pub(crate) mod verify;
 pub(crate) mod verify_evidence;
 pub(crate) mod whatif;

@@ -38,9 +38,11 @@ enum Command {
     Replay(commands::replay::Args),
     /// Check a data directory: hash chain, every result, every stored digest.
     Verify(commands::verify::Args),
+    /// Fetch another node's log, verify and judge all of it, and end when it is here.
+    Sync(commands::sync::Args),
     /// Compare two logs: the first commit in which they differ, and in what.
     Diff(commands::diff::Args),
-    /// The node's own key, by which other nodes know it.
+    /// The node's own key, by which other nodes know it, and its peers: list, ban, unban, dial.
     #[command(subcommand)]
     Node(commands::node::Args),
     /// Tell the story of one account: orders, positions, ledger, and its end or how far that is.
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         Command::Status(args) => commands::status::run(&args),
         Command::Config(args) => commands::config::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
+        Command::Sync(args) => commands::sync::run(&args),
         Command::Diff(args) => commands::diff::run(&args),
         Command::Key(args) => commands::key::run(&args),
         Command::Node(args) => commands::node::run(&args),

@@ -8,6 +8,7 @@
 pub mod child;
 pub mod config;
 pub mod feed;
+pub mod fetch;
 pub mod generation;
 pub mod isolated;
 pub mod listener;

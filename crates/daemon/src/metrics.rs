@@ -5,6 +5,7 @@
 
 mod calls;
 mod http;
+mod network;
 mod process;
 mod table;
 
@@ -20,13 +21,18 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
 pub use calls::Calls;
 pub use http::serve;
 pub use table::Counted;
 
+use network::Networked;
 use process::Collected;
 use table::ToldSoFar;
+
+/// Where the network between nodes is, at every moment.
+pub type NetworkStatus = watch::Receiver<Arc<proctor_network::Status>>;
 
 /// Gates of watchers by service, in the order in which they came.
 type Gates = Arc<Mutex<Vec<(&'static str, Gate)>>>;
@@ -65,7 +71,10 @@ impl Metrics {
     /// when it has one.
     #[must_use]
     pub fn new(started: UtcMs, writer: Option<Handle>) -> Self {
-        let mut registry = Registry::with_prefix("proctor");
+        Self::begin(Registry::with_prefix("proctor"), started, writer)
+    }
+
+    fn begin(mut registry: Registry, started: UtcMs, writer: Option<Handle>) -> Self {
         let calls = Calls::new(&mut registry);
         let (restarts, feed_skips) = (Family::default(), Counter::default());
         let help = "How often the supervisor has replaced the service since the node's start";
@@ -82,6 +91,16 @@ impl Metrics {
             child_watchers: Arc::clone(&child_watchers),
         }));
         Self(Arc::new(All { registry, calls, restarts, feed_skips, gates, child_watchers }))
+    }
+
+    /// Returns the metrics of a node, with those of its `network`, if it has one.
+    #[must_use]
+    pub fn of_node(started: UtcMs, writer: Handle, network: Option<NetworkStatus>) -> Self {
+        let mut registry = Registry::with_prefix("proctor");
+        if let Some(network) = network {
+            registry.register_collector(Box::new(Networked(network)));
+        }
+        Self::begin(registry, started, Some(writer))
     }
 
     /// Returns the layer that observes calls.

@@ -6,6 +6,7 @@
 
 mod chain;
 mod key;
+mod peers;
 mod vouched;
 
 use std::net::SocketAddr;
@@ -27,12 +28,16 @@ use proctor_sequencer::{Clock as _, Handle, SystemClock, Views};
 use proctor_services::Freshness;
 use proctor_services::backend::direct::AlwaysFresh;
 use proctor_services::backend::forward::{Carried, Carrier};
+use proctor_services::node::peers::Peers;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
+use crate::fetch::{self, FetchError, Fetched};
+use crate::node::NodeError;
 use chain::NodeChain;
 pub use key::{KeyError, NodeKey};
+use peers::Administered;
 use vouched::AsSequencer;
 
 /// Directory of headers and certificates inside the data directory, and of peers and bans.
@@ -51,6 +56,9 @@ pub enum JoinError {
     /// The network does not start.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// There is no node to follow.
+    #[error("network.follow names nobody")]
+    FollowsNobody,
     /// This node is to follow itself.
     #[error("network.sequencer names this node itself: a follower needs another node's key")]
     FollowsItself,
@@ -229,13 +237,27 @@ impl Joined {
         }
     }
 
-    /// Returns what tells of the network while it runs.
+    /// Returns what tells of the network while it runs, and takes commands for it.
     pub(crate) fn told(&self) -> Told {
+        let peers = Arc::new(Administered(Arc::clone(&self.network)));
         Told {
             status: self.network.watch(),
             store: Arc::clone(&self.store),
             part: self.part.clone(),
+            peers,
         }
+    }
+
+    /// Waits until there is nothing more to fetch from the first node that is followed.
+    pub(crate) async fn fetch(
+        &self,
+        config: &Config,
+        patience: Duration,
+        tell: impl FnMut(Fetched),
+    ) -> Result<Fetched, FetchError> {
+        let first = config.network.peers().first().map(|first| first.peer);
+        let first = first.ok_or(NodeError::Network(JoinError::FollowsNobody))?;
+        fetch::wait(self.network.watch(), first, patience, tell).await
     }
 
     /// Stops: nothing is taken over or served any more.
@@ -251,9 +273,20 @@ pub(crate) struct Told {
     store: Arc<ChainStore>,
     status: watch::Receiver<Arc<proctor_network::Status>>,
     part: Part,
+    peers: Arc<Administered>,
 }
 
 impl Told {
+    /// Returns where the network is, at every moment.
+    pub(crate) fn status(&self) -> watch::Receiver<Arc<proctor_network::Status>> {
+        self.status.clone()
+    }
+
+    /// Returns the peers.
+    pub(crate) fn peers(&self) -> Arc<dyn Peers> {
+        Arc::clone(&self.peers) as _
+    }
+
     /// Returns one line on what this node does among others.
     pub(crate) fn line(&self) -> String {
         let status = self.status.borrow();
@@ -266,7 +299,15 @@ impl Told {
                 let joining = joining.map_or_else(String::new, |(staged, all)| {
                     format!(", joining by a snapshot: {staged} of {all} MiB")
                 });
-                format!("follower of {sequencer}, at {at} of {target}{joining}, {peers} peers")
+                let gap = status.gap();
+                let reason = match (&status.halted, status.reason) {
+                    (Some(_), _) => ", halted".into(),
+                    (None, Some(reason)) => format!(", {reason:?}"),
+                    (None, None) => String::new(),
+                };
+                format!(
+                    "follower of {sequencer}, at {at} of {target}, {gap} behind{joining}, {peers} peers{reason}"
+                )
             }
         }
     }

@@ -37,7 +37,7 @@ use crate::generation::Generations;
 use crate::isolated;
 use crate::listener::{self, BindError, Bound, Serving};
 use crate::metrics::{self, Metrics};
-use crate::network::{self, JoinError, Joined, Part};
+use crate::network::{self, JoinError, Joined, Part, Told};
 use crate::service::{self, Service, Terms, WATCHERS_MAX};
 use crate::supervisor::Supervisor;
 use crate::telemetry;
@@ -174,8 +174,9 @@ impl Running {
             generations.next(),
             closed.clone(),
         );
-        let metrics = Metrics::new(SystemClock.now(), Some(handle.clone()));
         let told = network.as_ref().map(Joined::told);
+        let status = told.as_ref().map(Told::status);
+        let metrics = Metrics::of_node(SystemClock.now(), handle.clone(), status);
         let process = Arc::new(NodeProcess::new(&config, handle.clone(), stop.clone(), told));
         let (failed, failures) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
@@ -362,7 +363,7 @@ async fn ports(config: &Config) -> Result<Ports, BindError> {
 }
 
 /// Recovers the log and starts the sequencer.
-async fn sequencer(config: &Config, dir: &DataDir) -> Result<Sequencer, NodeError> {
+pub(crate) async fn sequencer(config: &Config, dir: &DataDir) -> Result<Sequencer, NodeError> {
     let writer = WriterConfig {
         snapshot_every: config.log.snapshot_every,
         snapshots_kept: config.log.snapshots_kept,

@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Bytes before the payload.
 pub const HEAD_BYTES: usize = 13;
+/// Where in it the kind stands.
+pub(crate) const KIND_AT: usize = 4;
 /// The longest hello, in bytes (5.2).
 pub const HELLO_BYTES_MAX: usize = 16 << 10;
 /// The longest payload of a frame without a message.
@@ -108,6 +110,22 @@ pub(crate) enum ReadEnd {
 }
 
 impl Frame {
+    /// Returns the number of its kind; of one that this version does not know, that of its sort.
+    pub(crate) fn kind(&self) -> u8 {
+        match self {
+            Self::Hello(_) => HELLO,
+            Self::Request { .. } | Self::UnknownRequest(_) => REQUEST,
+            Self::Answer { answer: Answer::Failed(_), .. } => FAILED,
+            Self::Answer { last: false, .. } => ANSWER,
+            Self::Answer { last: true, .. } => ANSWER_END,
+            Self::Push(_) | Self::UnknownPush => PUSH,
+            Self::Cancel(_) => CANCEL,
+            Self::Ping(_) => PING,
+            Self::Pong(_) => PONG,
+            Self::Bye(_) => BYE,
+        }
+    }
+
     /// Returns the bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

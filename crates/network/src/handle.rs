@@ -81,7 +81,7 @@ pub struct Stopped;
 #[derive(Debug)]
 pub(crate) enum Command {
     Submit(Vec<u8>, oneshot::Sender<Result<Outcome, SubmitError>>),
-    Ban(NodeId, u64),
+    Ban(NodeId, u64, String),
     Unban(NodeId),
     Dial(NodeId, Option<Endpoint>),
     Rules(Box<PeerRules>),
@@ -183,12 +183,12 @@ impl Network {
         outcome.await.unwrap_or(Err(SubmitError::Stopped))
     }
 
-    /// Bans a peer for `ms` milliseconds and cuts it.
+    /// Bans a peer for `ms` milliseconds, `u64::MAX` for until the ban is lifted, notes why, and cuts it.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn ban(&self, peer: NodeId, ms: u64) -> Result<(), Stopped> {
-        self.tell(Command::Ban(peer, ms)).await
+    pub async fn ban(&self, peer: NodeId, ms: u64, why: String) -> Result<(), Stopped> {
+        self.tell(Command::Ban(peer, ms, why)).await
     }
 
     /// Lifts a ban.

@@ -25,6 +25,7 @@ mod sources;
 mod start;
 pub mod status;
 mod tasks;
+pub mod traffic;
 
 pub use chain::{Chain, News, NewsSender, Start};
 pub use handle::{Network, NetworkError, Stopped, SubmitError};

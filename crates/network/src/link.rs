@@ -18,9 +18,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::frame::{Frame, ReadEnd, read_frame};
+use crate::frame::{Frame, KIND_AT, ReadEnd, read_frame};
 use crate::net::Socket;
 use crate::outbox::{Item, Outbox};
+use crate::traffic::Totals;
 
 const MIB: u64 = 1 << 20;
 /// Bytes that are read from a peer (5.2); then nothing more is read until the bucket has filled.
@@ -110,6 +111,7 @@ pub(crate) struct Reader {
     pub(crate) chain: ChainId,
     pub(crate) clock: Clock,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) totals: Arc<Totals>,
     pub(crate) inbox: mpsc::Sender<(ConnId, Heard)>,
 }
 
@@ -126,6 +128,7 @@ impl Reader {
             };
             let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
             self.traffic.read.fetch_add(bytes, Ordering::Relaxed);
+            self.totals.read(frame.kind(), bytes);
             let heard = if let Frame::Hello(hello) = frame {
                 let checked = hello.check(&self.peer, &self.chain, &self.binding);
                 Heard::Hello(hello, checked)
@@ -148,6 +151,7 @@ pub(crate) struct Writer {
     pub(crate) binding: Digest,
     pub(crate) clock: Clock,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) totals: Arc<Totals>,
     pub(crate) outbox: Arc<Outbox>,
 }
 
@@ -160,14 +164,14 @@ impl Writer {
             let batch = self.outbox.take().await;
             let mut bytes = Vec::new();
             for item in batch.items {
-                match item {
-                    Item::Bytes(frame) => bytes.extend_from_slice(&frame),
-                    Item::Hello(status) => bytes.extend(self.hello(*status)?.encode()),
-                    Item::Status(status) => {
-                        let status = self.sign(*status)?;
-                        bytes.extend(Frame::Push(Push::Status(status)).encode());
-                    }
-                }
+                let frame = match item {
+                    Item::Bytes(frame) => frame,
+                    Item::Hello(status) => self.hello(*status)?.encode(),
+                    Item::Status(status) => Frame::Push(Push::Status(self.sign(*status)?)).encode(),
+                };
+                let kind = frame.get(KIND_AT).copied().unwrap_or_default();
+                self.totals.written(kind, u64::try_from(frame.len()).unwrap_or(u64::MAX));
+                bytes.extend_from_slice(&frame);
             }
             io.write_all(&bytes).await.ok()?;
             let written = u64::try_from(bytes.len()).unwrap_or(u64::MAX);

@@ -34,6 +34,7 @@ use crate::link::{Heard, Me};
 use crate::net::Net;
 use crate::sources::{Event, Sources};
 use crate::status::{Counters, Status};
+use crate::traffic::Totals;
 pub(crate) use conns::Conn;
 pub(crate) use jobs::Jobs;
 pub(crate) use keep::{BANS, BOOK, Keep, load, put_aside};
@@ -100,6 +101,7 @@ pub(crate) struct Node {
     pub(crate) peers_at: Moment,
     pub(crate) peers_timer: Moment,
     pub(crate) counters: Counters,
+    pub(crate) totals: Arc<Totals>,
     pub(crate) halted: Option<Halt>,
     pub(crate) status: watch::Sender<Arc<Status>>,
     pub(crate) shown: Option<(Marks, usize)>,

@@ -172,6 +172,7 @@ fn build(settings: Settings, parts: Parts, stored: Stored) -> Result<Begun, Netw
         peers_at: now,
         peers_timer: Moment(0),
         counters: Counters::default(),
+        totals: Arc::default(),
         halted: None,
         status,
         shown: None,

@@ -6,9 +6,11 @@ use proctor_p2p::peers::Peers;
 use proctor_p2p::peers::book::BookSize;
 use proctor_p2p::peers::policy::{ConnCounts, Direction};
 use proctor_p2p::status::Roles;
-use proctor_p2p::sync::{Halt, Held, Marks, Reason};
+use proctor_p2p::sync::{Halt, Held, Marks, Offence, Reason};
 use proctor_p2p::{NodeId, SyncCore};
 use tokio::time::Instant;
+
+use crate::traffic::{Bytes, Times};
 
 /// A peer that can be spoken to.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +31,10 @@ pub struct PeerRow {
     pub trust: u64,
     /// How well it serves, from 0 to 1.
     pub quality: f64,
+    /// When it could first be spoken to, over this connection or one that it replaced.
+    pub since: Instant,
+    /// Whether the sync asks it for anything: it does not ask a required peer that lied, for a while.
+    pub is_asked: bool,
     /// Bytes that were read from it.
     pub bytes_in: u64,
     /// Bytes that were written to it.
@@ -36,7 +42,7 @@ pub struct PeerRow {
 }
 
 /// A ban that holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BanRow {
     /// Who.
     pub peer: NodeId,
@@ -44,6 +50,34 @@ pub struct BanRow {
     pub left_ms: u64,
     /// Whether an operator decided it.
     pub by_operator: bool,
+    /// Why, in the operator's words.
+    pub why: String,
+}
+
+/// Names of what a peer can do wrong, in the order of [`Offence`].
+pub const OFFENCES: [&str; 8] = [
+    "bad_range",
+    "bad_body",
+    "bad_chunk",
+    "bad_status",
+    "bad_manifest",
+    "unsolicited",
+    "promised",
+    "flood",
+];
+
+/// Returns the place of `offence` in [`OFFENCES`].
+pub(crate) fn place(offence: Offence) -> usize {
+    match offence {
+        Offence::BadRange => 0,
+        Offence::BadBody => 1,
+        Offence::BadChunk => 2,
+        Offence::BadStatus => 3,
+        Offence::BadManifest => 4,
+        Offence::Unsolicited => 5,
+        Offence::Promised => 6,
+        Offence::Flood => 7,
+    }
 }
 
 /// Counters since the start (5.9).
@@ -87,8 +121,14 @@ pub struct Counters {
     pub served: u64,
     /// Inputs that were handed to the own sequencer.
     pub submitted: u64,
-    /// What peers did wrong.
-    pub offences: u64,
+    /// What peers did wrong, by [`OFFENCES`].
+    pub offences: [u64; OFFENCES.len()],
+    /// How long answers took that came in time.
+    pub fetch: Times,
+    /// How long verify jobs took, with their wait for a thread.
+    pub verify: Times,
+    /// How long store jobs took: writing, syncing and judging a group of commits.
+    pub store: Times,
     /// Bans for faults.
     pub bans: u64,
     /// Tasks that panicked; each is a bug.
@@ -129,6 +169,8 @@ pub struct Status {
     pub held: Held,
     /// Counters.
     pub counters: Counters,
+    /// Bytes of all connections, by kind of frame.
+    pub bytes: Bytes,
     /// Tasks of the network.
     pub tasks: usize,
     /// Everything has ended.
@@ -152,6 +194,7 @@ impl Status {
             book: peers.book().size(),
             held: core.held(),
             counters: Counters::default(),
+            bytes: Bytes::default(),
             tasks: 0,
             is_over: false,
         }

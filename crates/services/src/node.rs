@@ -1,5 +1,6 @@
 //! The node's own service: status, digest, and the commands of those who run it.
 
+pub mod peers;
 pub mod view;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::auth::{Role, require};
 use crate::backend::Backend;
 use crate::parse;
 use crate::watch::{self, Gate, Stream};
+use peers::{PeerCommand, Peers};
 
 /// What only the process knows: how it runs, and how to end it.
 pub trait Process: fmt::Debug + Send + Sync + 'static {
@@ -24,6 +26,11 @@ pub trait Process: fmt::Debug + Send + Sync + 'static {
 
     /// Asks the process to end, in phases.
     fn stop(&self);
+
+    /// Returns the network between nodes; `None` when this node has to do with no other.
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        None
+    }
 }
 
 /// What does not stand in a view.
@@ -67,6 +74,20 @@ impl NodeService {
     async fn write(&self, input: Input) -> Result<Response<v1::WriteResponse>, Status> {
         let receipt = self.backend.command(input).await?;
         Ok(Response::new(v1::WriteResponse { as_of: Some(self.backend.at(receipt.stamp)) }))
+    }
+
+    /// Carries out what an administrator wants of a peer.
+    async fn command<T>(
+        &self,
+        request: &Request<T>,
+        key: &str,
+        command: PeerCommand,
+    ) -> Result<Response<v1::PeerResponse>, Status> {
+        require(request.extensions(), Role::Admin)?;
+        let peers = self.process.peers().ok_or_else(peers::alone)?;
+        peers.command(key.to_owned(), command).await?;
+        let as_of = Some(self.backend.as_of(&self.backend.views().latest()));
+        Ok(Response::new(v1::PeerResponse { as_of }))
     }
 
     /// Submits the roster of `traders`, one version after the one in force.
@@ -226,6 +247,43 @@ impl node_server::Node for NodeService {
             why: parse::remark("why", &request.why)?,
         };
         self.write(Input::CorrectPrice(correction)).await
+    }
+
+    async fn list_peers(
+        &self,
+        request: Request<v1::ListPeersRequest>,
+    ) -> Result<Response<v1::ListPeersResponse>, Status> {
+        require(request.extensions(), Role::Admin)?;
+        let peers = self.process.peers().ok_or_else(peers::alone)?;
+        let as_of = Some(self.backend.as_of(&self.backend.views().latest()));
+        Ok(Response::new(v1::ListPeersResponse { as_of, ..peers.list() }))
+    }
+
+    async fn ban_peer(
+        &self,
+        request: Request<v1::BanPeerRequest>,
+    ) -> Result<Response<v1::PeerResponse>, Status> {
+        let v1::BanPeerRequest { key, for_ms, why } = request.get_ref().clone();
+        if why.len() > peers::WHY_BYTES_MAX {
+            let text = format!("{} bytes, at most {} are kept", why.len(), peers::WHY_BYTES_MAX);
+            return Err(Problem::invalid("why", text).into());
+        }
+        self.command(&request, &key, PeerCommand::Ban { for_ms, why }).await
+    }
+
+    async fn unban_peer(
+        &self,
+        request: Request<v1::UnbanPeerRequest>,
+    ) -> Result<Response<v1::PeerResponse>, Status> {
+        self.command(&request, &request.get_ref().key, PeerCommand::Unban).await
+    }
+
+    async fn dial_peer(
+        &self,
+        request: Request<v1::DialPeerRequest>,
+    ) -> Result<Response<v1::PeerResponse>, Status> {
+        let v1::DialPeerRequest { key, address } = request.get_ref().clone();
+        self.command(&request, &key, PeerCommand::Dial { address }).await
     }
 
     async fn shutdown(

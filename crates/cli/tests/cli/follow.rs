@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::common::run;
 use super::node::Node;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns the commit and digest that a node tells, and what it does among others.
 pub(super) fn status(node: &Node) -> (u64, String, String) {

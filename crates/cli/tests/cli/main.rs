@@ -16,6 +16,7 @@ mod key;
 mod kill;
 mod messages;
 mod node;
+mod peers;
 mod rulebook;
 mod snapshots;
 mod whatif;

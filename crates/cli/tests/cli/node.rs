@@ -60,6 +60,11 @@ impl Node {
         }
     }
 
+    /// Returns what it has logged since it was last looked at.
+    pub(super) fn told(&self) -> String {
+        self.lines.try_iter().collect()
+    }
+
     /// Runs a command against the node.
     pub(super) fn run(&self, args: &[&str]) -> Run {
         let mut args = args.to_vec();

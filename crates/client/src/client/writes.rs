@@ -212,6 +212,51 @@ impl Client {
         self.challenge_period.call(&call, message, send).await
     }
 
+    /// Returns the peers of the node; role `admin`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn list_peers(&self) -> Result<v1::ListPeersResponse, CallError> {
+        let send = |channel, request| async move { node(channel).list_peers(request).await };
+        self.node.call(&Call::read("ListPeers"), v1::ListPeersRequest {}, send).await
+    }
+
+    /// Turns a node away; role `admin`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn ban_peer(
+        &self,
+        request: v1::BanPeerRequest,
+    ) -> Result<v1::PeerResponse, CallError> {
+        let call = Call::write("BanPeer", Ask::Status);
+        let send = |channel, request| async move { node(channel).ban_peer(request).await };
+        self.node.call(&call, request, send).await
+    }
+
+    /// Lifts the ban of a node; role `admin`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn unban_peer(&self, key: String) -> Result<v1::PeerResponse, CallError> {
+        let call = Call::write("UnbanPeer", Ask::Status);
+        let send = |channel, request| async move { node(channel).unban_peer(request).await };
+        self.node.call(&call, v1::UnbanPeerRequest { key }, send).await
+    }
+
+    /// Has the node dial another now; role `admin`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn dial_peer(
+        &self,
+        request: v1::DialPeerRequest,
+    ) -> Result<v1::PeerResponse, CallError> {
+        let call = Call::write("DialPeer", Ask::Status);
+        let send = |channel, request| async move { node(channel).dial_peer(request).await };
+        self.node.call(&call, request, send).await
+    }
+
     /// Ends the node in phases; role `admin`.
     ///
     /// # Errors

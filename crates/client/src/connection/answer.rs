@@ -44,6 +44,8 @@ answers!(
     SetMinerBucketResponse,
     SetRosterResponse,
     ShutdownResponse,
+    ListPeersResponse,
+    PeerResponse,
     SnapshotResponse,
     SubmitManyResponse,
     SyncEliminationsResponse,

@@ -150,7 +150,7 @@ fn seconds(at: UtcMs) -> f64 {
     ms / 1_000.0
 }
 
-fn float(count: u64) -> f64 {
+pub(super) fn float(count: u64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a metric is a float; beyond 2^53 it is rounded")]
     let float = count as f64;
     float

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use proctor_rpc::v1::ServiceStatus;
 use proctor_sequencer::{Clock as _, Handle, SystemClock};
+use proctor_services::node::peers::Peers;
 use proctor_services::node::{Facts, Process};
 use tokio::sync::watch;
 
@@ -100,6 +101,10 @@ impl Process for NodeProcess {
 
     fn stop(&self) {
         self.stop.stop();
+    }
+
+    fn peers(&self) -> Option<Arc<dyn Peers>> {
+        self.network.as_ref().map(Told::peers)
     }
 }
 

@@ -14,10 +14,10 @@ impl Node {
         self.show_due = true;
         match command {
             Command::Submit(input, reply) => self.on_submit(input, reply),
-            Command::Ban(peer, ms) => {
-                tracing::info!(%peer, ms, "an operator bans a peer");
+            Command::Ban(peer, ms, why) => {
+                tracing::info!(%peer, ms, why, "an operator bans a peer");
                 self.keep.bans_due = true;
-                self.score(ScoreEvent::OperatorBans { peer, ms });
+                self.score(ScoreEvent::OperatorBans { peer, ms, why });
             }
             Command::Unban(peer) => {
                 tracing::info!(%peer, "an operator lifts the ban of a peer");

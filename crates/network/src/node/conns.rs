@@ -234,6 +234,7 @@ impl Node {
             chain: self.me.chain,
             clock,
             traffic: Arc::clone(&traffic),
+            totals: Arc::clone(&self.totals),
             inbox: self.inbox.clone(),
         };
         let writer = Writer {
@@ -241,6 +242,7 @@ impl Node {
             binding,
             clock,
             traffic: Arc::clone(&traffic),
+            totals: Arc::clone(&self.totals),
             outbox: Arc::clone(&outbox),
         };
         let tasks = &mut self.sources.tasks;

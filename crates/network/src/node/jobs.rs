@@ -9,7 +9,7 @@ use proctor_p2p::peers::record::PeerRecord;
 use proctor_p2p::server::{Loaded, Read, ServerEvent, Ticket};
 use proctor_p2p::sync::verify::Job;
 use proctor_p2p::sync::{Event, JobId, StoreFailed, StoreJob};
-use proctor_p2p::{Failure, NodeId};
+use proctor_p2p::{Failure, Moment, NodeId};
 use tokio::sync::oneshot;
 
 use super::{Conn, Node};
@@ -43,6 +43,8 @@ pub(crate) struct Jobs {
     /// Who was served last: the next in order is served next.
     served: Option<NodeId>,
     outcomes: usize,
+    /// When the jobs under way were begun: at most three.
+    begun: BTreeMap<JobId, Moment>,
     pub(super) survey_due: bool,
     surveying: bool,
     restart_due: bool,
@@ -60,6 +62,7 @@ impl Default for Jobs {
             loading: BTreeSet::new(),
             served: None,
             outcomes: 0,
+            begun: BTreeMap::new(),
             survey_due: false,
             surveying: false,
             restart_due: false,
@@ -87,6 +90,10 @@ impl Jobs {
         self.loads.entry(peer).or_default().push_back((ticket, read));
     }
 
+    fn took_ms(&mut self, id: JobId, now: Moment) -> u64 {
+        self.begun.remove(&id).map_or(0, |begun| now.since(begun))
+    }
+
     pub(super) fn leave(&mut self, peer: &NodeId) {
         self.loads.remove(peer);
     }
@@ -97,6 +104,7 @@ impl Node {
     pub(super) fn begin_jobs(&mut self) {
         let tasks = &mut self.sources.tasks;
         while let Some((id, job)) = self.jobs.verify.begin() {
+            self.jobs.begun.insert(id, self.now);
             tasks.spawn_blocking(Name::Verify, move || Done::Verified(id, job.run()));
         }
         self.begin_restart();
@@ -117,6 +125,7 @@ impl Node {
 
     fn begin_store(&mut self) {
         while let Some((id, job)) = self.jobs.store.begin() {
+            self.jobs.begun.insert(id, self.now);
             let chain = Arc::clone(&self.chain);
             let store = move || Done::Stored(id, chain.store(job));
             self.sources.tasks.spawn_blocking(Name::Store(id), store);
@@ -242,8 +251,16 @@ impl Node {
             (Name::Secure(conn), Done::Secured(secured)) => self.on_secured(conn, secured),
             // All was written, and the other end may close; else the stream is over.
             (Name::Write(conn), Done::Written { all: false }) => self.end_conn(conn, Ended::Broken),
-            (_, Done::Verified(id, verdict)) => self.tell_sync(Event::Verified(id, verdict)),
-            (_, Done::Stored(id, stored)) => self.tell_sync(Event::Stored(id, stored)),
+            (_, Done::Verified(id, verdict)) => {
+                let took_ms = self.jobs.took_ms(id, self.now);
+                self.counters.verify.add(took_ms);
+                self.tell_sync(Event::Verified(id, verdict));
+            }
+            (_, Done::Stored(id, stored)) => {
+                let took_ms = self.jobs.took_ms(id, self.now);
+                self.counters.store.add(took_ms);
+                self.tell_sync(Event::Stored(id, stored));
+            }
             (Name::Load(_, ticket), Done::Loaded(loaded)) => self.on_loaded(ticket, loaded),
             (Name::Outcome(submitter), Done::Outcome(outcome)) => {
                 self.on_outcome(submitter, outcome);
@@ -290,7 +307,10 @@ impl Node {
                 }
             }
             // The verdict is lost, and the core would wait for it for ever.
-            Name::Verify => self.jobs.restart(),
+            Name::Verify => {
+                self.jobs.begun.clear();
+                self.jobs.restart();
+            }
             // What the disk holds is unknown.
             Name::Store(id) => self.tell_sync(Event::Stored(id, Err(StoreFailed::Disk))),
             Name::Load(_, ticket) => self.on_loaded(ticket, Loaded::Missing),

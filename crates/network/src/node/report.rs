@@ -36,12 +36,14 @@ impl Node {
                     peer: *peer,
                     left_ms: ban.until.since(now),
                     by_operator: ban.by == BannedBy::Operator,
+                    why: ban.why.clone(),
                 })
                 .collect(),
             conns: self.peers.policy().counts(),
             book: self.peers.book().size(),
             held: self.core.held(),
             counters: self.counters,
+            bytes: self.totals.look(),
             tasks: self.sources.tasks.len(),
             is_over,
         }
@@ -60,6 +62,8 @@ impl Node {
             rtt_ms: self.peers.policy().rtt_ms(up.conn),
             trust: scorer.trust(self.now, peer),
             quality: scorer.quality(peer),
+            since: self.clock.instant(up.since)?,
+            is_asked: up.followed,
             bytes_in,
             bytes_out,
         })

@@ -25,7 +25,9 @@ pub(crate) struct Up {
     /// How long its last answer took, in milliseconds.
     took_ms: u64,
     /// The sync core knows it.
-    followed: bool,
+    pub(super) followed: bool,
+    /// When the first connection with it that has not ended became usable.
+    pub(super) since: Moment,
 }
 
 impl Node {
@@ -37,7 +39,8 @@ impl Node {
         tracing::info!(%peer, conn = ?id, "a peer is up");
         self.leave_requests(peer);
         self.claimed(&peer, status.status.height());
-        self.up.insert(peer, Up { conn: id, roles, status, took_ms: 0, followed: false });
+        let since = self.up.get(&peer).map_or(self.now, |up| up.since);
+        self.up.insert(peer, Up { conn: id, roles, status, took_ms: 0, followed: false, since });
         self.follow(peer);
         self.show_due = true;
     }
@@ -171,6 +174,9 @@ impl Node {
             Ending::PeerGone => &mut self.counters.peer_gone,
         };
         *counter += 1;
+        if ending == Ending::Answered {
+            self.counters.fetch.add(took_ms);
+        }
         if ending == Ending::Answered
             && let Some(up) = self.up.get_mut(&peer)
         {
@@ -183,7 +189,9 @@ impl Node {
 
     pub(super) fn penalise(&mut self, peer: NodeId, offence: Offence) {
         tracing::debug!(%peer, ?offence, "a peer did wrong");
-        self.counters.offences += 1;
+        if let Some(count) = self.counters.offences.get_mut(crate::status::place(offence)) {
+            *count += 1;
+        }
         let fault = match offence {
             Offence::BadRange | Offence::BadManifest => Fault::Headers,
             Offence::BadBody | Offence::BadChunk => Fault::Body,

@@ -35,7 +35,7 @@ async fn bans_outlive_a_restart_and_are_lifted_by_the_operator() {
     };
     let follower = TestNode::start_with(2, 0, stored(2, &[&sequencer])).await;
     follower.until_applied(5).await;
-    follower.network.ban(sequencer.id, 600_000).await.unwrap();
+    follower.network.ban(sequencer.id, 600_000, "a test".into()).await.unwrap();
     let banned = |status: &proctor_network::Status| {
         status.peers.is_empty() && status.bans.iter().any(|ban| ban.by_operator)
     };

@@ -24,7 +24,9 @@ pub const BAN_MAX_MS: u64 = 7 * DAY_MS;
 pub const KEYS_PER_HOST: usize = 2;
 
 const KIND: &str = "proctor ban list";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The longest reason for a ban, in bytes; of a longer one the beginning is kept.
+pub const WHY_BYTES_MAX: usize = 256;
 
 /// Who decided a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub enum BannedBy {
 }
 
 /// One ban of a key. It stays on the list for seven days after it began, ended or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
     /// When it ends.
     pub until: Moment,
@@ -46,6 +48,8 @@ pub struct Ban {
     pub host: Option<Subnet>,
     /// Who decided it.
     pub by: BannedBy,
+    /// Why, in the operator's words; empty for faults.
+    pub why: String,
     /// Until when it counts for the next one.
     remembered_until: Moment,
 }
@@ -66,26 +70,28 @@ impl BanList {
         let ms = doubled.min(BAN_MAX_MS);
         // A longer ban that already stands is not shortened.
         let standing = before.map_or(now, |ban| ban.until);
-        let by = match before {
-            Some(ban) if now < ban.until => ban.by,
-            Some(_) | None => BannedBy::Faults,
+        let (by, why) = match before {
+            Some(ban) if now < ban.until => (ban.by, ban.why.clone()),
+            Some(_) | None => (BannedBy::Faults, String::new()),
         };
         let until = standing.max(now.after(ms));
         self.put(
             now,
             key,
-            Ban { until, repeats, host, by, remembered_until: now.after(BAN_MAX_MS) },
+            Ban { until, repeats, host, by, why, remembered_until: now.after(BAN_MAX_MS) },
         );
         until.since(now)
     }
 
-    /// Bans `key` for `ms` milliseconds by decision of an operator or of the engine.
-    pub fn ban(&mut self, now: Moment, key: NodeId, ms: u64, by: BannedBy) {
+    /// Bans `key` for `ms` milliseconds by decision of an operator or of the engine, and notes why.
+    pub fn ban(&mut self, now: Moment, key: NodeId, ms: u64, by: BannedBy, mut why: String) {
+        let end = (0..=WHY_BYTES_MAX.min(why.len())).rev().find(|end| why.is_char_boundary(*end));
+        why.truncate(end.unwrap_or(0));
         let repeats = self.keys.get(&key).map_or(0, |ban| ban.repeats);
         let host = self.keys.get(&key).and_then(|ban| ban.host);
         let until = now.after(ms);
         let remembered_until = until.max(now.after(BAN_MAX_MS));
-        self.put(now, key, Ban { until, repeats, host, by, remembered_until });
+        self.put(now, key, Ban { until, repeats, host, by, why, remembered_until });
     }
 
     fn put(&mut self, now: Moment, key: NodeId, ban: Ban) {
@@ -170,7 +176,7 @@ impl BanList {
     }
 
     /// Returns the list as bytes: number of keys 4, each as key 32, rest of the ban 8, rest of its memory 8,
-    /// repeats 4, by 1, host (0, or the subnet); number of hosts 4, each as subnet, rest 8.
+    /// repeats 4, by 1, why (length 4, text), host (0, or the subnet); number of hosts 4, each as subnet, rest 8.
     #[must_use]
     pub fn to_bytes(&self, now: Moment) -> Vec<u8> {
         let mut content = Vec::new();
@@ -184,6 +190,8 @@ impl BanList {
                 BannedBy::Faults => 0,
                 BannedBy::Operator => 1,
             });
+            put_count(&mut content, ban.why.len());
+            content.extend_from_slice(ban.why.as_bytes());
             match &ban.host {
                 Some(host) => put_subnet(&mut content, host),
                 None => content.push(0),
@@ -240,13 +248,17 @@ fn read_ban(now: Moment, reader: &mut Reader<'_>) -> Option<(NodeId, Ban)> {
         1 => BannedBy::Operator,
         _ => return None,
     };
+    let length = usize::try_from(reader.u32()?).ok().filter(|length| *length <= WHY_BYTES_MAX)?;
+    let (why, rest) = reader.0.split_at_checked(length)?;
+    reader.0 = rest;
+    let why = std::str::from_utf8(why).ok()?.to_owned();
     let host = if reader.0.first() == Some(&0) {
         reader.byte()?;
         None
     } else {
         Some(reader.subnet()?)
     };
-    Some((key, Ban { until, repeats, host, by, remembered_until }))
+    Some((key, Ban { until, repeats, host, by, why, remembered_until }))
 }
 
 fn bad(entry: usize) -> StoredError {
@@ -302,7 +314,7 @@ mod tests {
     #[test]
     fn r8_the_list_is_bounded_and_the_ban_that_ends_first_gives_way() {
         let mut list = BanList::default();
-        list.ban(Moment(0), key(0), BAN_MAX_MS, BannedBy::Operator);
+        list.ban(Moment(0), key(0), BAN_MAX_MS, BannedBy::Operator, String::new());
         for index in 1..=BANNED_KEYS_MAX + 10 {
             list.ban_for_faults(Moment(0), key(index), None);
             let last = u32::try_from(index).unwrap();
@@ -318,14 +330,18 @@ mod tests {
         let mut list = BanList::default();
         list.ban_for_faults(Moment(5_000), key(1), Some(host(1)));
         list.ban_for_faults(Moment(6_000), key(1), Some(host(1)));
-        list.ban(Moment(6_000), key(2), 1_000, BannedBy::Operator);
+        list.ban(Moment(6_000), key(2), 1_000, BannedBy::Operator, "ö".repeat(WHY_BYTES_MAX));
         list.ban_host(Moment(6_000), host(3), 500);
         let stored = list.to_bytes(Moment(6_100));
         // The clock of the next process begins at zero.
         let mut again = BanList::from_bytes(Moment(0), &stored).unwrap();
         assert_eq!(again.to_bytes(Moment(0)), stored);
         assert_eq!(again.find(Moment(0), &key(1)).unwrap().until, Moment(2 * BAN_MS - 100));
-        assert_eq!(again.find(Moment(0), &key(2)).unwrap().by, BannedBy::Operator);
+        let decided = again.find(Moment(0), &key(2)).unwrap();
+        assert_eq!(
+            (decided.by, &decided.why),
+            (BannedBy::Operator, &"ö".repeat(WHY_BYTES_MAX / 2))
+        );
         assert_eq!(again.find_host(Moment(0), [1, 2, 3, 3].into()), Some(400));
         assert_eq!(again.ban_for_faults(Moment(0), key(1), None), 4 * BAN_MS);
         for cut in 0..stored.len() {
@@ -336,7 +352,7 @@ mod tests {
     #[test]
     fn a_fault_does_not_shorten_what_the_operator_decided() {
         let mut list = BanList::default();
-        list.ban(Moment(0), key(1), DAY_MS, BannedBy::Operator);
+        list.ban(Moment(0), key(1), DAY_MS, BannedBy::Operator, String::new());
         assert_eq!(list.ban_for_faults(Moment(0), key(1), None), DAY_MS);
         assert_eq!(list.find(Moment(0), &key(1)).unwrap().by, BannedBy::Operator);
         assert!(list.lift(Moment(0), &key(1)));

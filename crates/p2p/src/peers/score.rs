@@ -142,6 +142,8 @@ pub enum ScoreEvent {
         peer: NodeId,
         /// For how long.
         ms: u64,
+        /// Why.
+        why: String,
     },
     /// An operator lifts a ban, and with it what is remembered of faults.
     OperatorLifts {
@@ -264,8 +266,8 @@ impl Scorer {
             ScoreEvent::NotHere { peer } => self.score(now, peer).quality.on_not_here(),
             ScoreEvent::Fault { peer, fault } => self.on_fault(now, peer, fault, actions),
             ScoreEvent::Blocked { peer } => self.on_blocked(now, peer, actions),
-            ScoreEvent::OperatorBans { peer, ms } => {
-                self.bans.ban(now, peer, ms, BannedBy::Operator);
+            ScoreEvent::OperatorBans { peer, ms, why } => {
+                self.bans.ban(now, peer, ms, BannedBy::Operator, why);
                 actions.push(ScoreAction::Ban { peer, ms });
             }
             ScoreEvent::OperatorLifts { peer } => {
@@ -320,7 +322,7 @@ impl Scorer {
             self.score(now, peer).sync_off_until = now.after(BLOCK_MS);
             actions.push(ScoreAction::SyncOff { peer, ms: BLOCK_MS });
         } else {
-            self.bans.ban(now, peer, BLOCK_MS, BannedBy::Faults);
+            self.bans.ban(now, peer, BLOCK_MS, BannedBy::Faults, String::new());
             actions.push(ScoreAction::Ban { peer, ms: BLOCK_MS });
         }
     }

@@ -4401,6 +4401,99 @@ pub struct ShutdownResponse {
     #[prost(message, optional, tag = "1")]
     pub as_of: ::core::option::Option<AsOf>,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPeersRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Peer {
+    /// Its key: 64 hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// "in" or "out": who dialled.
+    #[prost(string, tag = "3")]
+    pub direction: ::prost::alloc::string::String,
+    /// "active"; "unasked": it lied, is required, and is asked for nothing for a while.
+    #[prost(string, tag = "4")]
+    pub state: ::prost::alloc::string::String,
+    /// The newest commit that it says it has, and by how many the target is above that.
+    #[prost(uint64, tag = "5")]
+    pub height: u64,
+    #[prost(uint64, tag = "6")]
+    pub gap: u64,
+    /// 0 to 100; at 0 it is banned.
+    #[prost(uint32, tag = "7")]
+    pub trust: u32,
+    /// How well it serves, 0 to 1.
+    #[prost(double, tag = "8")]
+    pub quality: f64,
+    /// For how long it can be spoken to, in ms.
+    #[prost(uint64, tag = "9")]
+    pub since_ms: u64,
+    /// Round trip in ms; absent before the first.
+    #[prost(uint64, optional, tag = "10")]
+    pub rtt_ms: ::core::option::Option<u64>,
+    #[prost(uint64, tag = "11")]
+    pub bytes_in: u64,
+    #[prost(uint64, tag = "12")]
+    pub bytes_out: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ban {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Milliseconds that are left; absent for a ban that holds until it is lifted.
+    #[prost(uint64, optional, tag = "2")]
+    pub left_ms: ::core::option::Option<u64>,
+    #[prost(bool, tag = "3")]
+    pub by_operator: bool,
+    #[prost(string, tag = "4")]
+    pub why: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPeersResponse {
+    #[prost(message, optional, tag = "1")]
+    pub as_of: ::core::option::Option<AsOf>,
+    /// Of more than a thousand, the first by key.
+    #[prost(message, repeated, tag = "2")]
+    pub peers: ::prost::alloc::vec::Vec<Peer>,
+    #[prost(message, repeated, tag = "3")]
+    pub bans: ::prost::alloc::vec::Vec<Ban>,
+    /// The highest certified commit that a peer has shown, and the newest that is applied here.
+    #[prost(uint64, tag = "4")]
+    pub target: u64,
+    #[prost(uint64, tag = "5")]
+    pub applied: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BanPeerRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Milliseconds; absent: until it is lifted.
+    #[prost(uint64, optional, tag = "2")]
+    pub for_ms: ::core::option::Option<u64>,
+    /// Why, for the record; at most 256 bytes.
+    #[prost(string, tag = "3")]
+    pub why: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnbanPeerRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DialPeerRequest {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// HOST:PORT; absent: where it is known to listen.
+    #[prost(string, optional, tag = "2")]
+    pub address: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PeerResponse {
+    #[prost(message, optional, tag = "1")]
+    pub as_of: ::core::option::Option<AsOf>,
+}
 /// Generated client implementations.
 pub mod node_client {
     #![allow(
@@ -4628,6 +4721,62 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "CorrectPrice"));
             self.inner.unary(req, path, codec).await
         }
+        /// The nodes that this one is connected to, and who is banned; role `admin`, like all that concerns peers.
+        pub async fn list_peers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPeersRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListPeersResponse>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = crate::codec::Contiguous::default();
+            let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/ListPeers");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "ListPeers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Turns a node away, at once and for as long as is said; kept over a restart.
+        pub async fn ban_peer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BanPeerRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerResponse>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = crate::codec::Contiguous::default();
+            let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/BanPeer");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "BanPeer"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lifts a ban and forgets the faults before it.
+        pub async fn unban_peer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UnbanPeerRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerResponse>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = crate::codec::Contiguous::default();
+            let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/UnbanPeer");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "UnbanPeer"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Dials a node now; with an address it is dialled for as long as this process runs.
+        pub async fn dial_peer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DialPeerRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerResponse>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = crate::codec::Contiguous::default();
+            let path = http::uri::PathAndQuery::from_static("/proctor.v1.Node/DialPeer");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("proctor.v1.Node", "DialPeer"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Ends the node in phases: intake closed, queue drained, log synced.
         pub async fn shutdown(
             &mut self,
@@ -4708,6 +4857,26 @@ pub mod node_server {
             &self,
             request: tonic::Request<super::CorrectPriceRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteResponse>, tonic::Status>;
+        /// The nodes that this one is connected to, and who is banned; role `admin`, like all that concerns peers.
+        async fn list_peers(
+            &self,
+            request: tonic::Request<super::ListPeersRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListPeersResponse>, tonic::Status>;
+        /// Turns a node away, at once and for as long as is said; kept over a restart.
+        async fn ban_peer(
+            &self,
+            request: tonic::Request<super::BanPeerRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerResponse>, tonic::Status>;
+        /// Lifts a ban and forgets the faults before it.
+        async fn unban_peer(
+            &self,
+            request: tonic::Request<super::UnbanPeerRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerResponse>, tonic::Status>;
+        /// Dials a node now; with an address it is dialled for as long as this process runs.
+        async fn dial_peer(
+            &self,
+            request: tonic::Request<super::DialPeerRequest>,
+        ) -> std::result::Result<tonic::Response<super::PeerResponse>, tonic::Status>;
         /// Ends the node in phases: intake closed, queue drained, log synced.
         async fn shutdown(
             &self,
@@ -5157,6 +5326,154 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CorrectPriceSvc(inner);
+                        let codec = crate::codec::Contiguous::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/proctor.v1.Node/ListPeers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPeersSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::ListPeersRequest> for ListPeersSvc<T> {
+                        type Response = super::ListPeersResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPeersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Node>::list_peers(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPeersSvc(inner);
+                        let codec = crate::codec::Contiguous::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/proctor.v1.Node/BanPeer" => {
+                    #[allow(non_camel_case_types)]
+                    struct BanPeerSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::BanPeerRequest> for BanPeerSvc<T> {
+                        type Response = super::PeerResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BanPeerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Node>::ban_peer(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BanPeerSvc(inner);
+                        let codec = crate::codec::Contiguous::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/proctor.v1.Node/UnbanPeer" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnbanPeerSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::UnbanPeerRequest> for UnbanPeerSvc<T> {
+                        type Response = super::PeerResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UnbanPeerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Node>::unban_peer(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnbanPeerSvc(inner);
+                        let codec = crate::codec::Contiguous::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/proctor.v1.Node/DialPeer" => {
+                    #[allow(non_camel_case_types)]
+                    struct DialPeerSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::DialPeerRequest> for DialPeerSvc<T> {
+                        type Response = super::PeerResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DialPeerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Node>::dial_peer(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DialPeerSvc(inner);
                         let codec = crate::codec::Contiguous::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

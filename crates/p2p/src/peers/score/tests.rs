@@ -110,7 +110,11 @@ fn a_required_peer_is_not_banned_but_no_longer_asked_for_data() {
     // The engine's wish is treated alike; the operator's is obeyed.
     let blocked = feed(&mut scorer, Moment(0), ScoreEvent::Blocked { peer: key(1) });
     assert_eq!(blocked, [ScoreAction::SyncOff { peer: key(1), ms: BLOCK_MS }]);
-    feed(&mut scorer, Moment(0), ScoreEvent::OperatorBans { peer: key(1), ms: 5_000 });
+    feed(
+        &mut scorer,
+        Moment(0),
+        ScoreEvent::OperatorBans { peer: key(1), ms: 5_000, why: String::new() },
+    );
     assert_eq!(scorer.banned_ms(Moment(1_000), &key(1)), Some(4_000));
     feed(&mut scorer, Moment(0), ScoreEvent::OperatorLifts { peer: key(1) });
     assert_eq!(scorer.banned_ms(Moment(1_000), &key(1)), None);
