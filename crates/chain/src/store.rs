@@ -269,11 +269,12 @@ impl ChainStore {
     pub fn available(&self) -> Result<Available, ChainError> {
         let base = beginning(&*self.storage, &self.trust.chain)?;
         let next = |height| self.certified(height, height).ok().flatten();
-        let sign: Option<&dyn Fn(&[u8]) -> Signature> = match &self.role {
-            Role::Sequencer(signer) => Some(&*signer.0),
-            Role::Follower => None,
-        };
-        self.snapshots.survey(base.as_ref(), next, sign)?;
+        match &self.role {
+            Role::Sequencer(signer) => {
+                self.snapshots.survey(base.as_ref(), next, Some(&*signer.0))?;
+            }
+            Role::Follower => self.snapshots.survey(base.as_ref(), next, None)?,
+        }
         let tip = self.certified(1, self.headers.len())?;
         Ok(Available {
             tip: tip.map_or(0, |tip| tip.header.height),

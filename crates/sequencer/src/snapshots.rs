@@ -100,13 +100,13 @@ impl Files {
     /// Returns the snapshots that are kept whatever their age: that of the log's beginning, and one
     /// that can become it.
     fn spared(&self) -> Result<Vec<u64>, SnapshotError> {
-        let io = |error: LogError| match error {
-            LogError::Io(failure) => SnapshotError::Io(failure),
-            other => SnapshotError::Io(IoFailure {
-                action: "read",
-                file: "BASE".into(),
-                source: Arc::new(io::Error::other(other.to_string())),
-            }),
+        let io = |error: LogError| {
+            SnapshotError::Io(if let LogError::Io(failure) = error {
+                failure
+            } else {
+                let source = Arc::new(io::Error::other(error.to_string()));
+                IoFailure { action: "read", file: "BASE".into(), source }
+            })
         };
         let base = base::base(&*self.storage).map_err(io)?.map_or(0, |base| base.head.index);
         let mut spared = vec![base];

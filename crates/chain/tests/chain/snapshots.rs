@@ -23,20 +23,16 @@ fn open(storage: Arc<dyn Storage>, directory: &Path, role: Role) -> Node {
 /// Returns the newest manifest that `node` shows, proven.
 fn manifest(node: &Node) -> Option<Manifest> {
     node.chain.available().unwrap();
-    match node.chain.read(Read::Manifest(u64::MAX)).unwrap() {
-        Loaded::Manifest(manifest) => {
-            assert_eq!(manifest.check(&node.chain.stand().trust), Ok(()));
-            Some(manifest)
-        }
-        _ => None,
-    }
+    let Loaded::Manifest(manifest) = node.chain.read(Read::Manifest(u64::MAX)).unwrap() else {
+        return None;
+    };
+    assert_eq!(manifest.check(&node.chain.stand().trust), Ok(()));
+    Some(manifest)
 }
 
 fn chunk(node: &Node, height: u64, index: u32) -> Option<Vec<u8>> {
-    match node.chain.read(Read::Chunk { height, index }).unwrap() {
-        Loaded::Chunk(bytes) => Some(bytes),
-        _ => None,
-    }
+    let loaded = node.chain.read(Read::Chunk { height, index }).unwrap();
+    if let Loaded::Chunk(bytes) = loaded { Some(bytes) } else { None }
 }
 
 /// Stages all chunks of `manifest` from `source`.
@@ -126,8 +122,7 @@ fn f13_what_is_not_as_attested_is_not_installed_and_the_log_is_as_before() {
         assert!(storage.open("BASE", Access::Read).is_err(), "{what}");
     };
     // A chunk is missing, or has another byte than the one that was checked on arrival.
-    let bytes = chunk(&source, shown.height, 0).unwrap();
-    let mut changed = bytes.clone();
+    let mut changed = chunk(&source, shown.height, 0).unwrap();
     // Within the digest that the state itself states.
     changed[20] ^= 1;
     for staged in [None, Some(&changed)] {
@@ -174,7 +169,7 @@ fn v5_a_follower_shows_its_snapshot_once_it_is_the_sequencers_and_never_another(
     assert_eq!(follower.chain.unattested(EVERY).unwrap(), Some(32));
     follower.chain.attest(&shown).unwrap();
     assert_eq!(follower.chain.unattested(EVERY).unwrap(), None);
-    assert_eq!(manifest(&follower), Some(shown.clone()));
+    assert_eq!(manifest(&follower), Some(shown));
     assert_eq!(chunk(&follower, 32, 0), chunk(&source, 32, 0));
     // What was compared is remembered.
     follower.close();

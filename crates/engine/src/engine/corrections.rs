@@ -69,7 +69,7 @@ impl Engine {
             position,
             pair,
             before,
-            order: order.clone(),
+            order,
             after,
             source: correction.source.clone(),
             by: correction.by.clone(),

@@ -160,7 +160,7 @@ impl Lie {
                 let mut bytes = truth.snapshot(height);
                 match self {
                     Self::FalseSnapshot | Self::MadeUpSnapshot => {
-                        bytes.iter_mut().for_each(|byte| *byte = 1)
+                        bytes.iter_mut().for_each(|byte| *byte = 1);
                     }
                     Self::BadChunk => bytes.iter_mut().step_by(1_000).for_each(|byte| *byte ^= 1),
                     _ => {}

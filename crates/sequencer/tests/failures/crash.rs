@@ -44,7 +44,7 @@ impl Told {
                 assert_eq!(writer.views().latest().stamp, last);
                 if !refused.is_empty() {
                     // A group is acknowledged as a whole, or up to a commit with a snapshot.
-                    assert!(committed == 0 || last.commit % often().snapshot_every == 0);
+                    assert!(committed == 0 || last.commit.is_multiple_of(often().snapshot_every));
                     // Stopped: every later answer is the same, whatever the disk does.
                     assert!(writer.commit(vec![batch(number)])[0].is_err());
                     assert!(writer.stopped().is_some());
