@@ -160,7 +160,13 @@ fn settings(
     let mut settings = Settings {
         listen,
         roles: if keeps_all { role.with(Roles::ARCHIVE) } else { role },
-        sync: SyncConfig { joins, snapshot_gap: section.snapshot_gap, ..defaults },
+        // Who keeps everything does not give up what it has to be sooner at the tip.
+        sync: SyncConfig {
+            joins,
+            drops_history: section.retain().is_some(),
+            snapshot_gap: section.snapshot_gap,
+            ..defaults
+        },
         allow_private: config.listen.host.is_loopback(),
         store: Some(dir.path().join(PEERS)),
         ..Settings::default()
@@ -337,8 +343,9 @@ fn because(reason: Behind, next: u64) -> String {
         Behind::NoPeers => "nobody is connected who could say what there is".into(),
         Behind::NoPeerHas => format!("nobody who is connected has commit {next}"),
         Behind::Pruned => format!(
-            "pruned: everybody who is connected has deleted commit {next}, and this node joins by no \
-             snapshot of theirs; follow an archive, or set network.snapshot_gap"
+            "pruned: everybody who is connected has deleted commit {next}, and this node may not \
+             begin anew after a snapshot of theirs; follow an archive, or allow it: network.snapshot_gap \
+             for an empty log, network.retain_commits besides for one that has commits to lose"
         ),
         Behind::AllSlow => "those who have it do not deliver in time".into(),
         Behind::VerifyFailed => "what was delivered is false".into(),

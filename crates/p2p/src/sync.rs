@@ -70,6 +70,9 @@ pub struct Config {
     pub unapplied: u64,
     /// Whether a node that is behind may begin anew after a snapshot.
     pub joins: bool,
+    /// Whether it may also when it has commits: beginning anew deletes them. Without, only an empty
+    /// node joins by a snapshot.
+    pub drops_history: bool,
     /// A gap above which a snapshot is worth its bytes, in commits.
     pub snapshot_gap: u64,
     /// Chunks of a snapshot that are fetched at once.
@@ -92,6 +95,7 @@ impl Default for Config {
             store_bytes: 4 << 20,
             unapplied: 4_096,
             joins: true,
+            drops_history: true,
             snapshot_gap: 20_000,
             chunks: 8,
             push_peers: 4,

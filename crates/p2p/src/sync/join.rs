@@ -106,6 +106,7 @@ impl SyncCore {
         let storing = self.jobs.values().any(|waiting| matches!(waiting, Waiting::Commits(_)));
         let pruned = gap > 0 && usable().all(|(_, source)| !source.has_body(next));
         self.config.joins
+            && (self.config.drops_history || self.stored == 0)
             && now >= self.join_after
             && offered
             && !storing

@@ -420,6 +420,25 @@ fn f12_a_node_that_joins_by_no_snapshot_says_that_all_have_deleted_what_it_needs
     world.assert_synced();
 }
 
+/// Who keeps what it has replays, however far behind, and says so when that cannot be; an empty node of
+/// the same kind joins by a snapshot, for it loses nothing.
+#[test]
+fn f12_commits_that_are_kept_are_not_deleted_to_join_by_a_snapshot() {
+    let keeps = || Config { drops_history: false, snapshot_gap: 200, ..Config::default() };
+    let mut world = world(58, 700);
+    let (old, empty) = (world.honest(keeps(), 100), world.honest(keeps(), 0));
+    world.run_for(40_000);
+    world.assert_synced();
+    assert_eq!((world.node(old).joins, world.node(empty).joins), (0, 1));
+
+    let mut world = self::world(59, 700);
+    world.node_mut(0).disk.pruned_below = 500;
+    let old = world.honest(keeps(), 100);
+    world.run_for(60_000);
+    assert_eq!(world.node(old).core.reason(), Some(Reason::Pruned));
+    assert_eq!((world.node(old).joins, world.node(old).disk.base.height), (0, 0));
+}
+
 /// B10: contents above the default of the RPC library could never be fetched. B11: a commit over the
 /// whole budget never started.
 #[test]
