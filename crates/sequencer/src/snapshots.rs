@@ -48,13 +48,8 @@ impl Snapshots {
         Self { files: Files { storage, store, kept, keeps_oldest }, stats, writing: None }
     }
 
-    /// Tells whether a snapshot is being written in the background.
-    pub(crate) fn is_writing(&self) -> bool {
-        self.writing.as_ref().is_some_and(|thread| !thread.is_finished())
-    }
-
-    /// Begins to write `picture` in the background, after the snapshot before it. Its failure is
-    /// counted and stops nothing.
+    /// Begins to write `picture` in the background. Its failure is counted and stops nothing. Waits for the
+    /// snapshot before it: nodes compare snapshots of the same commits, so none is left out.
     pub(crate) fn begin(&mut self, picture: Picture) {
         self.wait();
         let (files, stats) = (self.files.clone(), Arc::clone(&self.stats));

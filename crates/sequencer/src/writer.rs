@@ -524,8 +524,7 @@ impl Writer {
     }
 
     fn snapshot_if_due(&mut self) {
-        // One that is due while the one before it is being written is left out.
-        if !self.is_due(self.engine.stamp().commit) || self.snapshots.is_writing() {
+        if !self.is_due(self.engine.stamp().commit) {
             return;
         }
         // A snapshot only makes the next start quicker: its failure stops nothing, and the

@@ -16,7 +16,8 @@ use proctor_types::{Digest, UtcMs};
 const EVERY: u64 = 16;
 
 fn open(storage: Arc<dyn Storage>, directory: &Path, role: Role) -> Node {
-    let config = WriterConfig { snapshot_every: EVERY, ..WriterConfig::default() };
+    let config =
+        WriterConfig { snapshot_every: EVERY, snapshots_beside: false, ..WriterConfig::default() };
     Node::open_with(storage, directory, role, config)
 }
 
@@ -201,7 +202,11 @@ fn f12_a_log_is_cut_at_its_beginning_by_policy_and_serves_from_there() {
     let dir = tempfile::tempdir().unwrap();
     let storage = memory();
     let open = || {
-        let config = WriterConfig { snapshot_every: EVERY, ..WriterConfig::default() };
+        let config = WriterConfig {
+            snapshot_every: EVERY,
+            snapshots_beside: false,
+            ..WriterConfig::default()
+        };
         let config = WriterConfig { keeps_oldest: true, ..config };
         Node::open_with(Arc::clone(&storage), dir.path(), sequencer(), config)
     };

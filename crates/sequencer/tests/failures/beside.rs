@@ -56,15 +56,15 @@ fn commits_do_not_wait_for_a_snapshot_and_it_holds_the_state_of_its_commit() {
     let (release, go_on) = channel();
     let held = Held { memory: MemoryStorage::new(), asked, go_on: Mutex::new(go_on) };
     let storage: Arc<dyn Storage> = Arc::new(held);
-    let config = WriterConfig { snapshot_every: 3, snapshots_beside: true, ..config() };
+    let config = WriterConfig { snapshot_every: 6, snapshots_beside: true, ..config() };
     let mut writer = Writer::open(Arc::clone(&storage), config).expect("opens").writer;
-    for number in 0..3 {
+    for number in 0..6 {
         accepted(writer.commit(vec![batch(number)]));
     }
     let name = |commit: u64| format!("{commit:020}.snap.new");
-    assert_eq!(snapshots.recv(), Ok(name(3)));
-    // The snapshot stands still, and every commit is answered. None of them begins another one.
-    for number in 3..10 {
+    assert_eq!(snapshots.recv(), Ok(name(6)));
+    // The snapshot stands still, and every commit is answered until the next one is due.
+    for number in 6..11 {
         accepted(writer.commit(vec![batch(number)]));
     }
     assert!(snapshots.try_recv().is_err());
@@ -72,12 +72,12 @@ fn commits_do_not_wait_for_a_snapshot_and_it_holds_the_state_of_its_commit() {
     // The last one is written as the writer closes, after the one under way.
     release.send(()).expect("it will wait");
     writer.close().expect("closes");
-    assert_eq!(snapshots.recv(), Ok(name(10)));
+    assert_eq!(snapshots.recv(), Ok(name(11)));
 
     let commits = fold(&storage).expect("a good log");
     let store = SnapshotStore::new(Arc::clone(&storage));
-    assert_eq!(store.list().expect("in memory"), [10, 3]);
-    for place in [3, 10] {
+    assert_eq!(store.list().expect("in memory"), [11, 6]);
+    for place in [6, 11] {
         let snapshot = store.load(place).expect("whole");
         let commit = usize::try_from(place).expect("small") - 1;
         assert_eq!(snapshot.state_digest, commits[commit].1);
