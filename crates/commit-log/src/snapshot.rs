@@ -261,8 +261,19 @@ impl SnapshotStore {
     ///
     /// If the storage fails; some may have been removed then.
     pub fn prune(&self, keep: usize, spared: &[u64]) -> Result<Vec<u64>, IoFailure> {
-        let valid = self.list()?.into_iter().filter(|index| self.is_whole(*index));
-        let surplus: Vec<_> = valid.skip(keep).filter(|index| !spared.contains(index)).collect();
+        let all = self.list()?;
+        let mut surplus = Vec::new();
+        // Each is read as a whole to be tested, so none that stays in any case.
+        if all.len() > keep {
+            let mut kept = 0;
+            for index in all {
+                if kept < keep {
+                    kept += usize::from(self.is_whole(index));
+                } else if !spared.contains(&index) && self.is_whole(index) {
+                    surplus.push(index);
+                }
+            }
+        }
         for index in &surplus {
             let name = file_name(*index);
             self.storage.remove(&name).map_err(IoFailure::of("remove", &name))?;

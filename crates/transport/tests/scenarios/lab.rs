@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proctor_ratchet::{Agreed, Limits, Mode};
+use proctor_ratchet::{Agreed, Limits, Mode, Reason};
 use proctor_ratchet_crypto::Identity;
-use proctor_transport::{Options, PeerId, SecureStream, Terms, accept, connect};
+use proctor_transport::{Ended, Options, PeerId, SecureStream, Terms, accept, connect};
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex,
 };
@@ -174,4 +174,21 @@ impl Dice {
         self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         (self.0 >> 33) % sides
     }
+}
+
+/// Tells whether a stream ended as one does of which somebody on the way has altered a byte: with a
+/// reason, at once or by a deadline.
+pub(crate) fn found_out(ended: &Ended) -> bool {
+    matches!(
+        ended,
+        Ended::Session(
+            Reason::OpenFailed { .. }
+                | Reason::Frame(_)
+                | Reason::Protocol(_)
+                | Reason::Truncated
+                | Reason::PeerSilent
+                | Reason::CloseTimeout
+                | Reason::RekeyTimeout(_)
+        )
+    )
 }
