@@ -2,8 +2,9 @@
 //!
 //! An extract holds every input that concerns one trader. Nearly all that can happen to an account
 //! follows from them; three things do not, because they look at other accounts as well: a place in a
-//! ranking, a command that is judged as a whole for several traders, and the test whether too many
-//! traders are missing at once. Where one of them may have touched the account, the extract alone
+//! ranking, a command that is judged by more than the account itself (as a whole for several traders,
+//! or by the room that is left for records of traders without an account), and the test whether too
+//! many traders are missing at once. Where one of them may have touched the account, the extract alone
 //! proves nothing, and whoever folds it has to say so, or to be told what the others decided: such
 //! facts are [`Attested`], and what follows is true given them.
 
@@ -23,8 +24,11 @@ use crate::scoring;
 /// Why an extract may not decide what became of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecided {
-    /// A command of several rows names the trader: it stands or falls with the accounts of all.
-    #[error("a command that names several traders is judged by all their accounts")]
+    /// A command of several rows names the trader, and stands or falls with the accounts of all; or
+    /// it bars him before he has an account, for which there must be room among all who are barred.
+    #[error(
+        "a command that names several traders, or one without an account, is judged by more than one account"
+    )]
     Batch,
     /// The trader could be promoted or demoted.
     #[error("the trader could be promoted or demoted, and a rank is relative to others")]
@@ -53,7 +57,7 @@ pub enum Fact {
     Promoted,
     /// The trader was demoted by rank.
     Demoted,
-    /// The command, which names several traders, was carried out.
+    /// The command, which is judged by others as well, was carried out.
     CarriedOut,
     /// The account ended for the trader's absence: not so many were missing that it was held.
     Absent,
@@ -94,7 +98,7 @@ pub fn attested_by(trader: &TraderId, commit: &Commit, outcome: &Outcome) -> Vec
     let carried_out = (0_u32..)
         .zip(&commit.inputs)
         .zip(&outcome.replies)
-        .filter(|((_, input), reply)| reply.is_ok() && judged_by_several(input, trader));
+        .filter(|((_, input), reply)| reply.is_ok() && judged_with_others(input, trader));
     let carried_out = carried_out.map(|((place, _), _)| (Some(place), Fact::CarriedOut));
     let decided = outcome.events.iter().enumerate().filter_map(|(place, event)| {
         Some((outcome.input_of(place), decided_by_others(trader, event)?))
@@ -199,7 +203,7 @@ impl Engine {
     pub(super) fn answer_given(&mut self, step: &mut Step, input: &Input) -> bool {
         let given = self.focus.as_ref().filter(|focus| focus.attested.is_some());
         let Some(trader) = given.map(|focus| focus.trader.clone()) else { return false };
-        if !judged_by_several(input, &trader) {
+        if !judged_with_others(input, &trader) {
             return false;
         }
         let fact = step.attested(Fact::CarriedOut);
@@ -248,7 +252,7 @@ impl Engine {
     pub fn undecided_by(&self, trader: &TraderId, extract: &Extract) -> Option<Undecided> {
         let mut inputs = extract.inputs.iter().map(|placed| &placed.input);
         let account = self.account(trader);
-        if inputs.clone().any(|input| names(input, trader, account, extract.index)) {
+        if inputs.clone().any(|input| names(input, trader, account, extract)) {
             return Some(Undecided::Batch);
         }
         let account = account?;
@@ -289,29 +293,36 @@ impl Engine {
     }
 }
 
-/// Tells whether `input`, which was judged in `commit`, is judged by several accounts and may concern
-/// `trader`, whose account stands as given.
-fn names(input: &Input, trader: &TraderId, account: Option<&Account>, commit: u64) -> bool {
-    let Input::SyncEliminations(list) = input else { return judged_by_several(input, trader) };
+/// Tells whether `input`, which was judged in the commit of `extract`, is judged by several accounts
+/// and may concern `trader`, whose account stands as given.
+fn names(input: &Input, trader: &TraderId, account: Option<&Account>, extract: &Extract) -> bool {
+    if is_one_record(input) && account.is_some_and(|account| account.enrolled_at < extract.at) {
+        // Whose account ends needs no room among the barred.
+        return false;
+    }
+    let Input::SyncEliminations(list) = input else { return judged_with_others(input, trader) };
     // A list of another validator speaks also by whom it does not name any more.
     let now = account.and_then(|account| account.elimination.as_ref());
     let lifted = account.and_then(|account| account.past.last());
-    let lifted = lifted.filter(|lifted| lifted.stamp.commit == commit).map(|l| &l.record);
+    let lifted = lifted.filter(|lifted| lifted.stamp.commit == extract.index).map(|l| &l.record);
     let brought = now.into_iter().chain(lifted).any(|r| r.source() == Some(&list.source));
     brought || list.rows.iter().any(|row| row.trader == *trader)
 }
 
-/// Tells whether `input` is a command of several rows with one for `trader`, or a list of another
-/// validator, which is taken as a whole or not at all.
-fn judged_by_several(input: &Input, trader: &TraderId) -> bool {
+/// Tells whether `input` writes the record of a single trader.
+fn is_one_record(input: &Input) -> bool {
+    matches!(input, Input::Eliminations(EliminationsCommand::Add { rows, .. }) if rows.len() == 1)
+}
+
+/// Tells whether `input` is a command of several rows with one for `trader`, or may bar him without an
+/// account, or is a list of another validator, which is taken as a whole or not at all.
+fn judged_with_others(input: &Input, trader: &TraderId) -> bool {
     let row = |row: &EliminationRow| row.trader == *trader;
     match input {
         Input::Stages(StagesCommand::Set(settings)) => {
             settings.len() > 1 && settings.iter().any(|(name, _)| name == trader)
         }
-        Input::Eliminations(EliminationsCommand::Add { rows, .. }) => {
-            rows.len() > 1 && rows.iter().any(row)
-        }
+        Input::Eliminations(EliminationsCommand::Add { rows, .. }) => rows.iter().any(row),
         Input::Eliminations(EliminationsCommand::Remove { traders, .. }) => {
             traders.len() > 1 && traders.contains(trader)
         }

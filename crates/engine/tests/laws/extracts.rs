@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proctor_engine::engine::{Attested, Fact, attested_by};
+use proctor_engine::engine::{Attested, Fact, Undecided, attested_by};
 use proctor_engine::input::Extract;
 use proctor_engine::input_chain::{Leaves, Subject};
 use proctor_engine::prices::conversion;
@@ -89,6 +89,20 @@ fn a_rank_is_attested_of_the_refresh_that_gave_it_not_of_the_first_in_the_commit
     let last = commits.last().expect("some").index;
     assert_eq!(facts, [Attested { commit: last, input: Some(1), fact: Fact::Promoted }]);
     attested_extracts_give_the_accounts(&history).expect("the law holds");
+}
+
+#[test]
+fn a_record_of_one_trader_without_an_account_is_attested_for_it_needs_room_among_all() {
+    let history = generator::found::barred_without_room();
+    attested_extracts_give_the_accounts(&history).expect("the law holds");
+    let (commits, trader) = (history.commits(), generator::trader(0));
+    let mut part = Engine::for_extract(trader.clone(), None);
+    for extract in extract(&commits, &trader) {
+        part.apply_extract(&extract).expect("in order");
+        let barred = extract.index == commits.last().expect("some").index;
+        let by = part.undecided_by(&trader, &extract);
+        assert_eq!(by, barred.then_some(Undecided::Batch), "commit {}", extract.index);
+    }
 }
 
 proptest! {

@@ -106,7 +106,7 @@ pub(super) fn check(
 pub(super) fn in_words(trader: &TraderId, testimonies: &[Testimony]) -> Vec<String> {
     if testimonies.is_empty() {
         return vec![format!(
-            "no rank, no command that names several traders and no absence changed {trader}"
+            "no rank, no command judged by others as well and no absence changed {trader}"
         )];
     }
     testimonies.iter().map(|testimony| sentence(trader, testimony)).collect()

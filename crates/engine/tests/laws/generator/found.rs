@@ -2,8 +2,10 @@
 
 use proctor_types::{ExecutionType, Side};
 
+use proctor_engine::eliminations::Reason;
+
 use super::{
-    Act, CancelPlan, Gap, History, Move, OrderPlan, PairPlan, Rules, Shape, SizePlan, Step,
+    Act, CancelPlan, Gap, History, Move, OrderPlan, PairPlan, Records, Rules, Shape, SizePlan, Step,
 };
 
 /// In the last commit nobody is promoted when the refresh falls due, because the rules of the time do not
@@ -35,4 +37,18 @@ pub(crate) fn promoted_by_the_second_refresh_of_a_commit() -> History {
             step(Gap::Ms(10_141_896), vec![Act::Rulebook(Rules::Parity), Act::Suspects(vec![])]),
         ],
     }
+}
+
+/// A list of another validator takes the last room for traders without an account; then an operator bars one
+/// more, which is refused.
+pub(crate) fn barred_without_room() -> History {
+    let reason = Reason::MaxTotalDrawdown;
+    let list = Records::Sync { source: 0, mask: 0b110, reason, lag: 0 };
+    let acts = [
+        Act::Rulebook(Rules::Quick),
+        Act::Eliminations(list),
+        Act::Eliminations(Records::Add { mask: 1, reason, lag: 0 }),
+    ];
+    let steps = acts.map(|act| Step { gap: Gap::None, acts: vec![act] });
+    History { bare: true, rules: Rules::Vanta, steps: steps.into() }
 }
