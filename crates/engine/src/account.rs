@@ -2,6 +2,8 @@
 
 mod list;
 
+use std::sync::Arc;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use proctor_types::{Price, Stamp, TraderId, UtcMs};
 
@@ -41,7 +43,7 @@ pub struct Account {
     /// later one.
     pub epoch: u32,
     /// Records that were lifted, oldest first; each ended an epoch.
-    pub past: Vec<Lifted>,
+    pub past: Vec<Arc<Lifted>>,
     /// Limit and bracket orders that wait for a price.
     pub resting: Resting,
     /// A verdict that waits for a price to be believed.

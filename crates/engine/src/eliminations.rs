@@ -10,6 +10,8 @@ mod drawdown_note;
 pub mod plan;
 pub mod slash;
 
+use std::sync::Arc;
+
 use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -353,18 +355,18 @@ pub struct Bar {
     /// The record that bars him; absent when it was lifted.
     pub record: Option<Elimination>,
     /// Records that were lifted, oldest first.
-    pub past: Vec<Lifted>,
+    pub past: Vec<Arc<Lifted>>,
 }
 
 /// Tells whether an operator's reinstatement among `past` answers a decision of `decided_at`.
 #[must_use]
-pub(crate) fn is_answered(past: &[Lifted], decided_at: UtcMs) -> bool {
+pub(crate) fn is_answered(past: &[Arc<Lifted>], decided_at: UtcMs) -> bool {
     past.iter().any(|lifted| lifted.answers(decided_at))
 }
 
 /// Takes `record` back: it joins `past`, and a slash that was not made yet is not made any more.
 pub(crate) fn lift(
-    past: &mut Vec<Lifted>,
+    past: &mut Vec<Arc<Lifted>>,
     mut record: Elimination,
     by: LiftedBy,
     stamp: Stamp,
@@ -373,7 +375,7 @@ pub(crate) fn lift(
     if let Some(slash) = &mut record.slash {
         slash.withdraw(stamp);
     }
-    past.push(Lifted { record, by, stamp });
+    past.push(Arc::new(Lifted { record, by, stamp }));
     let most = usize::try_from(kept_max).unwrap_or(usize::MAX);
     while past.len() > most {
         // What a source said and took back goes first: an operator's answer must be remembered.

@@ -27,7 +27,7 @@ pub struct Applied {
     /// One answer per input.
     pub replies: Arc<[Result<(), Rejection>]>,
     /// Everything it changed.
-    pub events: Arc<[Event]>,
+    pub events: Arc<Vec<Event>>,
     /// Which of the events are whose, as in [`Outcome::ends`].
     pub ends: Arc<[usize]>,
 }
@@ -38,7 +38,8 @@ impl From<Outcome> for Applied {
             stamp: outcome.stamp,
             digest: outcome.digest,
             replies: outcome.replies.into(),
-            events: outcome.events.into(),
+            // Moved, not copied: a commit can have many events.
+            events: Arc::new(outcome.events),
             ends: outcome.ends.into(),
         }
     }

@@ -82,7 +82,7 @@ pub struct Receipt {
     /// One answer per input.
     pub replies: Vec<Result<(), Rejection>>,
     /// Everything the commit changed.
-    pub events: Arc<[Event]>,
+    pub events: Arc<Vec<Event>>,
     /// Which of the events came of which input of the commit, as in
     /// [`proctor_engine::Outcome::ends`].
     pub ends: Arc<[usize]>,
@@ -236,6 +236,8 @@ pub struct Writer {
     stopped: Option<String>,
     /// Applied since the last publication.
     unpublished: Vec<Applied>,
+    /// The bytes of the last commit: the memory is used again.
+    payload: Vec<u8>,
     stats: Arc<Stats>,
 }
 
@@ -288,6 +290,7 @@ impl Writer {
             snapshot_at,
             stopped: None,
             unpublished: Vec::new(),
+            payload: Vec::new(),
             stats,
         };
         Ok(Opened { writer, recovery, snapshot, skipped, replayed })
@@ -379,14 +382,15 @@ impl Writer {
             effects_before: self.engine.effects().clone(),
             inputs: batch.inputs,
         };
-        let payload = entry.encode();
-        if payload.len() > MAX_PAYLOAD_BYTES {
-            return Err(CommitError::TooLarge { bytes: payload.len() });
-        }
-        match self.append_payload(&payload) {
-            Ok(index) => Ok(entry.into_commit(index)),
-            Err(cause) => Err(CommitError::Stopped(cause)),
-        }
+        let mut payload = std::mem::take(&mut self.payload);
+        entry.encode_into(&mut payload);
+        let bytes = payload.len();
+        let appended = match bytes > MAX_PAYLOAD_BYTES {
+            true => Err(CommitError::TooLarge { bytes }),
+            false => self.append_payload(&payload).map_err(CommitError::Stopped),
+        };
+        self.payload = payload;
+        Ok(entry.into_commit(appended?))
     }
 
     /// Appends a payload and returns its commit's index; otherwise why the log has stopped.

@@ -75,9 +75,19 @@ impl LogEntry {
     /// Never: amounts are finite by type, and writing to memory does not fail.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        self.serialize(&mut bytes).expect("amounts are finite and memory does not fail");
+        let mut bytes = Vec::new();
+        self.encode_into(&mut bytes);
         bytes
+    }
+
+    /// Puts the canonical bytes in place of what `bytes` holds: whoever writes many keeps the memory.
+    ///
+    /// # Panics
+    /// Never: amounts are finite by type, and writing to memory does not fail.
+    pub fn encode_into(&self, bytes: &mut Vec<u8>) {
+        bytes.clear();
+        bytes.push(VERSION);
+        self.serialize(bytes).expect("amounts are finite and memory does not fail");
     }
 
     /// Returns the entry that `bytes` encode.

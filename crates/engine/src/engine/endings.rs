@@ -61,11 +61,10 @@ impl Engine {
         let mut settled = slash;
         if settled.settle(step.stamp) {
             let account = self.state.accounts.change(place);
-            let current = account.elimination.iter_mut();
-            let past = account.past.iter_mut().map(|lifted| &mut lifted.record);
-            for record in current.chain(past).filter(|record| record.stamp == decided) {
-                record.slash = Some(settled);
-            }
+            let current = account.elimination.iter_mut().filter(|r| r.stamp == decided);
+            let past = account.past.iter_mut().filter(|lifted| lifted.record.stamp == decided);
+            let past = past.map(|lifted| &mut Arc::make_mut(lifted).record);
+            current.chain(past).for_each(|record| record.slash = Some(settled));
             step.events.push(Event::SlashSettled { trader: trader.clone(), decided });
         }
         Ok(())
@@ -293,7 +292,7 @@ impl Engine {
     }
 
     /// Returns the records of `trader` that were lifted.
-    fn past_of(&self, trader: &TraderId) -> &[Lifted] {
+    fn past_of(&self, trader: &TraderId) -> &[Arc<Lifted>] {
         match (self.account(trader), self.state.barred.get(trader)) {
             (Some(account), _) => &account.past,
             (None, Some(bar)) => &bar.past,
