@@ -101,6 +101,21 @@ pub(crate) struct MemoryChain {
     pub(crate) inputs: Mutex<Vec<(NodeId, Vec<u8>)>>,
     /// Heights after which a store fails like a disk.
     pub(crate) breaks_after: Mutex<Option<u64>>,
+    /// How many reads and how many stores panic from now on.
+    pub(crate) panics: Mutex<Panics>,
+}
+
+#[derive(Default)]
+pub(crate) struct Panics {
+    pub(crate) reads: u32,
+    pub(crate) stores: u32,
+}
+
+/// Tells whether one more of `left` is due; the lock is free again when the panic comes.
+fn one_of(left: &mut u32) -> bool {
+    let due = *left > 0;
+    *left = left.saturating_sub(1);
+    due
 }
 
 impl MemoryChain {
@@ -112,6 +127,7 @@ impl MemoryChain {
             news: Mutex::default(),
             inputs: Mutex::default(),
             breaks_after: Mutex::default(),
+            panics: Mutex::default(),
         })
     }
 
@@ -210,10 +226,14 @@ impl Chain for MemoryChain {
     }
 
     fn read(&self, read: Read) -> Loaded {
+        let due = one_of(&mut self.panics.lock().unwrap().reads);
+        assert!(!due, "a read that panics, for a test");
         self.log().read(read).unwrap_or(Loaded::Missing)
     }
 
     fn store(&self, job: StoreJob) -> Result<Stored, StoreFailed> {
+        let due = one_of(&mut self.panics.lock().unwrap().stores);
+        assert!(!due, "a store that panics, for a test");
         match job {
             StoreJob::Commits { commits, certificates } => {
                 let news = self.take(commits, certificates).ok_or(StoreFailed::Disk)?;

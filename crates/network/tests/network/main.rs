@@ -12,6 +12,7 @@ mod follow;
 mod frames;
 mod hostile;
 mod node;
+mod panics;
 mod peers;
 mod rules;
 mod stranger;

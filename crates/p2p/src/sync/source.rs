@@ -7,6 +7,7 @@ use proctor_types::Digest;
 use crate::moment::{Bucket, Moment};
 use crate::node_id::NodeId;
 use crate::status::{Certified, SignedStatus};
+use crate::sync::announce::{PUSHES_PER_SECOND, Pushing};
 use crate::sync::event::JobId;
 
 /// Sources at the same time; the connection policy allows no more.
@@ -49,6 +50,10 @@ pub(crate) struct Source {
     pub(crate) next_push: Option<Certified>,
     pub(crate) status_rate: Rate,
     pub(crate) push_rate: Rate,
+    /// The highest commit that it pushed, whether that was looked at or not.
+    pub(crate) pushed: u64,
+    /// What is pushed to it.
+    pub(crate) pushing: Pushing,
 }
 
 /// A rate with a second one four times as high, above which it is an offence.
@@ -98,7 +103,9 @@ impl Source {
             next_status: None,
             next_push: None,
             status_rate: Rate::new(1, 4, now),
-            push_rate: Rate::new(20, 40, now),
+            push_rate: Rate::new(PUSHES_PER_SECOND, 40, now),
+            pushed: 0,
+            pushing: Pushing::new(now),
         }
     }
 
@@ -177,6 +184,10 @@ impl Sources {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Source)> {
         self.0.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&NodeId, &mut Source)> {
+        self.0.iter_mut()
     }
 
     /// Returns how long the fastest peer that does not fail takes to answer, in milliseconds.

@@ -100,10 +100,14 @@ impl SyncCore {
         let Some(source) = self.sources.get_mut(&peer).filter(|source| !source.shunned) else {
             return;
         };
+        // Newer and newer commits are what an honest peer pushes, and many come at once after a pause of
+        // the network or of this node. A peer that makes them up is found out by the first that is checked.
+        let is_newer = commit.header.height > source.pushed;
+        source.pushed = source.pushed.max(commit.header.height);
         match source.push_rate.pace(now) {
             Pace::Allowed => {}
-            Pace::TooFast => return,
-            Pace::Flood => return self.penalise(peer, Offence::Flood, actions),
+            Pace::Flood if !is_newer => return self.penalise(peer, Offence::Flood, actions),
+            Pace::TooFast | Pace::Flood => return,
         }
         if commit.header.height <= self.verified.height && !self.contradicts(&commit) {
             return;
@@ -191,8 +195,10 @@ impl SyncCore {
 
     fn note_claim(&mut self, peer: NodeId, status: &Status) {
         if let Some(source) = self.sources.get_mut(&peer) {
+            // It may have been written before what the peer has shown since.
+            let shown = source.claim.map_or(0, |claim| claim.height);
             source.claim = Some(Claim {
-                height: status.height(),
+                height: status.height().max(shown),
                 lowest_body: status.lowest_body,
                 lowest_header: status.lowest_header,
                 snapshot: status.latest_snapshot,

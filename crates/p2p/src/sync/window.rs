@@ -250,6 +250,11 @@ impl SyncCore {
             self.states.insert(tip.height.saturating_sub(1), header.facts.state_before);
             self.ahead.insert(tip.height, Ahead { header, tip });
         }
+        // Who shows certified headers has stored their bodies: its next status may be seconds away.
+        let shown = self.sources.get_mut(&peer).and_then(|source| source.claim.as_mut());
+        if let Some(claim) = shown {
+            claim.height = claim.height.max(self.verified.height);
+        }
         self.states = self.states.split_off(&self.applied);
         self.target.verified_to(self.verified.height, epoch_ended);
         self.window.head_missing = false;

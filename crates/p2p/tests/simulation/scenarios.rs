@@ -1,4 +1,4 @@
-//! Named faults: F1 to F5, F7, F8, F10, F12, F13, and the bugs of the reference that they would show.
+//! Named faults: F1 to F5, F7, F8, F10, F12, F13, F17, and the bugs of the reference that they would show.
 
 use proctor_p2p::sync::{Config, Halt, Offence, Reason};
 
@@ -469,6 +469,69 @@ fn a_commit_reaches_every_follower_by_pushes_within_a_second() {
     world.run_for(1_000);
     world.assert_synced();
     for at in world.honest_nodes() {
+        assert_eq!(offences(&world, at), []);
+    }
+}
+
+/// F17: a day without a commit leaves nothing behind that the burst after it would pay for.
+#[test]
+fn f17_a_burst_after_an_idle_day_is_followed_as_one_in_the_first_minute() {
+    let lag_after = |idle_ms| {
+        let mut world = world(62, 50);
+        let followers: Vec<_> = (0..3).map(|_| world.honest(Config::default(), 50)).collect();
+        world.run_for(10_000);
+        let asked = |world: &World| followers.iter().map(|at| world.node(*at).requests).sum();
+        let before: u64 = asked(&world);
+        world.run_for(idle_ms);
+        assert_eq!(asked(&world), before, "who is idle asks for nothing");
+        assert!(followers.iter().all(|at| stored(&world, *at) == 50), "and nothing is committed");
+        world.produce(2);
+        world.run_for(1_000);
+        world.produce(0);
+        let mut lag = 0;
+        while followers.iter().any(|at| world.node(*at).applied.0 < world.truth.height()) {
+            world.run_for(10);
+            lag += 10;
+            assert!(lag < 10_000, "{lag} ms after the burst");
+        }
+        world.assert_synced();
+        for at in &followers {
+            assert_eq!(offences(&world, *at), []);
+        }
+        lag
+    };
+    let (first, later) = (lag_after(10_000), lag_after(24 * 3_600_000));
+    println!("500 commits in a second: {first} ms behind at once, {later} ms after a day");
+    assert!(later <= first + 100, "{first} ms, after a day {later} ms");
+}
+
+/// V11: each commit used to be pushed, and a follower took its own sequencer for a flood, which it banned;
+/// and bodies above the last status were asked for after a back-off, though the headers had come.
+#[test]
+fn v11_a_sequencer_of_hundreds_of_commits_a_second_is_followed_and_not_banned() {
+    let mut world = world(63, 50);
+    let followers: Vec<_> = (0..3).map(|_| world.honest(Config::default(), 50)).collect();
+    for (a, b) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+        link(&mut world, a, b, 5, 20_000);
+    }
+    world.run_for(6_000);
+    world.produce(3);
+    world.run_for(1_000);
+    let mut behind = Vec::new();
+    for _ in 0..900 {
+        world.run_for(10);
+        behind.extend(followers.iter().map(|at| world.truth.height() - stored(&world, *at)));
+    }
+    behind.sort_unstable();
+    let (median, most) = (behind[behind.len() / 2], behind[behind.len() - 1]);
+    println!("at 333 commits a second: {median} behind, {most} at most");
+    // The pause between two pushes, two questions and their checks: 150 ms of commits.
+    assert!(most <= 150 / 3, "{most} commits behind");
+    world.produce(0);
+    world.run_for(2_000);
+    world.assert_synced();
+    assert!(world.truth.height() > 3_000, "{}", world.truth.height());
+    for at in followers {
         assert_eq!(offences(&world, at), []);
     }
 }
