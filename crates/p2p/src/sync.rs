@@ -8,6 +8,7 @@
 //!
 //! Source: spec/p2p, sections 5.6, 5.7 and "Head-of-window rule" of 5.12b.
 
+mod announce;
 mod attest;
 mod bodies;
 pub mod event;
@@ -194,6 +195,8 @@ pub struct SyncCore {
     ahead: BTreeMap<u64, Ahead>,
     /// Certificates of range ends above SW.
     certificates: BTreeMap<u64, Certificate>,
+    /// The newest commit that was told of, while somebody is still to be pushed it.
+    owed: Option<Certified>,
     /// Digests of verified headers, to notice a fork.
     recent: BTreeMap<u64, Tip>,
     /// Certified states of commits above AW, by the height after which they hold.
@@ -228,6 +231,7 @@ impl SyncCore {
             window: Window::default(),
             ahead: BTreeMap::new(),
             certificates: BTreeMap::new(),
+            owed: None,
             recent: BTreeMap::from([(stored.height, stored)]),
             states: BTreeMap::new(),
             bodies: Bodies::default(),
@@ -414,7 +418,7 @@ impl SyncCore {
         if let (Some(ahead), Some((height, certificate))) = (newest, certificate)
             && height == ahead.header.height
         {
-            self.announce(Certified { header: ahead.header, certificate }, actions);
+            self.announce(now, Certified { header: ahead.header, certificate }, actions);
         }
     }
 
@@ -455,22 +459,7 @@ impl SyncCore {
         self.applied_state = None;
         self.remember(tip);
         self.progress = now;
-        self.announce(commit, actions);
-    }
-
-    /// Tells of the newest commit, to those who seem not to have it; not while far behind.
-    fn announce(&mut self, commit: Certified, actions: &mut Vec<Action>) {
-        let height = commit.header.height;
-        actions.push(Action::Announce(commit.clone()));
-        if self.target.height().saturating_sub(height) > CATCH_UP_GAP {
-            return;
-        }
-        let lacks = |claim: Option<source::Claim>| claim.is_none_or(|claim| claim.height < height);
-        let peers =
-            self.sources.iter().filter(|(_, source)| !source.shunned && lacks(source.claim));
-        for (peer, _) in peers.take(self.config.push_peers) {
-            actions.push(Action::Push { peer: *peer, commit: commit.clone() });
-        }
+        self.announce(now, commit, actions);
     }
 
     fn remember(&mut self, tip: Tip) {
@@ -481,6 +470,7 @@ impl SyncCore {
     }
 
     fn on_tick(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        self.push_owed(now, actions);
         for id in self.requests.expired(now) {
             self.end_request(now, id, Ending::Expired, actions);
         }
