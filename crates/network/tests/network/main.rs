@@ -13,5 +13,7 @@ mod frames;
 mod hostile;
 mod node;
 mod peers;
+mod pipes;
 mod rules;
+mod simulated;
 mod stranger;
