@@ -39,6 +39,8 @@ pub struct PeerRow {
     pub bytes_in: u64,
     /// Bytes that were written to it.
     pub bytes_out: u64,
+    /// Bytes that wait to be written to it.
+    pub bytes_waiting: u64,
 }
 
 /// A ban that holds.

@@ -195,13 +195,13 @@ pub struct SyncCore {
     ahead: BTreeMap<u64, Ahead>,
     /// Certificates of range ends above SW.
     certificates: BTreeMap<u64, Certificate>,
+    /// The newest commit that was told of, while somebody is still to be pushed it.
+    owed: Option<Certified>,
     /// Digests of verified headers, to notice a fork.
     recent: BTreeMap<u64, Tip>,
     /// Certified states of commits above AW, by the height after which they hold.
     states: BTreeMap<u64, Digest>,
     bodies: Bodies,
-    /// The newest commit, while somebody is still to be told of it.
-    unpushed: Option<Certified>,
     join: Option<Join>,
     attest: Option<Attest>,
     /// When a snapshot may be tried again.
@@ -231,10 +231,10 @@ impl SyncCore {
             window: Window::default(),
             ahead: BTreeMap::new(),
             certificates: BTreeMap::new(),
+            owed: None,
             recent: BTreeMap::from([(stored.height, stored)]),
             states: BTreeMap::new(),
             bodies: Bodies::default(),
-            unpushed: None,
             join: None,
             attest: None,
             join_after: now,
@@ -470,10 +470,10 @@ impl SyncCore {
     }
 
     fn on_tick(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        self.push_owed(now, actions);
         for id in self.requests.expired(now) {
             self.end_request(now, id, Ending::Expired, actions);
         }
-        self.push_what_waits(now, actions);
         let behind = self.target.height().max(self.target.epoch_ahead()) > self.stored;
         if !behind {
             self.progress = now;

@@ -8,11 +8,23 @@
 //! `PROCTOR_CHAOS_KILLS` and `PROCTOR_CHAOS_SEED` make it longer and other; `cargo xtask chaos` sets them.
 
 #![allow(clippy::print_stdout, reason = "a run says what it did, so that it can be repeated")]
+#![allow(clippy::wildcard_enum_match_arm, clippy::cast_possible_truncation, reason = "tests")]
 
+mod cluster;
+mod flood;
 mod killer;
+mod liar;
 mod load;
 mod log;
 mod node;
+mod proxy;
+#[path = "../../../network/tests/network/stranger.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "a file of the tests of the network, which need more of it"
+)]
+mod stranger;
 mod stress;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The node under test: its process, its ports, its children.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -20,28 +20,53 @@ pub(crate) const SERVICES: [&str; 5] =
 /// What every process of this node has in its environment, so that none is overlooked.
 const MARK: &str = "CHAOS_TEST_RUN";
 
+/// Settings of a node whose services are processes.
+const ISOLATED: [&str; 8] = [
+    "services.mode=process",
+    "listen.peers=0",
+    "services.hang_after_ms=5000",
+    // Killing is no failure here: a child may be started again and again.
+    "services.back_off_first_ms=50",
+    "services.restarts_max=60",
+    "services.restart_window_ms=5000",
+    "log.snapshot_every=100",
+    "node.tick_ms=200",
+];
+
 pub(crate) struct ChaosNode {
     data: PathBuf,
     log: PathBuf,
+    host: IpAddr,
     ports: [u16; 6],
+    settings: Vec<String>,
     mark: String,
     process: Option<Child>,
     pub(crate) starts: u32,
 }
 
 impl ChaosNode {
+    /// Returns a node whose services are processes.
     pub(crate) fn new(directory: &Path, seed: u64) -> Self {
-        let listeners: Vec<TcpListener> =
-            (0..6).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port")).collect();
-        let mut ports = [0; 6];
-        for (port, listener) in ports.iter_mut().zip(&listeners) {
-            *port = listener.local_addr().expect("an address").port();
-        }
+        let settings = ISOLATED.map(str::to_owned).to_vec();
+        Self::of("node", directory, Ipv4Addr::LOCALHOST, &seed.to_string(), settings)
+    }
+
+    /// Returns the node `name` that listens at `host`; `mark` is that of its test.
+    pub(crate) fn of(
+        name: &str,
+        directory: &Path,
+        host: Ipv4Addr,
+        mark: &str,
+        settings: Vec<String>,
+    ) -> Self {
+        let host = IpAddr::V4(host);
         Self {
-            data: directory.join("node"),
-            log: directory.join("node.log"),
-            ports,
-            mark: format!("{}-{seed}", std::process::id()),
+            data: directory.join(name),
+            log: directory.join(format!("{name}.log")),
+            host,
+            ports: free_ports(host),
+            settings,
+            mark: format!("{}-{mark}-{name}", std::process::id()),
             process: None,
             starts: 0,
         }
@@ -49,6 +74,33 @@ impl ChaosNode {
 
     pub(crate) fn ports(&self) -> [u16; 6] {
         self.ports
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.data.file_name().and_then(|name| name.to_str()).expect("a name")
+    }
+
+    /// Sets a field of the configuration from the next start on.
+    pub(crate) fn set(&mut self, setting: &str) {
+        self.settings.push(setting.into());
+    }
+
+    /// Returns the most memory that the process has had so far, in KiB.
+    pub(crate) fn memory_kib_max(&self) -> u64 {
+        let pid = self.process.as_ref().expect("it runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let most = most.and_then(|most| most.trim().strip_suffix("kB")).expect("a line");
+        most.trim().parse().expect("a number")
+    }
+
+    /// Waits until the node has a commit.
+    pub(crate) async fn reach(&self, commit: u64) {
+        // A follower may have to wait for its next attempt to connect.
+        until(&format!("{} has commit {commit}", self.name()), 2 * PATIENCE, async || {
+            (self.stand().await.0 >= commit).then_some(())
+        })
+        .await;
     }
 
     pub(crate) fn data(&self) -> &Path {
@@ -59,23 +111,13 @@ impl ChaosNode {
     pub(crate) async fn start(&mut self) {
         let names = ["node", "prices", "positions", "orders", "eliminations", "challenge_period"];
         let mut command = Command::new(env!("CARGO_BIN_EXE_proctor"));
-        command.args(["run", "--isolated", "--data"]).arg(&self.data);
+        command.args(["run", "--data"]).arg(&self.data);
+        command.arg("--set").arg(format!("listen.host={}", self.host));
         for (name, port) in names.iter().zip(self.ports) {
             command.arg("--set").arg(format!("listen.{name}={port}"));
         }
-        for setting in [
-            "listen.metrics=0",
-            "listen.peers=0",
-            "feed.kind=none",
-            "orders.rate_max=0",
-            "log.snapshot_every=100",
-            "node.tick_ms=200",
-            "services.hang_after_ms=5000",
-            // Killing is no failure here: a child may be started again and again.
-            "services.back_off_first_ms=50",
-            "services.restarts_max=60",
-            "services.restart_window_ms=5000",
-        ] {
+        let every = ["listen.metrics=0", "feed.kind=none", "orders.rate_max=0"];
+        for setting in every.into_iter().chain(self.settings.iter().map(String::as_str)) {
             command.args(["--set", setting]);
         }
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log);
@@ -89,13 +131,14 @@ impl ChaosNode {
 
     /// Waits until every service answers.
     pub(crate) async fn all_ready(&mut self) {
-        let client = self.client(None);
-        let process = self.process.as_mut().expect("it runs");
+        let mut process = self.process.take().expect("it runs");
         let ended = until("every service is ready", PATIENCE, async || {
             if let Some(status) = process.try_wait().expect("a process") {
                 return Some(Some(status));
             }
-            let status = client.status().await.ok()?;
+            // Before there is a token file nobody is answered.
+            self.data.join("tokens.toml").exists().then_some(())?;
+            let status = self.client(Some(Role::Admin)).status().await.ok()?;
             let ready = status.services.iter().filter(|service| service.state == "ready").count();
             // Other alerts are the rules' own, such as that there is no roster yet.
             let held = status.services.iter().find(|service| service.state == "held");
@@ -105,11 +148,18 @@ impl ChaosNode {
         if let Some(status) = ended.await {
             panic!("the node has ended: {status}\n{}", tail(&self.log));
         }
+        self.process = Some(process);
+    }
+
+    /// Who listens everywhere also does so here.
+    fn reached_at(&self) -> IpAddr {
+        if self.host.is_loopback() { self.host } else { Ipv4Addr::LOCALHOST.into() }
     }
 
     pub(crate) fn client(&self, role: Option<Role>) -> Client {
+        let at = self.reached_at();
         let [node, prices, positions, orders, eliminations, challenge_period] =
-            self.ports.map(|port| format!("127.0.0.1:{port}"));
+            self.ports.map(|port| format!("{at}:{port}"));
         let addresses =
             Addresses { node, prices, positions, orders, eliminations, challenge_period };
         let file = self.data.join("tokens.toml");
@@ -131,6 +181,25 @@ impl ChaosNode {
     pub(crate) async fn digest(&self) -> (u64, String) {
         let answer = self.client(None).digest().await.expect("a digest");
         (answer.as_of.expect("a commit").commit, answer.digest)
+    }
+
+    /// Returns the commit and digest that the node tells, whether or not they are too old to answer from.
+    pub(crate) async fn stand(&self) -> (u64, String) {
+        // Where reads need a token, so does this one.
+        let client = self.client(Some(Role::Admin));
+        let status =
+            until("the node tells its status", PATIENCE, async || client.status().await.ok());
+        let status = status.await;
+        (status.as_of.expect("a commit").commit, status.digest)
+    }
+
+    /// Returns the peers and the bans of the node.
+    pub(crate) fn peers(&self) -> serde_json::Value {
+        let at = format!("{}:{}", self.reached_at(), self.ports[0]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_proctor"));
+        command.args(["node", "peers", "--json", "--node", &at, "--data"]).arg(&self.data);
+        let output = command.output().expect("it runs");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
 
     /// Returns every verdict, as the service has it.
@@ -196,6 +265,66 @@ impl Drop for ChaosNode {
             println!("{}", tail(&self.log));
         }
     }
+}
+
+/// Waits until all tell the same commit, which must be the same state then; returns both.
+pub(crate) async fn agree(nodes: &[ChaosNode]) -> (u64, String) {
+    until("all nodes have the same commit", 2 * PATIENCE, async || {
+        let mut stands = Vec::new();
+        for node in nodes {
+            stands.push(node.stand().await);
+        }
+        let first = stands.first().expect("a node").clone();
+        for (node, stand) in nodes.iter().zip(&stands) {
+            let differs = stand.0 == first.0 && *stand != first;
+            assert!(!differs, "{}: {stand:?} and not {first:?}", node.name());
+        }
+        stands.iter().all(|stand| *stand == first).then_some(first)
+    })
+    .await
+}
+
+/// Runs the binary; returns what it says when all is well.
+fn proctor(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_proctor")).args(args).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert!(output.status.success(), "{args:?}: {said}\n{output:?}");
+    said
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+/// Makes a log of so many days in a directory.
+pub(crate) fn demo(data: &Path, days: u32) {
+    let days = days.to_string();
+    proctor(&["demo", "--data", text(data), "--days", &days, "--traders", "4"]);
+}
+
+/// Returns the key of the node in a directory, which gets one if it has none.
+pub(crate) fn id_of(data: &Path) -> String {
+    proctor(&["node", "id", "--data", text(data)])
+}
+
+/// Asserts that two logs are the same as far as both go; returns what is said of it.
+pub(crate) fn equal(one: &Path, other: &Path) -> String {
+    let said = proctor(&["diff", "--data", text(one), "--with", text(other)]);
+    assert!(said.starts_with("equal"), "{said}");
+    said
+}
+
+/// Returns an address of `host` that nobody has.
+pub(crate) fn free_address(host: Ipv4Addr) -> SocketAddr {
+    let [port] = free_ports(host.into());
+    SocketAddr::new(host.into(), port)
+}
+
+/// Returns ports of `host` that nobody has, all at once.
+fn free_ports<const COUNT: usize>(host: IpAddr) -> [u16; COUNT] {
+    let free = |_: usize| TcpListener::bind((host, 0)).expect("a port");
+    let listeners: [TcpListener; COUNT] = std::array::from_fn(free);
+    listeners.map(|listener| listener.local_addr().expect("an address").port())
 }
 
 /// Sends a signal; a process that is gone already is as good.

@@ -51,7 +51,9 @@ impl Node {
 
     fn row(&self, peer: &NodeId, up: &Up) -> Option<PeerRow> {
         let conn = self.conns.get(&up.conn)?;
-        let (bytes_in, bytes_out) = conn.link().map_or((0, 0), |link| link.traffic.bytes());
+        let link = conn.link();
+        let (bytes_in, bytes_out) = link.map_or((0, 0), |link| link.traffic.bytes());
+        let waiting = link.map_or(0, |link| link.outbox.bytes());
         let scorer = self.peers.scorer();
         Some(PeerRow {
             peer: *peer,
@@ -66,6 +68,7 @@ impl Node {
             is_asked: up.followed,
             bytes_in,
             bytes_out,
+            bytes_waiting: u64::try_from(waiting).unwrap_or(u64::MAX),
         })
     }
 }

@@ -1,14 +1,31 @@
 //! Peers that lie, talk nonsense, or say nothing: cut or outlived, and nobody else is harmed.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use proctor_network::frame::Frame;
 use proctor_p2p::message::{Answer, Part};
 use proctor_p2p::peers::policy::Bye;
-use proctor_p2p::{Certified, Failure, Request};
+use proctor_p2p::{Certified, Failure, NodeId, Request};
 use proctor_types::Digest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
+use crate::chain::{CHAIN, identity};
 use crate::node::TestNode;
-use crate::stranger::{Stranger, tcp};
+use crate::stranger::{Stranger, tcp_from, up_to};
+
+/// Strangers are hosts of their own: 127.0.1.`number`.
+async fn tcp(number: u8, to: SocketAddr) -> TcpStream {
+    tcp_from(Ipv4Addr::new(127, 0, 1, number), to).await
+}
+
+impl Stranger {
+    /// Connects and proves to be the node of this number.
+    async fn connect(number: u8, to: SocketAddr, expected: NodeId) -> Self {
+        let host = Ipv4Addr::new(127, 0, 1, number);
+        Self::connect_as(identity(number), CHAIN, host, (to, expected)).await
+    }
+}
 
 /// A sequencer with some history, a follower that has all of it, and the sequencer's newest commit.
 async fn pair(commits: u64) -> (TestNode, TestNode) {
@@ -28,7 +45,7 @@ fn forged(chain: &crate::chain::MemoryChain) -> Certified {
     let mut commit = chain.certified(chain.height()).unwrap();
     commit.header.height += 1_000;
     commit.certificate.height += 1_000;
-    commit.certificate.digest = commit.header.digest(&crate::chain::CHAIN);
+    commit.certificate.digest = commit.header.digest(&CHAIN);
     commit
 }
 
@@ -36,7 +53,7 @@ fn forged(chain: &crate::chain::MemoryChain) -> Certified {
 async fn f3_a_peer_with_a_forged_certificate_is_banned_and_harms_nobody() {
     let (sequencer, follower) = pair(20).await;
     let mut liar = Stranger::connect(50, follower.address(), follower.id).await;
-    liar.greet(Some(forged(&sequencer.chain))).await;
+    liar.greet(up_to(Some(forged(&sequencer.chain)))).await;
     let bye = liar.read_to_end().await;
     assert!(matches!(bye, Some(Frame::Bye(Bye::Banned { .. }))), "{bye:?}");
     let status = follower.until("a ban", |status| status.bans.len() == 1).await;
@@ -89,7 +106,7 @@ async fn f5_a_peer_that_serves_false_bodies_is_banned_and_the_true_ones_come_fro
     let sequencer = TestNode::start(1, 40, &[]).await;
     let follower = TestNode::start(2, 0, &[]).await;
     let mut liar = Stranger::connect(51, follower.address(), follower.id).await;
-    liar.greet(sequencer.chain.certified(40)).await;
+    liar.greet(up_to(sequencer.chain.certified(40))).await;
     let bye = serve_falsely(&mut liar, &sequencer).await;
     assert!(matches!(bye, Some(Frame::Bye(Bye::Banned { .. }))), "{bye:?}");
     let status = follower.until("a ban", |status| status.bans.len() == 1).await;
@@ -107,18 +124,18 @@ async fn each_request_ends_once_whatever_the_peer_does() {
     let follower = TestNode::start(2, 0, &[]).await;
     let tip = sequencer.chain.certified(3_000);
     let mut silent = Stranger::connect(52, follower.address(), follower.id).await;
-    silent.greet(tip.clone()).await;
+    silent.greet(up_to(tip.clone())).await;
     let asked = |frame: &Frame| matches!(frame, Frame::Request { request, .. } if *request != Request::GetPeers);
     silent.read_until(asked).await.unwrap();
     let mut twice = Stranger::connect(53, follower.address(), follower.id).await;
-    twice.greet(tip.clone()).await;
+    twice.greet(up_to(tip.clone())).await;
     let Some(Frame::Request { id, .. }) = twice.read_until(asked).await else { panic!() };
     let answer = Answer::Failed(Failure::Busy(60_000));
     for _ in 0..2 {
         twice.send(&Frame::Answer { id, answer: answer.clone(), last: true }).await;
     }
     let mut gone = Stranger::connect(54, follower.address(), follower.id).await;
-    gone.greet(tip).await;
+    gone.greet(up_to(tip)).await;
     gone.read_until(asked).await.unwrap();
     drop(gone);
     follower.network.dial(sequencer.id, Some(sequencer.endpoint())).await.unwrap();
@@ -168,7 +185,7 @@ async fn garbage_within_a_secure_stream_costs_trust_and_the_third_time_a_ban() {
     for round in 0..3_u64 {
         let mut stranger = Stranger::connect(55, follower.address(), follower.id).await;
         if round == 0 {
-            stranger.greet(None).await;
+            stranger.greet(up_to(None)).await;
         }
         // Before the hello any other frame is out of place, too.
         let bytes = if round == 0 { vec![0xff; 64] } else { Frame::Ping(1).encode() };
@@ -195,7 +212,7 @@ async fn b28_a_hello_of_another_chain_version_or_session_is_turned_away() {
     ];
     for (number, (edit, expected)) in (60..).zip(table) {
         let mut stranger = Stranger::connect(number, follower.address(), follower.id).await;
-        let mut hello = stranger.hello(None);
+        let mut hello = stranger.hello(up_to(None));
         edit(&mut hello);
         stranger.send(&Frame::Hello(Box::new(hello))).await;
         assert_eq!(stranger.read_to_end().await, expected.map(Frame::Bye), "stranger {number}");
@@ -209,7 +226,7 @@ async fn b28_a_hello_of_another_chain_version_or_session_is_turned_away() {
 async fn what_a_newer_version_says_is_answered_or_ignored_without_a_penalty() {
     let (sequencer, follower) = pair(5).await;
     let mut newer = Stranger::connect(56, follower.address(), follower.id).await;
-    newer.greet(None).await;
+    newer.greet(up_to(None)).await;
     newer.send(&Frame::UnknownPush).await;
     newer.send(&Frame::UnknownRequest(77)).await;
     let answer = |frame: &Frame| matches!(frame, Frame::Answer { id: 77, .. });

@@ -14,5 +14,7 @@ mod hostile;
 mod node;
 mod panics;
 mod peers;
+mod pipes;
 mod rules;
+mod simulated;
 mod stranger;

@@ -10,9 +10,18 @@ use proctor_p2p::peers::address::{Endpoint, PeerAddress};
 use proctor_p2p::status::Roles;
 
 use crate::chain::{MemoryChain, identity, node_id};
+use crate::pipes::{World, host};
 
 /// Nothing here takes so long unless it fails; no outcome depends on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where nodes of a world listen.
+const LISTEN_PORT: u16 = 9_000;
+
+/// Returns where node `number` of a world listens.
+pub(crate) fn endpoint(number: u8) -> Endpoint {
+    Endpoint::Ip(PeerAddress { ip: host(number), port: LISTEN_PORT })
+}
 
 pub(crate) struct TestNode {
     pub(crate) id: NodeId,
@@ -51,6 +60,23 @@ impl TestNode {
         let identity = identity(number);
         let shared = Arc::clone(&chain) as Arc<dyn proctor_network::Chain>;
         let network = Network::start(settings, Arc::clone(&identity), shared).await.unwrap();
+        chain.tell(network.news());
+        Self { id: node_id(&identity), chain, network }
+    }
+
+    /// Starts the node on its host in `world`, where node `n` is host `n`.
+    pub(crate) async fn start_in(
+        world: &World,
+        number: u8,
+        chain: Arc<MemoryChain>,
+        mut settings: Settings,
+    ) -> Self {
+        settings.listen = Some(SocketAddr::new(host(number), LISTEN_PORT));
+        let identity = identity(number);
+        let shared = Arc::clone(&chain) as Arc<dyn proctor_network::Chain>;
+        let started =
+            Network::start_on(world.net(number), settings, Arc::clone(&identity), shared).await;
+        let network = started.unwrap();
         chain.tell(network.news());
         Self { id: node_id(&identity), chain, network }
     }

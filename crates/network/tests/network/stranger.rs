@@ -1,11 +1,13 @@
 //! A stranger: speaks the protocol by hand, and says what no node says.
+//!
+//! Tests of the `proctor` binary have this file too.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use proctor_network::frame::{Frame, HEAD_BYTES};
 use proctor_p2p::status::{PROTOCOL, Roles};
-use proctor_p2p::{Certified, Hello, NodeId, Signature, SignedStatus, Status};
+use proctor_p2p::{Certified, ChainId, Hello, NodeId, Signature, SignedStatus, Status};
 use proctor_ratchet_crypto::Identity;
 use proctor_transport::handshake;
 use proctor_transport::{Options, PeerId, SecureStream, Terms};
@@ -13,69 +15,79 @@ use proctor_types::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::chain::{CHAIN, identity, node_id};
-
 pub(crate) struct Stranger {
     pub(crate) id: NodeId,
     identity: Arc<Identity>,
+    chain: ChainId,
     binding: Digest,
     stream: SecureStream,
     sequence: u64,
 }
 
-/// Connects from 127.0.1.`number`: strangers are hosts of their own.
-pub(crate) async fn tcp(number: u8, to: SocketAddr) -> TcpStream {
+/// Connects from a host of its own.
+pub(crate) async fn tcp_from(host: Ipv4Addr, to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(([127, 0, 1, number], 0).into()).unwrap();
+    socket.bind((host, 0).into()).unwrap();
     socket.connect(to).await.unwrap()
 }
 
+/// Returns the status of one that has everything up to this tip, and no snapshot.
+pub(crate) fn up_to(tip: Option<Certified>) -> Status {
+    Status {
+        tip,
+        lowest_body: 1,
+        lowest_header: 1,
+        latest_snapshot: 0,
+        sequence: 0,
+        load_permille: 0,
+    }
+}
+
 impl Stranger {
-    /// Connects and proves to be the node of this number.
-    pub(crate) async fn connect(number: u8, to: SocketAddr, expected: NodeId) -> Self {
-        let identity = identity(number);
-        let mut io = tcp(number, to).await;
-        let terms = Terms::of_network(CHAIN.0.0);
+    /// Connects from `host` to `expected` and proves to have the key.
+    pub(crate) async fn connect_as(
+        identity: Arc<Identity>,
+        chain: ChainId,
+        host: Ipv4Addr,
+        (to, expected): (SocketAddr, NodeId),
+    ) -> Self {
+        let mut io = tcp_from(host, to).await;
+        let terms = Terms::of_network(chain.0.0);
         let made = handshake::dial(&mut io, &identity, PeerId(expected.0), terms, 5_000);
         let made = made.await.unwrap();
         let binding = Digest::of(&[&b"proctor/session/1"[..], &made.keys.handshake_hash].concat());
         let (stream, driver) =
             SecureStream::new(io, Arc::clone(&identity), made, Options::default()).unwrap();
         tokio::spawn(driver);
-        Self { id: node_id(&identity), identity, binding, stream, sequence: 0 }
+        Self { id: NodeId(identity.public()), identity, chain, binding, stream, sequence: 0 }
     }
 
-    pub(crate) fn status(&mut self, tip: Option<Certified>) -> SignedStatus {
+    /// Makes a status its own, and its newest.
+    pub(crate) fn sign(&mut self, status: Status) -> SignedStatus {
         self.sequence += 1;
-        let status = Status {
-            tip,
-            lowest_body: 1,
-            lowest_header: 1,
-            latest_snapshot: 0,
-            sequence: self.sequence,
-            load_permille: 0,
-        };
-        let bytes = status.signed_bytes(&CHAIN, &self.binding);
+        let status = Status { sequence: self.sequence, ..status };
+        let bytes = status.signed_bytes(&self.chain, &self.binding);
         let signature = Signature(self.identity.sign(&bytes).unwrap());
         SignedStatus { status, signature }
     }
 
-    pub(crate) fn hello(&mut self, tip: Option<Certified>) -> Hello {
+    /// Returns a hello with what somebody says that it has.
+    pub(crate) fn hello(&mut self, status: Status) -> Hello {
         Hello {
             protocol: PROTOCOL,
-            chain: CHAIN,
+            chain: self.chain,
             node: self.id,
             roles: Roles::FOLLOWER,
             binding: self.binding,
             frame_bytes_max: 1 << 16,
             features: 0,
-            status: self.status(tip),
+            status: self.sign(status),
         }
     }
 
-    /// Says hello with this tip.
-    pub(crate) async fn greet(&mut self, tip: Option<Certified>) {
-        let hello = self.hello(tip);
+    /// Says hello with this status.
+    pub(crate) async fn greet(&mut self, status: Status) {
+        let hello = self.hello(status);
         self.send(&Frame::Hello(Box::new(hello))).await;
     }
 

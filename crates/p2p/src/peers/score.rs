@@ -294,6 +294,11 @@ impl Scorer {
             }
             score.promise_broken = Some(status_seq);
         }
+        // What is found out of who is banned already is of the connection that it was banned for.
+        if self.bans.find(now, &peer).is_some() {
+            return;
+        }
+        let score = self.score(now, peer);
         score.heal(now, 0);
         score.trust = score.trust.saturating_sub(fault.cost() * POINT);
         if score.trust > 0 {

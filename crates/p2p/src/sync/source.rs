@@ -7,7 +7,6 @@ use proctor_types::Digest;
 use crate::moment::{Bucket, Moment};
 use crate::node_id::NodeId;
 use crate::status::{Certified, SignedStatus};
-use crate::sync::announce::{PUSHES_PER_SECOND, Pushing};
 use crate::sync::event::JobId;
 
 /// Sources at the same time; the connection policy allows no more.
@@ -18,6 +17,17 @@ pub const OPEN_PER_PEER_MAX: usize = 16;
 const BUSY_MS_MAX: u64 = 60_000;
 /// What a peer is taken to need for an answer before it has given one, in milliseconds.
 const LATENCY_MS: u64 = 500;
+
+/// Pushed commits of a peer that are looked at: in a second, and at once after a pause.
+const HEARD: (u64, u64) = (20, 40);
+/// Commits that are pushed to a peer. Fewer, so that clocks that differ a little and pieces that
+/// arrive together do not make it ignore one that nothing follows.
+const TOLD: (u64, u64) = (16, 32);
+/// Statuses of a peer that are looked at.
+const STATUSES: (u64, u64) = (1, 4);
+/// For how long a connection may stand still before it is closed, in seconds. What was sent meanwhile
+/// arrives at once, and is no attack.
+const STILL_SECONDS: u64 = 30;
 
 /// What a peer says it has: a claim about itself, used to choose whom to ask and for nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,13 +60,14 @@ pub(crate) struct Source {
     pub(crate) next_push: Option<Certified>,
     pub(crate) status_rate: Rate,
     pub(crate) push_rate: Rate,
-    /// The highest commit that it pushed, whether that was looked at or not.
-    pub(crate) pushed: u64,
-    /// What is pushed to it.
-    pub(crate) pushing: Pushing,
+    /// How often a commit is pushed to it.
+    pub(crate) told_rate: Bucket,
+    /// It is to be pushed the newest commit.
+    pub(crate) is_owed: bool,
 }
 
-/// A rate with a second one four times as high, above which it is an offence.
+/// A rate with a second one four times as high, above which it is an offence; that one holds whatever
+/// an honest peer can have sent while the connection stood still.
 #[derive(Debug)]
 pub(crate) struct Rate {
     allowed: Bucket,
@@ -72,8 +83,10 @@ pub(crate) enum Pace {
 }
 
 impl Rate {
-    fn new(per_second: u64, burst: u64, now: Moment) -> Self {
-        let flood = Bucket::new(per_second.saturating_mul(4), burst.saturating_mul(4), now);
+    fn new((per_second, burst): (u64, u64), now: Moment) -> Self {
+        let held_back = per_second.saturating_mul(STILL_SECONDS).saturating_add(burst);
+        let at_once = burst.saturating_mul(4).max(held_back);
+        let flood = Bucket::new(per_second.saturating_mul(4), at_once, now);
         Self { allowed: Bucket::new(per_second, burst, now), flood }
     }
 
@@ -102,10 +115,10 @@ impl Source {
             checking: None,
             next_status: None,
             next_push: None,
-            status_rate: Rate::new(1, 4, now),
-            push_rate: Rate::new(PUSHES_PER_SECOND, 40, now),
-            pushed: 0,
-            pushing: Pushing::new(now),
+            status_rate: Rate::new(STATUSES, now),
+            push_rate: Rate::new(HEARD, now),
+            told_rate: Bucket::new(TOLD.0, TOLD.1, now),
+            is_owed: false,
         }
     }
 

@@ -100,14 +100,10 @@ impl SyncCore {
         let Some(source) = self.sources.get_mut(&peer).filter(|source| !source.shunned) else {
             return;
         };
-        // Newer and newer commits are what an honest peer pushes, and many come at once after a pause of
-        // the network or of this node. A peer that makes them up is found out by the first that is checked.
-        let is_newer = commit.header.height > source.pushed;
-        source.pushed = source.pushed.max(commit.header.height);
         match source.push_rate.pace(now) {
             Pace::Allowed => {}
-            Pace::Flood if !is_newer => return self.penalise(peer, Offence::Flood, actions),
-            Pace::TooFast | Pace::Flood => return,
+            Pace::TooFast => return,
+            Pace::Flood => return self.penalise(peer, Offence::Flood, actions),
         }
         if commit.header.height <= self.verified.height && !self.contradicts(&commit) {
             return;

@@ -392,3 +392,59 @@ fn b27_a_commit_is_pushed_to_few_and_not_to_who_has_it() {
     assert_eq!(pushed.len(), 4);
     assert!(!pushed.contains(&bench.peer(0)));
 }
+
+/// V11: a sequencer that orders more commits a second than may be pushed was taken for an attacker.
+#[test]
+fn v11_a_sequencer_in_a_hurry_pushes_no_more_than_its_peers_listen_to() {
+    let chain = headers(&Tip::GENESIS, 2_000);
+    let mut producer = Bench::new(1);
+    let mut follower = Bench::new(1);
+    let mut newest = 0;
+    let mut pass_on = |producer: &mut Bench, follower: &mut Bench| {
+        for action in producer.take() {
+            let Action::Push { commit, .. } = action else { continue };
+            newest = commit.header.height;
+            follower.now = producer.now;
+            let peer = follower.peer(0);
+            follower.tell(Event::Pushed { peer, commit, body: None });
+            follower.verify();
+            assert_eq!(follower.penalties(), [], "after {newest}");
+            follower.take();
+            assert_eq!(follower.core.marks().target, newest, "none is sent to be ignored");
+        }
+        newest
+    };
+    for header in &chain {
+        let certificate = certify(&key(1), 0, header);
+        let commit = Certified { header: header.clone(), certificate };
+        producer.tell(Event::Produced { commit });
+        let told = pass_on(&mut producer, &mut follower);
+        // Twenty in a second, after a beginning of forty.
+        assert!(header.height - told <= 30, "{told} of {}", header.height);
+        producer.now = producer.now.after(5);
+        if header.height.is_multiple_of(20) {
+            producer.tell(Event::Tick);
+        }
+    }
+    // What found no room is made up for, and once.
+    for _ in 0..2 {
+        producer.now = producer.now.after(100);
+        producer.tell(Event::Tick);
+        assert_eq!(pass_on(&mut producer, &mut follower), 2_000);
+    }
+}
+
+/// V11: a connection that stood still for half a minute delivers everything at once.
+#[test]
+fn v11_what_was_held_back_on_its_way_is_no_flood() {
+    let honest = 40 + 30 * 20;
+    let chain = headers(&Tip::GENESIS, 4_000);
+    let mut bench = Bench::new(1);
+    for header in &chain {
+        let commit = Certified { certificate: certify(&key(1), 0, header), header: header.clone() };
+        bench.tell(Event::Pushed { peer: bench.peer(0), commit, body: None });
+        let offences = bench.penalties();
+        assert!(offences.is_empty() || header.height > honest, "{offences:?} at {}", header.height);
+    }
+    assert_eq!(bench.penalties().first(), Some(&(bench.peer(0), Offence::Flood)), "others are");
+}

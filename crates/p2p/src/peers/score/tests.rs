@@ -121,6 +121,21 @@ fn a_required_peer_is_not_banned_but_no_longer_asked_for_data() {
     assert_eq!(scorer.choose(Moment(1_000), &[key(1)]), Some(key(1)));
 }
 
+/// Answers that were under way when the first was found false are the same lie: to be banned for them
+/// again would be to be banned for hours for coming once.
+#[test]
+fn what_is_found_out_of_who_is_banned_already_is_no_repetition() {
+    let mut scorer = scorer();
+    let ban = ScoreAction::Ban { peer: key(1), ms: BAN_MS };
+    assert_eq!(fault(&mut scorer, Moment(0), 1, Fault::Body), [ban]);
+    for _ in 0..3 {
+        assert_eq!(fault(&mut scorer, Moment(5), 1, Fault::Body), []);
+    }
+    assert_eq!(scorer.banned_ms(Moment(5), &key(1)), Some(BAN_MS - 5));
+    let again = ScoreAction::Ban { peer: key(1), ms: 2 * BAN_MS };
+    assert_eq!(fault(&mut scorer, Moment(BAN_MS), 1, Fault::Body), [again], "it came back");
+}
+
 #[test]
 fn a_host_of_two_banned_keys_is_banned_with_everybody_on_it() {
     let mut scorer = scorer();
@@ -147,7 +162,7 @@ fn bans_go_on_after_a_restart() {
     let mut again = Scorer::new(bans, Dice::new(1));
     assert_eq!(again.banned_ms(Moment(0), &key(1)), Some(BAN_MS - MINUTE_MS));
     assert_eq!(again.banned_ms(Moment(0), &key(2)), Some(BLOCK_MS - MINUTE_MS));
-    let actions = fault(&mut again, Moment(0), 1, Fault::Body);
+    let actions = fault(&mut again, Moment(BAN_MS), 1, Fault::Body);
     assert_eq!(actions, [ScoreAction::Ban { peer: key(1), ms: 2 * BAN_MS }]);
 }
 
