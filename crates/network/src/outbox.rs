@@ -103,13 +103,16 @@ impl Outbox {
 
     /// Sends a status, instead of one that waits.
     pub(crate) fn status(&self, status: Status) {
-        self.lock().status = Some(Box::new(status));
+        let status = Box::new(status);
+        self.lock().status = Some(status);
         self.filled.notify_one();
     }
 
     /// Sends a pushed commit, instead of one that waits. Says whether one did.
     pub(crate) fn push(&self, frame: &Frame) -> bool {
-        let replaced = self.lock().push.replace(frame.encode()).is_some();
+        // Before the lock: nothing is written under it (R4).
+        let bytes = frame.encode();
+        let replaced = self.lock().push.replace(bytes).is_some();
         self.filled.notify_one();
         replaced
     }
