@@ -12,6 +12,7 @@ mod attest;
 mod bodies;
 pub mod event;
 mod join;
+mod push;
 mod requests;
 mod source;
 mod target;
@@ -33,6 +34,7 @@ use bodies::Bodies;
 pub use event::{Action, Ending, Event, Halt, JobId, Offence, Reason, RequestId};
 pub use event::{StoreFailed, StoreJob, Stored};
 use join::Join;
+use push::Pushes;
 use requests::Requests;
 use source::Sources;
 pub use source::{OPEN_PER_PEER_MAX, SOURCES_MAX};
@@ -48,8 +50,6 @@ pub const WATCHDOG_MS: u64 = 30_000;
 pub(crate) const HEADERS_AHEAD_MAX: u64 = 8 * 256;
 /// Tips of verified headers that are remembered, to notice a fork.
 const RECENT_MAX: usize = 4_096;
-/// Behind by more than this a node pushes nothing.
-const CATCH_UP_GAP: u64 = 1_024;
 /// Verify jobs that may be under way.
 const JOBS_MAX: usize = 64;
 
@@ -58,8 +58,11 @@ const JOBS_MAX: usize = 64;
 pub struct Config {
     /// Header ranges that are fetched or held at once.
     pub ranges: usize,
-    /// Bodies that are fetched or held at once.
+    /// Bodies that are fetched at once.
     pub bodies: usize,
+    /// Bodies that are fetched or held at once: a group that is stored with one sync is made of those
+    /// that have come while the one before was.
+    pub bodies_held: usize,
     /// Bytes of them; one body is always admitted (B11).
     pub body_bytes: u64,
     /// Bodies in one request.
@@ -90,6 +93,7 @@ impl Default for Config {
         Self {
             ranges: 8,
             bodies: 64,
+            bodies_held: 1_024,
             body_bytes: 32 << 20,
             bodies_per_request: BODIES_MAX,
             store_bytes: 4 << 20,
@@ -127,8 +131,10 @@ pub struct Held {
     pub requests: usize,
     /// Header ranges.
     pub ranges: usize,
-    /// Bodies that are fetched or held.
+    /// Bodies that are fetched.
     pub bodies: usize,
+    /// Bodies that are fetched or held.
+    pub bodies_held: usize,
     /// Their stated bytes.
     pub body_bytes: u64,
     /// Verified headers that wait for their bodies.
@@ -199,6 +205,7 @@ pub struct SyncCore {
     /// Certified states of commits above AW, by the height after which they hold.
     states: BTreeMap<u64, Digest>,
     bodies: Bodies,
+    pushes: Pushes,
     join: Option<Join>,
     attest: Option<Attest>,
     /// When a snapshot may be tried again.
@@ -231,6 +238,7 @@ impl SyncCore {
             recent: BTreeMap::from([(stored.height, stored)]),
             states: BTreeMap::new(),
             bodies: Bodies::default(),
+            pushes: Pushes::default(),
             join: None,
             attest: None,
             join_after: now,
@@ -311,7 +319,8 @@ impl SyncCore {
             sources: self.sources.len(),
             requests: self.requests.len(),
             ranges: self.window.len(),
-            bodies: self.bodies.len(),
+            bodies: self.bodies.fetched(),
+            bodies_held: self.bodies.len(),
             body_bytes: self.bodies.bytes(),
             headers: self.ahead.len(),
             jobs: self.jobs.len(),
@@ -325,6 +334,7 @@ impl SyncCore {
         if self.halted {
             return;
         }
+        self.plan_pushes(now, actions);
         self.plan_join(now, actions);
         if self.join.is_none() {
             self.plan_headers(now, actions);
@@ -414,7 +424,7 @@ impl SyncCore {
         if let (Some(ahead), Some((height, certificate))) = (newest, certificate)
             && height == ahead.header.height
         {
-            self.announce(Certified { header: ahead.header, certificate }, actions);
+            self.announce(now, Certified { header: ahead.header, certificate }, actions);
         }
     }
 
@@ -455,22 +465,7 @@ impl SyncCore {
         self.applied_state = None;
         self.remember(tip);
         self.progress = now;
-        self.announce(commit, actions);
-    }
-
-    /// Tells of the newest commit, to those who seem not to have it; not while far behind.
-    fn announce(&mut self, commit: Certified, actions: &mut Vec<Action>) {
-        let height = commit.header.height;
-        actions.push(Action::Announce(commit.clone()));
-        if self.target.height().saturating_sub(height) > CATCH_UP_GAP {
-            return;
-        }
-        let lacks = |claim: Option<source::Claim>| claim.is_none_or(|claim| claim.height < height);
-        let peers =
-            self.sources.iter().filter(|(_, source)| !source.shunned && lacks(source.claim));
-        for (peer, _) in peers.take(self.config.push_peers) {
-            actions.push(Action::Push { peer: *peer, commit: commit.clone() });
-        }
+        self.announce(now, commit, actions);
     }
 
     fn remember(&mut self, tip: Tip) {

@@ -17,6 +17,9 @@ pub const OPEN_PER_PEER_MAX: usize = 16;
 const BUSY_MS_MAX: u64 = 60_000;
 /// What a peer is taken to need for an answer before it has given one, in milliseconds.
 const LATENCY_MS: u64 = 500;
+/// Pushes that are read from a peer, and sent to one; more of them are ignored.
+const PUSHES_PER_SECOND: u64 = 20;
+const PUSHES_BURST: u64 = 40;
 
 /// What a peer says it has: a claim about itself, used to choose whom to ask and for nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +52,10 @@ pub(crate) struct Source {
     pub(crate) next_push: Option<Certified>,
     pub(crate) status_rate: Rate,
     pub(crate) push_rate: Rate,
+    /// How often it is told of a new commit.
+    told_rate: Bucket,
+    /// It is to be told of the newest commit as soon as it may be.
+    pub(crate) push_due: bool,
 }
 
 /// A rate with a second one four times as high, above which it is an offence.
@@ -98,7 +105,10 @@ impl Source {
             next_status: None,
             next_push: None,
             status_rate: Rate::new(1, 4, now),
-            push_rate: Rate::new(20, 40, now),
+            push_rate: Rate::new(PUSHES_PER_SECOND, PUSHES_BURST, now),
+            // Half the burst that the other end takes: on the way they may come closer together.
+            told_rate: Bucket::new(PUSHES_PER_SECOND, PUSHES_BURST / 2, now),
+            push_due: false,
         }
     }
 
@@ -124,6 +134,17 @@ impl Source {
 
     fn can_be_asked(&self, now: Moment) -> bool {
         !self.shunned && self.open < OPEN_PER_PEER_MAX && self.busy_until <= now
+    }
+
+    /// Whether it seems not to have the commit at `height`.
+    pub(crate) fn lacks(&self, height: u64) -> bool {
+        !self.shunned && self.claim.is_none_or(|claim| claim.height < height)
+    }
+
+    /// Whether it may be told of a new commit now; if not, it is to be told later.
+    pub(crate) fn may_be_told(&mut self, now: Moment) -> bool {
+        self.push_due = !self.told_rate.take(now, 1);
+        !self.push_due
     }
 
     /// Leaves it alone for as long as it asked.
@@ -173,6 +194,10 @@ impl Sources {
     /// Forgets the checks under way: their results will not be looked at.
     pub(crate) fn forget_checks(&mut self) {
         self.0.values_mut().for_each(|source| source.checking = None);
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&NodeId, &mut Source)> {
+        self.0.iter_mut()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Source)> {

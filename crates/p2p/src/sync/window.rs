@@ -243,6 +243,13 @@ impl SyncCore {
         actions.push(Action::Credit { peer, bytes });
         let epoch_ended = trust != self.trust;
         self.trust = trust;
+        // Who has shown what is newer than it had said is asked for the bodies: else nobody is known
+        // to have them until the next status.
+        if let Some(source) = self.sources.get_mut(&peer)
+            && let Some(claim) = &mut source.claim
+        {
+            claim.height = claim.height.max(certificate.height);
+        }
         self.certificates.insert(certificate.height, certificate);
         for (header, tip) in headers.into_iter().zip(tips) {
             self.verified = tip;

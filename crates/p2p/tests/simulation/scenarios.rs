@@ -472,3 +472,32 @@ fn a_commit_reaches_every_follower_by_pushes_within_a_second() {
         assert_eq!(offences(&world, at), []);
     }
 }
+
+/// More commits a second than pushes are taken: the sequencer tells of the newest as often as it may,
+/// and of the last one when nothing comes after it.
+#[test]
+fn under_many_commits_a_second_nobody_is_charged_and_the_last_one_is_told_of() {
+    let mut world = world(33, 10);
+    let follower = world.honest(Config::default(), 0);
+    let second = world.honest(Config::default(), 0);
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        link(&mut world, a, b, 5, 20_000);
+    }
+    world.run_for(3_000);
+    // 250 commits a second: more than four times the rate at which pushes are read.
+    world.produce(4);
+    for _ in 0..100 {
+        world.run_for(300);
+        for at in [follower, second] {
+            let behind = world.truth.height() - stored(&world, at);
+            assert!(behind < 60, "{behind} commits behind at {} ms", world.now);
+        }
+    }
+    world.produce(0);
+    // Less than the time to the next status.
+    world.run_for(300);
+    for at in [0, follower, second] {
+        assert_eq!(offences(&world, at), [], "node {at}");
+        assert_eq!(stored(&world, at), world.truth.height(), "node {at}");
+    }
+}
