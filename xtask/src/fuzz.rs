@@ -26,6 +26,8 @@ pub(crate) enum Target {
     Evidence,
     /// What a frame between nodes carries.
     PeerMessage,
+    /// Certificates of a committee.
+    Certificate,
 }
 
 /// What is asked for on the command line.
@@ -57,6 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         Target::LogEntry => ("wire", "--test formats", "fuzz_log_entry"),
         Target::Evidence => ("node", "--lib", "fuzz_evidence"),
         Target::PeerMessage => ("p2p", "--test cores", "fuzz_peer_message"),
+        Target::Certificate => ("p2p", "--test cores", "fuzz_certificate"),
     };
     let line = format!("test --locked --package proctor-{package} {place} {filter} -- --nocapture");
     let (seconds, seed) = (arguments.seconds.to_string(), arguments.seed.to_string());

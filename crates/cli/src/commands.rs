@@ -26,13 +26,11 @@ pub(crate) mod whatif;
 mod remote;
 mod text;
 
-use std::io::{ErrorKind, Write};
-
 use anyhow::Result;
 use proctor_node::evidence::Anchors;
 use proctor_node::rulebooks::Document;
 
-use crate::Verdict;
+use crate::{Verdict, output};
 
 /// Returns the text of the rulebook that `name` is the file or the built-in name of; it is a valid
 /// one.
@@ -43,33 +41,27 @@ fn rulebook_document(name: &str) -> Result<String> {
 }
 
 /// Writes a page to the terminal's output.
-fn print(page: &str) -> Result<Verdict> {
-    match std::io::stdout().lock().write_all(page.as_bytes()) {
-        // Whoever reads only the first lines has what he wanted.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Verdict::Good),
-        written => Ok(written.map(|()| Verdict::Good)?),
-    }
+fn print(page: &str) -> Verdict {
+    output::write(format_args!("{page}"));
+    Verdict::Good
 }
 
 /// Says which snapshots a start had to do without.
 fn warn_of_skipped(finished: &proctor_node::run::Finished) {
     for snapshot in &finished.skipped {
-        eprintln!(
-            "warning: did without a damaged snapshot, the log has it all: {}",
-            snapshot.error
-        );
+        note!("warning: did without a damaged snapshot, the log has it all: {}", snapshot.error);
     }
 }
 
 /// Prints where the path of an evidence file begins and ends: what its reader compares with what the
 /// validator has published.
 fn print_anchors(anchors: &Anchors) {
-    println!("  chain      {}", anchors.chain);
-    println!("  up to      commit {} ({})", anchors.head.commit, anchors.head.at);
+    say!("  chain      {}", anchors.chain);
+    say!("  up to      commit {} ({})", anchors.head.commit, anchors.head.at);
     match anchors.digest {
-        Some(digest) => println!("  digest     {digest}"),
+        Some(digest) => say!("  digest     {digest}"),
         None => {
-            println!("  digest     not stated yet: the path ends at the last commit of the log");
+            say!("  digest     not stated yet: the path ends at the last commit of the log");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The `proctor` binary: arguments, exit codes, output.
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this crate is the terminal's side")]
+
+#[macro_use]
+mod output;
 
 mod commands;
 mod progress;
@@ -82,6 +84,10 @@ enum Verdict {
 }
 
 fn main() -> ExitCode {
+    output::ending(run)
+}
+
+fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Service(args) => return ExitCode::from(commands::service::run(&args)),
         Command::Account(args) => commands::account::run(&args),
@@ -111,7 +117,7 @@ fn main() -> ExitCode {
         Ok(Verdict::Bad) => ExitCode::FAILURE,
         Err(error) => {
             // One line: what happened, to what, and what to do.
-            eprintln!("error: {}", one_line(&error));
+            note!("error: {}", one_line(&error));
             ExitCode::from(2)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -115,6 +115,46 @@ fn a_quick_run_prints_every_figure_of_the_ratchet() {
     ] {
         assert_eq!(counts.get(name), Some(&count), "{name} of {counts:?}");
     }
+}
+
+#[test]
+fn a_quick_run_prints_every_figure_of_the_network_and_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let counts = figures(directory.path(), &["network", "--quick", "--data", "here"]);
+    for (name, count) in [
+        ("headers verified", 6),
+        ("catching up", 1),
+        ("processor time of the follower", 1),
+        ("processor time of the source", 1),
+        ("written to files", 1),
+        ("join by a snapshot", 1),
+        ("lag of a follower, median", 1),
+        ("lag of a follower, 99th percentile", 1),
+    ] {
+        assert_eq!(counts.get(name), Some(&count), "{name} of {counts:?}");
+    }
+    let left = std::fs::read_dir(directory.path().join("here")).expect("the given directory");
+    assert_eq!(left.count(), 0);
+}
+
+/// `head` has seen enough: the command ends there, without a word, and removes what it made.
+#[test]
+fn a_reader_that_goes_away_ends_a_run_quietly() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_proctor"))
+        .current_dir(directory.path())
+        .args(["bench", "log", "--quick", "--data", "here"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    // What a shell shows of a program that SIGPIPE has ended.
+    assert_eq!(output.status.code(), Some(141));
+    let left = std::fs::read_dir(directory.path().join("here")).expect("the given directory");
+    assert_eq!(left.count(), 0, "nothing is left behind");
 }
 
 #[test]

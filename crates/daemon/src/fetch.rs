@@ -55,12 +55,22 @@ pub struct Fetched {
     pub target: u64,
     /// Bytes of headers and bodies that turned out right.
     pub bytes: u64,
+    /// Groups of commits that were written, each with a sync of its own.
+    pub groups: u64,
+    /// How long writing, syncing and judging them took, in milliseconds.
+    pub storing_ms: u64,
 }
 
 impl Fetched {
     fn of(status: &Status) -> Self {
-        let bytes = status.counters.verified_bytes;
-        Self { at: status.marks.applied, target: status.marks.target, bytes }
+        let counters = &status.counters;
+        Self {
+            at: status.marks.applied,
+            target: status.marks.target,
+            bytes: counters.verified_bytes,
+            groups: counters.stores,
+            storing_ms: counters.store.sum_ms,
+        }
     }
 }
 

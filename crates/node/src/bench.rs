@@ -10,6 +10,7 @@ mod engine;
 mod evidence;
 mod log;
 mod memory;
+mod network;
 mod orders;
 mod ratchet;
 mod recovery;
@@ -30,8 +31,10 @@ pub use challenge::challenge;
 pub use engine::engine;
 pub use evidence::evidence_figures as evidence;
 pub use log::log;
+pub use network::{BODY_BYTES, headers, price_input, price_log};
 pub use orders::orders;
 pub use ratchet::ratchet;
+pub use rounds::Plan;
 pub use scoring::scoring;
 
 /// How much is measured.
@@ -45,7 +48,8 @@ pub enum Scale {
 
 impl Scale {
     /// Returns the number that belongs to the scale.
-    fn pick<T>(self, full: T, quick: T) -> T {
+    #[must_use]
+    pub fn pick<T>(self, full: T, quick: T) -> T {
         match self {
             Self::Full => full,
             Self::Quick => quick,

@@ -1,7 +1,11 @@
 //! Certificates: who vouches for a header, in an envelope that names its scheme.
 //!
-//! Scheme 0 is one sequencer that signs alone. The numbers of schemes with a committee are reserved
-//! and refused by name, so that a node of today says what it lacks instead of guessing.
+//! Scheme 0 is one sequencer that signs alone, scheme 4 a quorum of a committee. The numbers of the
+//! schemes of known engines are reserved and refused by name, so that a node of today says what it
+//! lacks instead of guessing. Which schemes can occur on a chain follows from its committee: one
+//! member proves by scheme 0 alone, several by scheme 4 alone.
+
+mod quorum;
 
 use proctor_types::Digest;
 
@@ -30,11 +34,14 @@ pub enum Scheme {
     Malachite,
     /// Reserved: a threshold signature.
     Bls,
+    /// Ed25519 signatures of a quorum of the committee.
+    Quorum,
 }
 
 impl Scheme {
     /// All schemes, by number.
-    pub const ALL: [Self; 4] = [Self::Solo, Self::Simplex, Self::Malachite, Self::Bls];
+    pub const ALL: [Self; 5] =
+        [Self::Solo, Self::Simplex, Self::Malachite, Self::Bls, Self::Quorum];
 
     fn number(self) -> u8 {
         match self {
@@ -42,6 +49,7 @@ impl Scheme {
             Self::Simplex => 1,
             Self::Malachite => 2,
             Self::Bls => 3,
+            Self::Quorum => 4,
         }
     }
 }
@@ -87,6 +95,12 @@ impl Committee {
     #[must_use]
     pub fn keys(&self) -> &[NodeId] {
         &self.keys
+    }
+
+    /// Returns how many members decide: `n - (n - 1) / 3` of `n`.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        quorum::of(self.keys.len())
     }
 }
 
@@ -157,13 +171,27 @@ pub enum CertificateError {
     /// Scheme 0 with a committee of several.
     #[error("one signature cannot stand for a committee of {0}")]
     NotSolo(usize),
+    /// Scheme 4 with a committee of one.
+    #[error("a committee of one proves by its signature alone, not by a quorum")]
+    OneMember,
+    /// The proof does not have the form of its scheme.
+    #[error("the proof of the certificate is malformed")]
+    Malformed,
+    /// Not exactly as many members have signed as decide.
+    #[error("{found} members have signed the certificate, exactly {needed} are to sign")]
+    Signers {
+        /// How many the proof names.
+        found: usize,
+        /// How many decide.
+        needed: usize,
+    },
     /// The proof is no proof of the committee.
     #[error("the proof of the certificate is not the committee's")]
     Proof,
 }
 
 impl Certificate {
-    /// Returns what a member signs under scheme 0.
+    /// Returns what a member signs, under scheme 0 and scheme 4.
     #[must_use]
     pub fn signed_bytes(chain: &ChainId, epoch: u64, height: u64, digest: &Digest) -> Vec<u8> {
         let mut bytes = DOMAIN.to_vec();
@@ -184,6 +212,20 @@ impl Certificate {
         let bytes = Self::signed_bytes(chain, epoch, tip.height, &tip.digest);
         let proof = sign(&bytes).0.to_vec();
         Self { scheme: Scheme::Solo, epoch, height: tip.height, digest: tip.digest, proof }
+    }
+
+    /// Makes a certificate of scheme 4 for the chain that ends at `tip`, of what the members of
+    /// `committee` have signed of [`Certificate::signed_bytes`]; `None` if they are no quorum, or if the
+    /// committee has one member. The signatures are not checked.
+    #[must_use]
+    pub fn quorum(
+        committee: &Committee,
+        tip: &Tip,
+        signatures: &[(NodeId, Signature)],
+    ) -> Option<Self> {
+        let proof = quorum::proof(committee, signatures)?;
+        let (epoch, height, digest) = (committee.epoch, tip.height, tip.digest);
+        Some(Self { scheme: Scheme::Quorum, epoch, height, digest, proof })
     }
 
     /// Checks that the committee of `trust` vouches for the header with this height and digest.
@@ -214,6 +256,7 @@ impl Certificate {
         }
         match self.scheme {
             Scheme::Solo => self.check_solo(trust, bytes),
+            Scheme::Quorum => quorum::check(&trust.committee, bytes, &self.proof),
             reserved @ (Scheme::Simplex | Scheme::Malachite | Scheme::Bls) => {
                 Err(CertificateError::Reserved(reserved))
             }

@@ -59,8 +59,11 @@ const JOBS_MAX: usize = 64;
 pub struct Config {
     /// Header ranges that are fetched or held at once.
     pub ranges: usize,
-    /// Bodies that are fetched or held at once.
+    /// Bodies that are fetched at once.
     pub bodies: usize,
+    /// Bodies that are fetched or held at once: a group that is stored with one sync is made of those
+    /// that have come while the one before was.
+    pub bodies_held: usize,
     /// Bytes of them; one body is always admitted (B11).
     pub body_bytes: u64,
     /// Bodies in one request.
@@ -91,6 +94,7 @@ impl Default for Config {
         Self {
             ranges: 8,
             bodies: 64,
+            bodies_held: 1_024,
             body_bytes: 32 << 20,
             bodies_per_request: BODIES_MAX,
             store_bytes: 4 << 20,
@@ -128,8 +132,10 @@ pub struct Held {
     pub requests: usize,
     /// Header ranges.
     pub ranges: usize,
-    /// Bodies that are fetched or held.
+    /// Bodies that are fetched.
     pub bodies: usize,
+    /// Bodies that are fetched or held.
+    pub bodies_held: usize,
     /// Their stated bytes.
     pub body_bytes: u64,
     /// Verified headers that wait for their bodies.
@@ -315,7 +321,8 @@ impl SyncCore {
             sources: self.sources.len(),
             requests: self.requests.len(),
             ranges: self.window.len(),
-            bodies: self.bodies.len(),
+            bodies: self.bodies.fetched(),
+            bodies_held: self.bodies.len(),
             body_bytes: self.bodies.bytes(),
             headers: self.ahead.len(),
             jobs: self.jobs.len(),

@@ -22,9 +22,9 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
         args.remote.run(|node| async move { Ok(node.client.account(&args.trader).await?) })?;
     let account = answer.account.context("the node answered without the account")?;
     if args.remote.json {
-        println!("{}", json!({ "as_of": as_of(answer.as_of), "account": to_json(&account) }));
+        say!("{}", json!({ "as_of": as_of(answer.as_of), "account": to_json(&account) }));
     } else {
-        super::print(&page(&account, &as_of_line(answer.as_of)))?;
+        super::print(&page(&account, &as_of_line(answer.as_of)));
     }
     Ok(Verdict::Good)
 }

@@ -1,6 +1,7 @@
 //! `proctor bench`: how fast is this machine? One JSON object per figure.
 
 mod load;
+mod network;
 mod rpc;
 
 use std::path::{Path, PathBuf};
@@ -48,6 +49,9 @@ enum Name {
     Rpc(rpc::Args),
     /// Signed orders at a fixed rate for a long time, with slow and stuck watchers.
     Load(load::Args),
+    /// Headers and certificates; over loopback: a follower that catches up, joins by a snapshot, and
+    /// follows commit by commit. A join by a snapshot without the network is in `log`.
+    Network(network::Args),
     /// Key renewal and sealed records of a secure stream, beside their primitives alone.
     Ratchet,
 }
@@ -57,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     let scale = if args.quick { Scale::Quick } else { Scale::Full };
     let mut failure = None;
     let mut report = |figure: Figure| match serde_json::to_string(&figure) {
-        Ok(line) => println!("{line}"),
+        Ok(line) => say!("{line}"),
         Err(error) => failure = Some(error),
     };
     match &args.name {
@@ -77,6 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
         }
         Name::Rpc(own) => rpc::run(own, args.quick)?,
         Name::Load(own) => load::run(own, args.quick)?,
+        Name::Network(own) => network::run(own, scale, &mut report)?,
         Name::Ratchet => bench::ratchet(scale, &mut report)?,
     }
     match failure {

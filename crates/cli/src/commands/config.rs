@@ -56,15 +56,15 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     match &args.task {
         Task::Check(source) => {
             Config::of(&source.layers()?)?;
-            print("the configuration can be used\n")
+            Ok(print("the configuration can be used\n"))
         }
         Task::Show(source) => {
             let layers = source.layers()?;
             // What is shown must also hold.
             Config::of(&layers)?;
-            print(&page(&layers))
+            Ok(print(&page(&layers)))
         }
-        Task::Defaults => print(proctor_daemon::config::DEFAULTS),
+        Task::Defaults => Ok(print(proctor_daemon::config::DEFAULTS)),
     }
 }
 

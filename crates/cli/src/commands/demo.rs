@@ -46,14 +46,14 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     bar.finish();
     super::warn_of_skipped(&finished);
     let seconds = started.elapsed().as_secs_f64();
-    println!("{}", Summary::of(&finished.tally, &finished.view));
-    println!(
+    say!("{}", Summary::of(&finished.tally, &finished.view));
+    say!(
         "{} days of {} traders in {seconds:.1} s: {} commits, {} of them from an earlier run",
         args.days,
         args.traders,
         count(finished.tally.commits),
         count(finished.resumed),
     );
-    println!("the log is in {0}; check it with: proctor verify --data {0}", args.data.display());
+    say!("the log is in {0}; check it with: proctor verify --data {0}", args.data.display());
     Ok(Verdict::Good)
 }

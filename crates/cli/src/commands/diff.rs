@@ -23,18 +23,18 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     let (one, other) = (args.data.display(), args.with.display());
     match diff(&args.data, &args.with)? {
         Comparison::Equal { commits, first: 1 } => {
-            println!("equal: both have {commits} commits");
+            say!("equal: both have {commits} commits");
         }
         Comparison::Equal { commits, first } => {
-            println!("equal from commit {first} to {commits}; one of them has nothing before");
+            say!("equal from commit {first} to {commits}; one of them has nothing before");
         }
         Comparison::Prefix { common, first, first_is_longer, longer } => {
             let has_more = if first_is_longer { one } else { other };
             let from = if first == 1 { String::new() } else { format!("from commit {first} ") };
-            println!("equal {from}up to commit {common}; {has_more} goes on to commit {longer}");
+            say!("equal {from}up to commit {common}; {has_more} goes on to commit {longer}");
         }
         Comparison::Parted { commit, field } => {
-            println!("{one} and {other} part at commit {commit}: {field}");
+            say!("{one} and {other} part at commit {commit}: {field}");
             return Ok(Verdict::Bad);
         }
     }

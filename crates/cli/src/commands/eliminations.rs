@@ -43,11 +43,11 @@ async fn one(args: &Args, node: &Node, trader: &str) -> Result<Verdict> {
             Ok(Verdict::Good)
         }
         None if args.remote.json => {
-            println!("{}", json!({ "trader": trader, "as_of": as_of(answer.as_of) }));
+            say!("{}", json!({ "trader": trader, "as_of": as_of(answer.as_of) }));
             Ok(Verdict::Bad)
         }
         None => {
-            println!("{trader} is not eliminated, {}", as_of_line(answer.as_of));
+            say!("{trader} is not eliminated, {}", as_of_line(answer.as_of));
             Ok(Verdict::Bad)
         }
     }
@@ -57,13 +57,13 @@ async fn all(args: &Args, node: &Node) -> Result<Verdict> {
     let answer = node.client.eliminations().await?;
     answer.eliminations.iter().for_each(|record| show(args, record));
     if !args.remote.json {
-        println!("{} records, {}", answer.eliminations.len(), as_of_line(answer.as_of));
+        say!("{} records, {}", answer.eliminations.len(), as_of_line(answer.as_of));
     }
     Ok(Verdict::Good)
 }
 
 fn show(args: &Args, record: &Elimination) {
-    if args.remote.json { println!("{}", to_json(record)) } else { println!("{}", line(record)) }
+    if args.remote.json { say!("{}", to_json(record)) } else { say!("{}", line(record)) }
 }
 
 /// Prints what changes until it is stopped.
@@ -93,7 +93,7 @@ async fn watch(args: &Args, node: &Node) -> Result<Verdict> {
 
 fn tell_stale(stale: &Stale, was_fresh: bool) {
     if was_fresh {
-        eprintln!("warning: {stale}");
+        note!("warning: {stale}");
     }
 }
 
@@ -112,9 +112,9 @@ fn difference(
         records.iter().filter(|record| wanted(&record.trader)).map(|record| key(record)).collect();
     for (trader, decided) in known.difference(&now) {
         if args.remote.json {
-            println!("{}", json!({ "trader": trader, "lifted": true, "decided": decided }));
+            say!("{}", json!({ "trader": trader, "lifted": true, "decided": decided }));
         } else {
-            println!("{trader}  lifted: the decision of commit {decided}");
+            say!("{trader}  lifted: the decision of commit {decided}");
         }
     }
     for record in records {

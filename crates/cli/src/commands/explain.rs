@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     if args.json {
         page.push('\n');
     }
-    super::print(&page)
+    Ok(super::print(&page))
 }
 
 fn write_evidence(data: &Path, trader: &TraderId, file: &Path, which: Which) -> Result<Verdict> {
@@ -64,13 +64,13 @@ fn write_evidence(data: &Path, trader: &TraderId, file: &Path, which: Which) -> 
     let packed = if gzip { Some(evidence.gzip()?) } else { None };
     let bytes = packed.as_deref().unwrap_or(evidence.text.as_bytes());
     std::fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))?;
-    println!("{}", evidence.verdict);
-    println!("  written to {} ({} bytes)", file.display(), bytes.len());
+    say!("{}", evidence.verdict);
+    say!("  written to {} ({} bytes)", file.display(), bytes.len());
     super::print_anchors(&evidence.anchors);
     for given in &evidence.given {
-        println!("  attests    {given}");
+        say!("  attests    {given}");
     }
-    println!("  check it   proctor verify-evidence {}", file.display());
+    say!("  check it   proctor verify-evidence {}", file.display());
     Ok(Verdict::Good)
 }
 

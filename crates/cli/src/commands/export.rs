@@ -73,13 +73,13 @@ fn read(file: &Path) -> Result<String> {
 }
 
 fn printed(document: &serde_json::Value) -> Result<Verdict> {
-    println!("{}", serde_json::to_string_pretty(document)?);
+    say!("{}", serde_json::to_string_pretty(document)?);
     Ok(Verdict::Good)
 }
 
 fn compared(differences: &[String]) -> Verdict {
     for line in differences {
-        println!("{line}");
+        say!("{line}");
     }
     if differences.is_empty() { Verdict::Good } else { Verdict::Bad }
 }

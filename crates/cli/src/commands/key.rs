@@ -75,7 +75,7 @@ fn new(path: &Path) -> Result<Verdict> {
     written.and_then(|()| sync_folder(path)).with_context(|| {
         format!("cannot write {}: remove what is there and try again", path.display())
     })?;
-    println!("{}", key.address());
+    say!("{}", key.address());
     Ok(Verdict::Good)
 }
 
@@ -107,11 +107,11 @@ fn show(path: &Path) -> Result<Verdict> {
     let text = read(path, key_file::TEXT_LEN_MAX)?;
     let key = KeyFile::parse(&text)
         .with_context(|| format!("{} is not a key file that can be used", path.display()))?;
-    println!("address    {}", key.address());
-    println!("public key 0x{}", proctor_keys::hex::encode(&key.address().account));
-    println!("network    {}", key.address().prefix.number());
+    say!("address    {}", key.address());
+    say!("public key 0x{}", proctor_keys::hex::encode(&key.address().account));
+    say!("network    {}", key.address().prefix.number());
     if others_can_read(path) {
-        eprintln!(
+        note!(
             "warning: others than the owner can read {}: chmod 600 it, and make a new key if they \
              may have",
             path.display()
@@ -151,10 +151,10 @@ fn verify(address: &str, signature: &str, message: &[u8]) -> Result<Verdict> {
     let key = public_key(address)?;
     let signature = Signature::from_hex(signature)?;
     match key.verify(message, &signature) {
-        Ok(Wrapping::Plain) => println!("good: signed by this key"),
-        Ok(Wrapping::Bytes) => println!("good: signed by this key, in <Bytes>"),
+        Ok(Wrapping::Plain) => say!("good: signed by this key"),
+        Ok(Wrapping::Bytes) => say!("good: signed by this key, in <Bytes>"),
         Err(error) => {
-            println!("NOT good: {error}");
+            say!("NOT good: {error}");
             return Ok(Verdict::Bad);
         }
     }

@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
             let listed = at.remote.run_as(Role::Admin, &at.data, work)?;
             let page =
                 if at.remote.json { format!("{}\n", object(&listed)) } else { page(&listed) };
-            print(&page)
+            Ok(print(&page))
         }
         Args::Ban { key, for_s, why, at } => {
             let for_ms = for_s.map(|seconds| seconds.saturating_mul(1_000));
@@ -113,7 +113,7 @@ fn id(whose: &Whose) -> Result<Verdict> {
     }
     let config = Config::of(&layers)?;
     std::fs::create_dir_all(&config.node.data)?;
-    println!("{}", NodeKey::load_or_make(&config.node_key_file())?.id());
+    say!("{}", NodeKey::load_or_make(&config.node_key_file())?.id());
     Ok(Verdict::Good)
 }
 
@@ -125,9 +125,9 @@ impl At {
     {
         let answer = self.remote.run_as(Role::Admin, &self.data, work)?;
         if self.remote.json {
-            println!("{}", json!({ "done": done, "as_of": as_of(answer.as_of) }));
+            say!("{}", json!({ "done": done, "as_of": as_of(answer.as_of) }));
         } else {
-            println!("{done}, {}", as_of_line(answer.as_of));
+            say!("{done}, {}", as_of_line(answer.as_of));
         }
         Ok(Verdict::Good)
     }

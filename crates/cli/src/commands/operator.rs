@@ -107,9 +107,9 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     let work = |node: Node| async move { carry_out(&args.task, &node).await };
     let (done, as_of) = args.remote.run_as(args.task.role(), &args.data, work)?;
     if args.remote.json {
-        println!("{}", serde_json::json!({ "done": done, "as_of": super::remote::as_of(as_of) }));
+        say!("{}", serde_json::json!({ "done": done, "as_of": super::remote::as_of(as_of) }));
     } else {
-        println!("{done}, {}", super::remote::as_of_line(as_of));
+        say!("{done}, {}", super::remote::as_of_line(as_of));
     }
     Ok(Verdict::Good)
 }

@@ -294,9 +294,9 @@ fn tell(as_json: bool, signed: &SignedBytes, submitted: &Submitted) -> Verdict {
         ),
     };
     if as_json {
-        println!("{value}");
+        say!("{value}");
     } else {
-        println!("{}", page.trim_end());
+        say!("{}", page.trim_end());
     }
     verdict
 }

@@ -41,15 +41,15 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
             let page = node.client.positions(request).await?;
             for position in &page.positions {
                 if args.remote.json {
-                    println!("{}", to_json(position, &as_of(page.as_of)));
+                    say!("{}", to_json(position, &as_of(page.as_of)));
                 } else {
-                    println!("{}", line(position));
+                    say!("{}", line(position));
                 }
             }
             page_token = page.next_page_token;
             if page_token.is_empty() {
                 if !args.remote.json {
-                    println!("{}", as_of_line(page.as_of));
+                    say!("{}", as_of_line(page.as_of));
                 }
                 return Ok(Verdict::Good);
             }

@@ -56,17 +56,17 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     super::warn_of_skipped(&replayed.finished);
     let seconds = started.elapsed().as_secs_f64();
     let summary = Summary::of(&replayed.finished.tally, &replayed.finished.view);
-    println!("{summary}");
+    say!("{summary}");
     print_comparison(&replayed);
-    println!("inputs    {}", replayed.input_hash);
-    println!(
+    say!("inputs    {}", replayed.input_hash);
+    say!(
         "{} orders judged in {seconds:.1} s: {} commits, {} of them from an earlier run",
         count(replayed.orders as u64),
         count(replayed.finished.tally.commits),
         count(replayed.finished.resumed),
     );
     for (file, skipped) in &replayed.skipped {
-        println!("left out of {}: {} bars", file.display(), count(skipped.total()));
+        say!("left out of {}: {} bars", file.display(), count(skipped.total()));
     }
     if let Some(mut out) = out {
         summary.write(&mut out)?;
@@ -110,5 +110,5 @@ fn print_comparison(replayed: &Replayed) {
     for (finding, number) in counts {
         table.row([finding.to_string(), count(number as u64)]);
     }
-    println!("{table}");
+    say!("{table}");
 }

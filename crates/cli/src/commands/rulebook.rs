@@ -57,11 +57,11 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
         Task::Show { rulebook, at } => {
             let at = at.as_deref().map(moment::parse).transpose().context("--at")?;
             let document = Document::read(rulebook)?;
-            super::print(&show(&document, at)?)
+            Ok(super::print(&show(&document, at)?))
         }
         Task::Diff { a, b } => {
             let (a, b) = (Document::read(a)?, Document::read(b)?);
-            super::print(&diff(&a, &b, &compare(&a, &b)?))
+            Ok(super::print(&diff(&a, &b, &compare(&a, &b)?)))
         }
     }
 }
@@ -70,7 +70,7 @@ fn check(document: &Document) -> Result<Verdict> {
     let checked = match document.check() {
         Ok(checked) => checked,
         Err(error @ DocumentError::Invalid { .. }) => {
-            println!("NOT a rulebook: {error}");
+            say!("NOT a rulebook: {error}");
             return Ok(Verdict::Bad);
         }
         Err(error) => return Err(error.into()),
@@ -89,7 +89,7 @@ fn check(document: &Document) -> Result<Verdict> {
         None => "a mixture: see `proctor rulebook diff vanta FILE` and docs/parity.md".into(),
     };
     entry(&mut page, 2, "switches", &switches);
-    super::print(&page)
+    Ok(super::print(&page))
 }
 
 fn show(document: &Document, at: Option<UtcMs>) -> Result<String, DocumentError> {

@@ -92,7 +92,7 @@ fn watch_signals(stop: Stop) -> Result<()> {
                 _ = terminate.recv() => {}
             }
             if times > 0 {
-                eprintln!("stopped at once; everything acknowledged is on disk");
+                note!("stopped at once; everything acknowledged is on disk");
                 std::process::exit(130);
             }
             tracing::info!("asked to stop; once more stops at once");

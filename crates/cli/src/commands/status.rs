@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     let ask = || args.remote.run(|node| async move { Ok(node.status) });
     let Some(seconds) = args.watch else {
         let status = ask()?;
-        print(&shown(&status, args.remote.json))?;
+        print(&shown(&status, args.remote.json));
         return Ok(if is_well(&status) { Verdict::Good } else { Verdict::Bad });
     };
     loop {
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
             // Whoever watches wants to see it come back.
             Err(error) => format!("{}\n", crate::one_line(&error)),
         };
-        print(&page)?;
+        print(&page);
         std::thread::sleep(Duration::from_secs(seconds.max(1)));
     }
 }

@@ -65,12 +65,12 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     let fetched = runtime.block_on(fetch(&config, patience, tell))?;
     say(fetched);
     let took = super::text::age(i64::try_from(begun.elapsed().as_millis()).unwrap_or(0));
-    println!("everything up to commit {} is here, after {took}", count(fetched.at));
+    say!("everything up to commit {} is here, after {took}", count(fetched.at));
     Ok(Verdict::Good)
 }
 
 fn say(fetched: Fetched) {
-    let Fetched { at, target, bytes } = fetched;
+    let Fetched { at, target, bytes, .. } = fetched;
     // A closed pipe is no reason to stop.
     drop(writeln!(
         std::io::stderr().lock(),

@@ -20,33 +20,35 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     match verify(&args.data, |_| {}) {
         Ok(proof) => {
             let commits = proof.stamp.commit - proof.begins;
-            println!("verified {commits} commits, {} inputs", proof.inputs);
+            say!("verified {commits} commits, {} inputs", proof.inputs);
             if proof.begins > 0 {
-                println!(
+                say!(
                     "  begins     after commit {}, from the snapshot there; what was before is not \
                      here",
                     proof.begins
                 );
             }
-            println!("  up to      {}", proof.stamp.at);
+            say!("  up to      {}", proof.stamp.at);
             if let Some(chain) = proof.chain {
-                println!("  chain      {chain}");
+                say!("  chain      {chain}");
             }
-            println!("  chain head {}", proof.head);
-            println!("  digest     {}", proof.digest);
-            println!("  compared   {} digests, {} snapshots", proof.digests, proof.snapshots.len());
+            say!("  chain head {}", proof.head);
+            say!("  digest     {}", proof.digest);
+            say!("  compared   {} digests, {} snapshots", proof.digests, proof.snapshots.len());
             if let Some(torn) = proof.torn {
-                println!(
+                say!(
                     "  note       {} ends with {} bytes of commit {}, cut off by a crash before it \
                      was acknowledged; the next run removes them",
-                    torn.file, torn.bytes, torn.index
+                    torn.file,
+                    torn.bytes,
+                    torn.index
                 );
             }
             Ok(Verdict::Good)
         }
         Err(VerifyError::DataDir(error)) => Err(error.into()),
         Err(error) => {
-            println!("NOT verified: {error}");
+            say!("NOT verified: {error}");
             Ok(Verdict::Bad)
         }
     }

@@ -32,36 +32,34 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     match verify(&bytes, &expected) {
         Ok(confirmed) => {
             match (confirmed.given.as_slice(), confirmed.attested_in_log) {
-                ([], _) => println!("confirmed: {}", confirmed.verdict),
-                (_, true) => println!("confirmed with the log: {}", confirmed.verdict),
-                (_, false) => println!("confirmed, given what it attests: {}", confirmed.verdict),
+                ([], _) => say!("confirmed: {}", confirmed.verdict),
+                (_, true) => say!("confirmed with the log: {}", confirmed.verdict),
+                (_, false) => say!("confirmed, given what it attests: {}", confirmed.verdict),
             }
             for given in &confirmed.given {
-                println!("  given      {given}");
+                say!("  given      {given}");
             }
-            println!("  recomputed {} ledger steps from the file alone", confirmed.steps);
+            say!("  recomputed {} ledger steps from the file alone", confirmed.steps);
             if confirmed.signed > 0 {
                 let signed = confirmed.signed;
-                println!(
-                    "  signed     {signed} orders, each by its trader: every signature counts"
-                );
+                say!("  signed     {signed} orders, each by its trader: every signature counts");
             }
             super::print_anchors(&confirmed.anchors);
             if confirmed.verdict_in_digest {
-                println!("  verdict    stands in that digest: the validator reached the same one");
+                say!("  verdict    stands in that digest: the validator reached the same one");
             }
             match confirmed.held_against.as_slice() {
-                [] => println!(
+                [] => say!(
                     "  compare    chain and digest with what the validator has published; without \
                      that the file proves only that it agrees with itself"
                 ),
-                held => println!("  agrees     with {}", held.join(", ")),
+                held => say!("  agrees     with {}", held.join(", ")),
             }
             Ok(Verdict::Good)
         }
         Err(Refusal::Unanswerable(error)) => Err(error.into()),
         Err(refusal) => {
-            println!("NOT confirmed: {refusal}");
+            say!("NOT confirmed: {refusal}");
             Ok(Verdict::Bad)
         }
     }

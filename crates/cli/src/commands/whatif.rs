@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict> {
     } else {
         page::page(&report)
     };
-    super::print(&page)
+    Ok(super::print(&page))
 }
 
 fn question(args: &Args) -> Result<Question> {

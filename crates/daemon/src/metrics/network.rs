@@ -114,6 +114,7 @@ impl Out<'_> {
             ("header_ranges", count(held.ranges)),
             ("headers", count(held.headers)),
             ("bodies", count(held.bodies)),
+            ("bodies_held", count(held.bodies_held)),
             ("body_bytes", held.body_bytes),
             ("jobs", count(held.jobs)),
             ("pushed_bodies", count(held.inline)),

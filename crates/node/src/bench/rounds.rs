@@ -11,17 +11,23 @@ use super::{Aim, BenchError, Figure, Ratio};
 
 /// A figure before it is measured.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) bench: &'static str,
-    pub(super) figure: &'static str,
-    pub(super) unit: &'static str,
-    pub(super) aim: Option<Aim>,
-    pub(super) params: Value,
+pub struct Plan {
+    /// The benchmark it belongs to.
+    pub bench: &'static str,
+    /// What is measured.
+    pub figure: &'static str,
+    /// The unit of the value.
+    pub unit: &'static str,
+    /// What the value should be.
+    pub aim: Option<Aim>,
+    /// The workload.
+    pub params: Value,
 }
 
 impl Plan {
     /// Returns the figure whose rounds gave `samples`.
-    pub(super) fn measured(&self, samples: &[f64]) -> Figure {
+    #[must_use]
+    pub fn measured(&self, samples: &[f64]) -> Figure {
         let Self { bench, figure, unit, aim, ref params } = *self;
         Figure {
             bench,
@@ -42,7 +48,8 @@ impl Plan {
     }
 
     /// Returns the figure whose rounds gave `samples`, beside the `others` of the same rounds.
-    pub(super) fn compared(
+    #[must_use]
+    pub fn compared(
         &self,
         samples: &[f64],
         other: &'static str,

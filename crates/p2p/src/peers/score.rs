@@ -294,8 +294,13 @@ impl Scorer {
             }
             score.promise_broken = Some(status_seq);
         }
-        // What is found out of who is banned already is of the connection that it was banned for.
-        if self.bans.find(now, &peer).is_some() {
+        // What is found out of who is punished already is of what it was punished for.
+        let off_until = score.sync_off_until;
+        let is_punished = match self.required.contains(&peer) {
+            true => off_until > now,
+            false => self.bans.find(now, &peer).is_some(),
+        };
+        if is_punished {
             return;
         }
         let score = self.score(now, peer);

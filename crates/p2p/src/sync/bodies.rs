@@ -110,9 +110,18 @@ struct Wanted {
     retry_at: Moment,
 }
 
+impl Wanted {
+    /// It stays so: what is checked is stored next.
+    fn is_here(&self) -> bool {
+        matches!(self.state, State::Here(_) | State::Storing)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Bodies {
     slots: BTreeMap<u64, Wanted>,
+    /// All up to this height are here: what is planned anew after every event begins behind it.
+    here_to: u64,
     bytes: u64,
     inline: BTreeMap<u64, (NodeId, Vec<u8>)>,
     head_missing: bool,
@@ -124,8 +133,28 @@ impl Bodies {
         self.slots.len()
     }
 
+    /// Returns how many have not come yet, or are not checked yet.
+    pub(crate) fn fetched(&self) -> usize {
+        self.not_here().count()
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Returns those that have not come yet, or are not checked yet.
+    fn not_here(&self) -> impl Iterator<Item = (&u64, &Wanted)> {
+        let behind = self.slots.range(self.here_to.saturating_add(1)..);
+        behind.filter(|(_, wanted)| !wanted.is_here())
+    }
+
+    /// Takes note that some have come.
+    fn arrived(&mut self) {
+        let mut next = self.here_to.saturating_add(1);
+        while self.slots.get(&next).is_some_and(Wanted::is_here) {
+            self.here_to = next;
+            next = next.saturating_add(1);
+        }
     }
 
     pub(crate) fn inline_len(&self) -> usize {
@@ -160,6 +189,8 @@ impl Bodies {
     pub(crate) fn stored_to(&mut self, last: u64) {
         let above = self.slots.split_off(&last.saturating_add(1));
         self.slots = above;
+        self.here_to = self.here_to.max(last);
+        self.arrived();
         self.bytes = self.slots.values().map(|wanted| u64::from(wanted.len)).sum();
         self.inline = self.inline.split_off(&last.saturating_add(1));
     }
@@ -183,14 +214,17 @@ impl SyncCore {
     fn want_bodies(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let last = self.bodies.slots.last_key_value().map_or(self.stored, |(height, _)| *height);
         let mut next = last.saturating_add(1);
+        let mut fetched = self.bodies.fetched();
         while let Some(ahead) = self.ahead.get(&next) {
             let (digest, len) = (ahead.header.facts.body, ahead.header.facts.body_len);
             let bytes = self.bodies.bytes.saturating_add(u64::from(len));
-            let full = self.bodies.slots.len() >= self.config.bodies.max(1)
+            let full = fetched >= self.config.bodies
+                || self.bodies.slots.len() >= self.config.bodies_held
                 || bytes > self.config.body_bytes;
             if full && !self.bodies.slots.is_empty() {
                 break;
             }
+            fetched += 1;
             self.bodies.bytes = bytes;
             let mut wanted = Wanted {
                 digest,
@@ -219,7 +253,7 @@ impl SyncCore {
         let idle = |wanted: &Wanted| {
             wanted.state == State::Missing && wanted.asked.is_empty() && wanted.retry_at <= now
         };
-        let heights = self.bodies.slots.iter().filter(|(_, wanted)| idle(wanted));
+        let heights = self.bodies.not_here().filter(|(_, wanted)| idle(wanted));
         let mut heights: Vec<u64> = heights.map(|(height, _)| *height).collect();
         heights.reverse();
         while let Some(first) = heights.pop() {
@@ -305,7 +339,7 @@ impl SyncCore {
         let patience = self.hedge_after_ms();
         let late =
             |wanted: &Wanted| wanted.asked.len() == 1 && now.since(wanted.asked_at) >= patience;
-        let missing = self.bodies.slots.iter().filter(|(_, one)| one.state == State::Missing);
+        let missing = self.bodies.not_here().filter(|(_, one)| one.state == State::Missing);
         let late = missing.take_while(|(_, wanted)| late(wanted));
         let late: Vec<(u64, &Wanted)> = (late.map(|(height, wanted)| (*height, wanted)))
             .take(self.config.bodies_per_request.max(1))
@@ -381,6 +415,7 @@ impl SyncCore {
                 wanted.tried.insert(peer);
             }
         }
+        self.bodies.arrived();
         if good > 0 {
             self.bodies.head_missing = false;
             actions.push(Action::Credit { peer, bytes: good });

@@ -20,9 +20,8 @@ const LATENCY_MS: u64 = 500;
 
 /// Pushed commits of a peer that are looked at: in a second, and at once after a pause.
 const HEARD: (u64, u64) = (20, 40);
-/// Commits that are pushed to a peer. Fewer, so that clocks that differ a little and pieces that
-/// arrive together do not make it ignore one that nothing follows.
-const TOLD: (u64, u64) = (16, 32);
+/// Commits that are pushed to a peer. Half the burst that it takes, since they may come closer together.
+const TOLD: (u64, u64) = (20, 20);
 /// Statuses of a peer that are looked at.
 const STATUSES: (u64, u64) = (1, 4);
 /// For how long a connection may stand still before it is closed, in seconds. What was sent meanwhile

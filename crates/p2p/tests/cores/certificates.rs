@@ -67,8 +67,8 @@ fn f3_b2_a_certificate_of_another_key_chain_epoch_or_scheme_is_refused_by_name()
         assert_eq!(reserved.check(&trust, &tip), Err(CertificateError::Reserved(scheme)));
     }
     let mut bytes = good.encode();
-    bytes[1] = 4;
-    let unknown = CodecError::Tag { what: "scheme of a certificate", found: 4 };
+    bytes[1] = 5;
+    let unknown = CodecError::Tag { what: "scheme of a certificate", found: 5 };
     assert_eq!(Certificate::decode(&bytes), Err(unknown));
     for proof in [vec![], vec![0; 63], vec![0; 65]] {
         let cut = Certificate { proof, ..good.clone() };

@@ -10,5 +10,6 @@
 mod certificates;
 mod chain;
 mod messages;
+mod quorum;
 mod server;
 mod sync;

@@ -7,12 +7,25 @@ use crate::world::World;
 
 /// How many seeds are run; `PROCTOR_SEEDS` changes it.
 const SEEDS: u64 = 200;
-/// The first seed; `PROCTOR_SEED` changes it and runs that one alone.
+/// The first seed; `PROCTOR_SEED` changes it, and without `PROCTOR_SEEDS` runs that one alone.
 const FIRST: u64 = 1;
 
 #[allow(clippy::disallowed_methods, reason = "a test's own settings, not the core's")]
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+/// How long this thread has been on a processor, in seconds, where the system tells it (Linux); else how
+/// long it has been running.
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a figure of the test's own"
+)]
+fn processor_seconds(begun: std::time::Instant) -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let used = text.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    used.map_or_else(|| begun.elapsed().as_secs_f64(), |nanoseconds| nanoseconds / 1e9)
 }
 
 /// Draws a run from a seed and runs it.
@@ -25,6 +38,7 @@ fn run(seed: u64) -> World {
     let config = Config {
         ranges: knobs(&[1, 2, 8]),
         bodies: knobs(&[1, 7, 64]),
+        bodies_held: knobs(&[1, 30, 1_024]),
         body_bytes: knobs(&[1, 100_000, 32 << 20]) as u64,
         bodies_per_request: knobs(&[1, 5, 16]),
         store_bytes: knobs(&[1, 10_000, 4 << 20]) as u64,
@@ -66,11 +80,20 @@ fn run(seed: u64) -> World {
 }
 
 #[test]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a figure of the test's own"
+)]
 fn every_seed_ends_with_one_chain_and_one_state() {
+    let begun = std::time::Instant::now();
+    let used = processor_seconds(begun);
     let one = setting("PROCTOR_SEED");
-    let count = if one.is_some() { 1 } else { setting("PROCTOR_SEEDS").unwrap_or(SEEDS) };
+    let alone = if one.is_some() { 1 } else { SEEDS };
+    let count = setting("PROCTOR_SEEDS").unwrap_or(alone);
     let first = one.unwrap_or(FIRST);
     let (mut events, mut joins, mut commits, mut lies) = (0, 0, 0, 0);
+    let mut virtual_ms = 0;
     for seed in first..first + count {
         let outcome = std::panic::catch_unwind(|| run(seed));
         let Ok(world) = outcome else {
@@ -80,6 +103,7 @@ fn every_seed_ends_with_one_chain_and_one_state() {
             println!("{} seeds", seed + 1 - first);
         }
         events += world.events;
+        virtual_ms += world.now;
         commits += world.truth.height();
         for at in world.honest_nodes() {
             joins += world.node(at).joins;
@@ -88,6 +112,14 @@ fn every_seed_ends_with_one_chain_and_one_state() {
     }
     println!(
         "{count} seeds: {events} events, {commits} commits, {joins} snapshots, {lies} offences"
+    );
+    let (real, used) = (begun.elapsed().as_secs_f64(), processor_seconds(begun) - used);
+    let simulated = virtual_ms as f64 / 1e3;
+    println!(
+        "{simulated:.0} s of virtual time in {real:.1} s, {used:.1} s of them on a processor: {:.0} and \
+         {:.0} times as fast",
+        simulated / real,
+        simulated / used
     );
     assert!(one.is_some() || count < 100 || (joins > 0 && lies > 0), "faults must have happened");
 }

@@ -109,7 +109,7 @@ async fn measure(args: &Args, scale: Scale, directory: &Path, runtime: &Handle) 
 }
 
 pub(super) fn report(line: &Value) {
-    println!("{line}");
+    say!("{line}");
 }
 
 /// Returns the median, the least and the greatest of `samples`.

@@ -53,7 +53,8 @@ impl World {
         assert!(held.requests <= 256 && held.ranges <= 9 && held.bodies <= 64, "V7 {held:?}");
         assert!(held.headers <= 8 * 256 + 256 && held.inline <= 16, "V7 {held:?}");
         assert!(held.jobs <= 64 + 64 + 16, "V7 {held:?}");
-        assert!(held.body_bytes <= (32 << 20) || held.bodies == 1, "V7 {held:?}");
+        assert!(held.bodies_held <= 1_024, "V7 {held:?}");
+        assert!(held.body_bytes <= (32 << 20) || held.bodies_held == 1, "V7 {held:?}");
         assert_eq!(held.opened, held.ended + held.requests as u64, "each request ends once");
     }
 
