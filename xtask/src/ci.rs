@@ -16,8 +16,9 @@ const LINT: &str = "clippy --workspace --all-targets --locked -- -D warnings";
 const DOCUMENT: &str = "doc --workspace --no-deps --locked";
 const DENY_WARNINGS: (&str, &str) = ("RUSTDOCFLAGS", "-D warnings");
 const ARCHITECTURE: &str = "test --package xtask --locked --test architecture --test rulebooks";
-const CHAOS: &str = "test -p proctor-cli --test chaos -- --nocapture";
-const CHAOS_RELEASE: &str = "test --release -p proctor-cli --test chaos -- --nocapture";
+const CHAOS: &str = "test -p proctor-cli --test chaos nothing_acknowledged -- --nocapture";
+const CHAOS_RELEASE: &str =
+    "test --release -p proctor-cli --test chaos nothing_acknowledged -- --nocapture";
 /// One configuration after the other, each with its line.
 const MODEL: &str =
     "test --package proctor-ratchet --lib --locked -- model:: --nocapture --test-threads 1";

@@ -28,10 +28,10 @@ const FAR: usize = 4;
 const BAD: Weather = Weather {
     delay: Duration::from_millis(40),
     jitter: Duration::from_millis(40),
-    loss: 0.02,
+    loss: 0.005,
     resend: Duration::from_millis(250),
-    cut: 0.001,
-    bytes_per_second: Some(512 << 10),
+    cut: 0.0002,
+    bytes_per_second: Some(1 << 20),
 };
 
 /// How much is done.

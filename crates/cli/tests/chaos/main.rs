@@ -5,6 +5,9 @@
 //! kill waits for what it disturbs (answers since the kill before), never for time to pass. What
 //! everybody was told is written down, and compared with the log in the end.
 //!
+//! Beside it: many callers at once (`stress`), nodes that follow each other over a bad network (`cluster`), one
+//! that lies (`liar`), and a flood of connections (`flood`).
+//!
 //! `PROCTOR_CHAOS_KILLS` and `PROCTOR_CHAOS_SEED` make it longer and other; `cargo xtask chaos` sets them.
 
 #![allow(clippy::print_stdout, reason = "a run says what it did, so that it can be repeated")]

@@ -253,3 +253,34 @@ async fn f15_of_churn_each_restart_costs_a_peer_one_reconnect_and_nobody_is_bann
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn v11_a_sequencer_in_a_hurry_keeps_the_trust_of_its_followers() {
+    let world = World::new(5, 20);
+    let mut nodes = vec![sequencer(&world, 1).await];
+    for number in 2..=4 {
+        nodes.push(follower(&world, number, &[1]).await);
+    }
+    nodes[0].until("everybody", |status| status.peers.len() == 3).await;
+    let mut behind = 0;
+    for number in 0..4_000_u64 {
+        let newest = nodes[0].chain.produce(number.to_be_bytes().to_vec());
+        sleep(Duration::from_millis(5)).await;
+        if number > 100 {
+            behind =
+                nodes[1..].iter().map(|node| newest - node.chain.height()).fold(behind, u64::max);
+        }
+    }
+    let newest = nodes[0].chain.height();
+    let last = Instant::now();
+    for node in &nodes {
+        node.until_applied(newest).await;
+        let status = node.network.status();
+        assert!(status.peers.iter().all(|row| row.trust == 100 && row.is_asked), "{status:#?}");
+        assert_eq!(status.counters.offences, [0; 8]);
+    }
+    assert!(last.elapsed() < Duration::from_secs(1), "the last is not left to the next status");
+    assert!(behind < 200, "more than a second behind: {behind}");
+    nobody_is_banned(&nodes);
+    stop(nodes).await;
+}
