@@ -116,7 +116,7 @@ fn what_is_signed_holds_for_one_chain_epoch_height_and_committee() {
     let elsewhere = Trust { chain: ChainId(Digest([8; 32])), ..ours.clone() };
     assert_eq!(good.check(&elsewhere, &tip), Err(CertificateError::Proof));
     let next = Committee::new(EPOCH + 1, keys.iter().map(node).collect()).unwrap();
-    let next = Trust { committee: next, ..ours.clone() };
+    let next = Trust { committee: next, ..ours };
     let over = CertificateError::EpochOver { found: EPOCH, ours: EPOCH + 1 };
     assert_eq!(good.check(&next, &tip), Err(over));
     let moved = Certificate { epoch: EPOCH + 1, ..good.clone() };
