@@ -7,11 +7,11 @@ use proctor_network::frame::{Frame, HEAD_BYTES};
 use proctor_p2p::status::{PROTOCOL, Roles};
 use proctor_p2p::{Certified, Hello, NodeId, Signature, SignedStatus, Status};
 use proctor_ratchet_crypto::Identity;
-use proctor_transport::handshake;
+use proctor_transport::handshake::{self, Established};
 use proctor_transport::{Options, PeerId, SecureStream, Terms};
 use proctor_types::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::chain::{CHAIN, identity, node_id};
 
@@ -21,6 +21,8 @@ pub(crate) struct Stranger {
     binding: Digest,
     stream: SecureStream,
     sequence: u64,
+    /// That of the process that it plays.
+    pub(crate) instance: u64,
 }
 
 /// Connects from 127.0.1.`number`: strangers are hosts of their own.
@@ -38,11 +40,24 @@ impl Stranger {
         let terms = Terms::of_network(CHAIN.0.0);
         let made = handshake::dial(&mut io, &identity, PeerId(expected.0), terms, 5_000);
         let made = made.await.unwrap();
+        Self::secured(io, identity, made)
+    }
+
+    /// Waits to be dialled, and proves to be the node of this number.
+    pub(crate) async fn accept(number: u8, listener: &TcpListener) -> Self {
+        let identity = identity(number);
+        let (mut io, _) = listener.accept().await.unwrap();
+        let terms = Terms::of_network(CHAIN.0.0);
+        let made = handshake::answer(&mut io, &identity, |_| true, terms, 5_000).await.unwrap();
+        Self::secured(io, identity, made)
+    }
+
+    fn secured(io: TcpStream, identity: Arc<Identity>, made: Established) -> Self {
         let binding = Digest::of(&[&b"proctor/session/1"[..], &made.keys.handshake_hash].concat());
         let (stream, driver) =
             SecureStream::new(io, Arc::clone(&identity), made, Options::default()).unwrap();
         tokio::spawn(driver);
-        Self { id: node_id(&identity), identity, binding, stream, sequence: 0 }
+        Self { id: node_id(&identity), identity, binding, stream, sequence: 0, instance: 1 }
     }
 
     pub(crate) fn status(&mut self, tip: Option<Certified>) -> SignedStatus {
@@ -69,6 +84,7 @@ impl Stranger {
             binding: self.binding,
             frame_bytes_max: 1 << 16,
             features: 0,
+            instance: self.instance,
             status: self.status(tip),
         }
     }
