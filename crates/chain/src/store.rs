@@ -207,6 +207,17 @@ impl ChainStore {
         own.filter_map(Result::transpose).collect()
     }
 
+    /// Returns the body of `header`, if it is here and has at most `len` bytes.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the log cannot be read.
+    pub fn short_body(&self, header: &Header, len: usize) -> Result<Option<Vec<u8>>, ChainError> {
+        if usize::try_from(header.facts.body_len).map_or(true, |stated| stated > len) {
+            return Ok(None);
+        }
+        Ok(self.bodies.get(header.height, self.headers.len())?)
+    }
+
     /// Takes over commits after the last, each with its certified header; returns the last of them
     /// when all are durable, applied and published.
     ///

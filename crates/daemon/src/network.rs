@@ -17,10 +17,10 @@ use proctor_chain::{ChainError, ChainStore, Retain, Role, Signer};
 use proctor_keys::signed_order::Rules;
 use proctor_network::{Network, NetworkError, News, PeerAt, Settings, SubmitError};
 use proctor_node::data_dir::DataDir;
-use proctor_p2p::message::Outcome;
+use proctor_p2p::message::{INLINE_BODY_BYTES_MAX, Outcome};
 use proctor_p2p::status::Roles;
 use proctor_p2p::sync::{Config as SyncConfig, Reason as Behind};
-use proctor_p2p::{NodeId, Signature};
+use proctor_p2p::{Certified, NodeId, Signature};
 use proctor_ratchet_crypto::Identity;
 use proctor_rpc::internal_v1::Place;
 use proctor_rpc::{Problem, Reason};
@@ -180,6 +180,8 @@ fn settings(
 /// How many commits the network is told of one by one; of more at once it is told the newest, and looks
 /// at the chain.
 const TOLD_MAX: u64 = 256;
+/// The bodies of so many of the newest are told with them, if they are short.
+const INLINE_TOLD: u64 = 16;
 
 /// Tells the network of the commits that are made here, in order. When they cannot be told any more, the
 /// network is left: a follower that goes on hearing from this node would take its last word for the
@@ -194,13 +196,20 @@ async fn produce(store: Arc<ChainStore>, handle: Handle, network: Arc<Network>) 
             let made = move || {
                 let tip = own.follow()?.map_or(told, |newest| newest.header.height);
                 let first = if tip - told <= TOLD_MAX { told + 1 } else { tip };
-                own.each(first, tip).map(|commits| (tip, commits))
+                let with_body = |commit: Certified| {
+                    // Only the newest wait in an outbox.
+                    let is_new = tip - commit.header.height < INLINE_TOLD;
+                    let len = if is_new { INLINE_BODY_BYTES_MAX } else { 0 };
+                    Ok((own.short_body(&commit.header, len)?, commit))
+                };
+                let commits = own.each(first, tip)?.into_iter().map(with_body);
+                commits.collect::<Result<Vec<_>, ChainError>>().map(|commits| (tip, commits))
             };
             match tokio::task::spawn_blocking(made).await {
                 Ok(Ok((tip, commits))) => {
                     told = tip;
-                    for commit in commits {
-                        news.send(News::Produced(commit));
+                    for (body, commit) in commits {
+                        news.send(News::Produced { commit, body });
                     }
                 }
                 Ok(Err(error)) => {

@@ -13,7 +13,7 @@ mod settlement;
 mod signed;
 mod stages;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod valuation;
 mod verdicts;
 
@@ -28,6 +28,7 @@ use proctor_types::{
 
 use crate::account::Account;
 use crate::challenge_period::reasons::ReasonsCommand;
+use crate::difference::{self, Difference};
 use crate::eliminations::Bar;
 use crate::event::Event;
 use crate::input::{Commit, Extract, Input, RecordedFill, Roster, StagesCommand};
@@ -521,6 +522,12 @@ impl Engine {
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint(self.state.clone())
+    }
+
+    /// Returns the first field in which this state and that of `other` differ.
+    #[must_use]
+    pub fn first_difference(&self, other: &Self) -> Option<Difference> {
+        difference::first(&self.state, &other.state)
     }
 
     /// Writes the whole state in canonical bytes.

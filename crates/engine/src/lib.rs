@@ -9,6 +9,7 @@
 pub mod account;
 pub mod accounts;
 pub mod challenge_period;
+pub mod difference;
 pub mod distance;
 pub mod eliminations;
 pub mod engine;

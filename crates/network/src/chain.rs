@@ -61,7 +61,12 @@ pub type Done = Box<dyn FnOnce(Result<Outcome, Failure>) + Send>;
 #[allow(clippy::large_enum_variant, reason = "made, passed on once and dropped")]
 pub enum News {
     /// A commit was ordered here; it is durable and applied.
-    Produced(Certified),
+    Produced {
+        /// The header and its certificate.
+        commit: Certified,
+        /// The body, if it is short enough to travel with a push.
+        body: Option<Vec<u8>>,
+    },
     /// A commit was applied.
     Applied {
         /// The commit.
@@ -74,7 +79,7 @@ pub enum News {
 /// What has been told since it was last taken.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    pub(crate) produced: VecDeque<Certified>,
+    pub(crate) produced: VecDeque<(Certified, Option<Vec<u8>>)>,
     /// More was produced than is kept.
     pub(crate) lost: bool,
     pub(crate) applied: Option<(u64, Digest)>,
@@ -96,12 +101,12 @@ impl NewsSender {
     pub fn send(&self, news: News) {
         let mut told = self.told();
         match news {
-            News::Produced(_) if told.lost => {}
-            News::Produced(_) if told.produced.len() >= PRODUCED_MAX => {
+            News::Produced { .. } if told.lost => {}
+            News::Produced { .. } if told.produced.len() >= PRODUCED_MAX => {
                 told.produced.clear();
                 told.lost = true;
             }
-            News::Produced(commit) => told.produced.push_back(commit),
+            News::Produced { commit, body } => told.produced.push_back((commit, body)),
             News::Applied { height, state } => told.applied = Some((height, state)),
         }
         drop(told);

@@ -57,8 +57,8 @@ pub enum SubmitError {
     /// Longer than any input.
     #[error("an input of {0} bytes, the limit is {INPUT_BYTES_MAX}")]
     TooLong(usize),
-    /// No validator is connected: it was not sent.
-    #[error("no validator is connected: try again later")]
+    /// No validator is connected, nor anybody who knows a way to one: nothing was taken.
+    #[error("there is no way to a validator: try again later")]
     NoValidator,
     /// The sequencer said no, before it ordered anything.
     #[error("the sequencer did not take the input: {0:?}")]
@@ -170,7 +170,8 @@ impl Network {
         self.status().peers.clone()
     }
 
-    /// Has an input ordered: by this node if it is a validator, else by a validator it is connected to.
+    /// Has an input ordered: by this node if it is a validator, else by one that it is connected to, or
+    /// over other nodes, [`HOPS_MAX`](proctor_p2p::message::HOPS_MAX) at most.
     ///
     /// # Errors
     /// [`SubmitError`].

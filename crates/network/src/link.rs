@@ -44,6 +44,8 @@ pub(crate) struct Me {
     pub(crate) id: NodeId,
     pub(crate) chain: ChainId,
     pub(crate) roles: Roles,
+    /// Drawn when the process began (p2p-peers: "Two connections with one peer").
+    pub(crate) instance: u64,
 }
 
 /// A connection whose other end has proved who it is.
@@ -201,6 +203,7 @@ impl Writer {
             binding: self.binding,
             frame_bytes_max: u32::try_from(proctor_p2p::message::FRAME_BYTES_MAX).ok()?,
             features: 0,
+            instance: self.me.instance,
             status: self.sign(status)?,
         })))
     }

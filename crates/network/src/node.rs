@@ -6,8 +6,10 @@
 mod commands;
 mod conns;
 mod frames;
+mod inline;
 mod jobs;
 mod keep;
+mod offset;
 mod own;
 mod report;
 mod serve;
@@ -36,8 +38,10 @@ use crate::sources::{Event, Sources};
 use crate::status::{Counters, Status};
 use crate::traffic::Totals;
 pub(crate) use conns::Conn;
+pub(crate) use inline::Inline;
 pub(crate) use jobs::Jobs;
 pub(crate) use keep::{BANS, BOOK, Keep, load, put_aside};
+pub(crate) use offset::ClockOffset;
 pub(crate) use own::Own;
 pub(crate) use sync::Up;
 pub(crate) use vouched::Vouched;
@@ -93,6 +97,8 @@ pub(crate) struct Node {
     /// The newest applied commit, until the sync core can be told of it.
     pub(crate) applied: Option<(u64, Digest)>,
     pub(crate) tip: Option<Certified>,
+    pub(crate) inline: Inline,
+    pub(crate) offset: ClockOffset,
     pub(crate) available: Available,
     pub(crate) sequence: u64,
     pub(crate) dice: Dice,
@@ -221,11 +227,12 @@ impl Node {
             self.jobs.restart();
             return;
         }
-        for commit in told.produced {
+        for (commit, body) in told.produced {
             // The core takes the next commit only. A gap means that news were lost on the way.
             if commit.header.height > self.core.marks().stored.saturating_add(1) {
                 return self.jobs.restart();
             }
+            body.iter().for_each(|body| self.inline.keep(&commit.header, body));
             self.tell_sync(sync_core::Event::Produced { commit });
         }
         self.applied = told.applied.or(self.applied);

@@ -21,7 +21,9 @@ use crate::clock::{Clock, seed};
 use crate::handle::{COMMANDS_MAX, Command, NetworkError};
 use crate::link::Me;
 use crate::net::{Listen, Net};
-use crate::node::{BANS, BOOK, Jobs, Keep, Node, Own, Vouched, load, put_aside};
+use crate::node::{
+    BANS, BOOK, ClockOffset, Inline, Jobs, Keep, Node, Own, Vouched, load, put_aside,
+};
 use crate::settings::Settings;
 use crate::sources::Sources;
 use crate::status::{Counters, Status};
@@ -108,7 +110,8 @@ fn build(settings: Settings, parts: Parts, stored: Stored) -> Result<Begun, Netw
     let now = clock.now();
     let mut dice = Dice::new(seed);
     let id = NodeId(identity.public());
-    let me = Me { identity, id, chain: start.trust.chain, roles: settings.roles };
+    let (chain_id, roles) = (start.trust.chain, settings.roles);
+    let me = Me { identity, id, chain: chain_id, roles, instance: dice.below(u64::MAX) };
     let addresses = AddressRules { allow_private: settings.allow_private };
     let records = RecordRules { chain: me.chain.0, addresses };
     let address = listener.as_ref().and_then(|listener| listener.address().ok());
@@ -165,6 +168,8 @@ fn build(settings: Settings, parts: Parts, stored: Stored) -> Result<Begun, Netw
         applied: None,
         available: survey.available,
         tip: survey.tip,
+        inline: Inline::default(),
+        offset: ClockOffset::default(),
         sequence: 0,
         dice,
         tick_at: now,

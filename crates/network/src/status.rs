@@ -105,6 +105,8 @@ pub struct Counters {
     pub pushes_replaced: u64,
     /// Commits that were pushed.
     pub pushes: u64,
+    /// Of these, with their bodies.
+    pub pushed_bodies: u64,
     /// Requests of this node, by how they ended.
     pub answered: u64,
     /// Not answered in time.
@@ -121,7 +123,9 @@ pub struct Counters {
     pub stores: u64,
     /// Requests of peers.
     pub served: u64,
-    /// Inputs that were handed to the own sequencer.
+    /// Requests for peers that were refused, most of them for coming too often.
+    pub asked_too_often: u64,
+    /// Inputs that were handed to the own sequencer, or passed on to another node.
     pub submitted: u64,
     /// What peers did wrong, by [`OFFENCES`].
     pub offences: [u64; OFFENCES.len()],
@@ -140,6 +144,9 @@ pub struct Counters {
     /// Turns of the loop that took longer than 5 ms.
     pub slow_turns: u64,
 }
+
+/// What peers may do at a certain rate only.
+pub const LIMITS: [&str; 6] = ["status", "push", "peers", "requests", "snapshots", "inputs"];
 
 /// Where the network is.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,6 +176,12 @@ pub struct Status {
     pub book: BookSize,
     /// What the sync core holds.
     pub held: Held,
+    /// The newest snapshot that can be served; 0 for none.
+    pub snapshot: u64,
+    /// How far this clock is ahead of the orderer's, by the commits that it pushed.
+    pub clock_offset_ms: Option<i64>,
+    /// How often peers told or asked more than they may, by [`LIMITS`].
+    pub limited: [u64; LIMITS.len()],
     /// Counters.
     pub counters: Counters,
     /// Bytes of all connections, by kind of frame.
@@ -195,6 +208,9 @@ impl Status {
             conns: ConnCounts::default(),
             book: peers.book().size(),
             held: core.held(),
+            snapshot: 0,
+            clock_offset_ms: None,
+            limited: [0; LIMITS.len()],
             counters: Counters::default(),
             bytes: Bytes::default(),
             tasks: 0,

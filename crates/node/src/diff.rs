@@ -1,4 +1,8 @@
-//! Two logs side by side: the first commit in which they differ, and in what.
+//! Two nodes side by side: the first commit in which logs part, the first field in which states do.
+
+mod states;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,6 +13,16 @@ use proctor_wire::DecodeError;
 use proctor_wire::log_entry::LogEntry;
 
 use crate::data_dir::{self, DataDirError};
+pub use states::{Finding, States, Witness};
+
+/// Two nodes compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Their logs.
+    pub logs: Comparison,
+    /// Their states: snapshots beside the logs, and the fold of what both have.
+    pub states: States,
+}
 
 /// How two logs compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,11 +129,19 @@ pub enum DiffError {
     },
 }
 
-/// Compares the logs in the data directories `a` and `b`, record by record.
+/// Compares the nodes with the data directories `a` and `b`: their logs record by record, and the states
+/// in their snapshots with each other, or with what the inputs that both have give.
 ///
 /// # Errors
-/// [`DiffError`] when one of them cannot be read up to where they part.
-pub fn diff(a: &Path, b: &Path) -> Result<Comparison, DiffError> {
+/// [`DiffError`] when one of the logs cannot be read up to where they part.
+pub fn diff(a: &Path, b: &Path) -> Result<Report, DiffError> {
+    let logs = logs(a, b)?;
+    let states = states::compare([a, b], &logs)?;
+    Ok(Report { logs, states })
+}
+
+/// Compares the logs, record by record.
+fn logs(a: &Path, b: &Path) -> Result<Comparison, DiffError> {
     let logs = (data_dir::log_of(a)?, data_dir::log_of(b)?);
     let begins =
         (Reader::open(Arc::clone(&logs.0))?.first(), Reader::open(Arc::clone(&logs.1))?.first());
@@ -193,115 +215,4 @@ fn first_difference(a: &LogEntry, b: &LogEntry) -> Field {
         return Field::Inputs(a.inputs.len(), b.inputs.len());
     }
     Field::Encoding
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use proctor_engine::Input;
-    use proctor_engine::rulebook::VANTA;
-    use proctor_sequencer::{Batch, Writer, WriterConfig};
-    use proctor_types::UtcMs;
-
-    use super::*;
-    use crate::data_dir::DataDir;
-
-    const T0: i64 = 1_762_178_400_000;
-
-    /// A log of a rulebook and `ticks`, each so many seconds after the first commit.
-    fn log(ticks: &[i64]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        let data = DataDir::create(dir.path()).unwrap();
-        let mut writer = Writer::open(data.storage(), WriterConfig::default()).unwrap().writer;
-        let first = Batch { at: UtcMs(T0), inputs: vec![Input::Rulebook(VANTA.into())] };
-        let tick = |s: &i64| Batch { at: UtcMs(T0 + s * 1_000), inputs: vec![Input::Tick] };
-        let batches = std::iter::once(first).chain(ticks.iter().map(tick)).collect();
-        assert!(writer.commit(batches).iter().all(Result::is_ok));
-        writer.close().unwrap();
-        drop(Arc::new(data));
-        dir
-    }
-
-    fn compare(a: &[i64], b: &[i64]) -> Comparison {
-        diff(log(a).path(), log(b).path()).unwrap()
-    }
-
-    #[test]
-    fn equal_logs_and_beginnings_are_told() {
-        assert_eq!(compare(&[1, 2], &[1, 2]), Comparison::Equal { commits: 3, first: 1 });
-        let prefix = |first_is_longer| Comparison::Prefix {
-            common: 2,
-            first: 1,
-            first_is_longer,
-            longer: 4,
-        };
-        assert_eq!(compare(&[1, 2, 3], &[1]), prefix(true));
-        assert_eq!(compare(&[1], &[1, 2, 3]), prefix(false));
-    }
-
-    /// A log that begins after the snapshot of commit `begins` of `log(ticks)`.
-    fn joined(ticks: &[i64], begins: u64) -> tempfile::TempDir {
-        let whole = log(ticks);
-        let storage = data_dir::log_of(whole.path()).unwrap();
-        let records: Vec<Record> = Reader::open(storage).unwrap().map(Result::unwrap).collect();
-        let dir = tempfile::tempdir().unwrap();
-        let data = DataDir::create(dir.path()).unwrap();
-        let storage = data.storage();
-        let (before, after) = records.split_at(usize::try_from(begins).unwrap());
-        let payloads = |records: &[Record]| records.iter().map(|r| r.payload.clone()).collect();
-        let before: Vec<Vec<u8>> = payloads(before);
-        // The state is made here again: what counts is where the log begins.
-        let replayed = proctor_commit_log::storage::memory::MemoryStorage::new();
-        let replayed: Arc<dyn proctor_commit_log::Storage> = Arc::new(replayed);
-        let mut writer =
-            Writer::open(Arc::clone(&replayed), WriterConfig::default()).unwrap().writer;
-        writer.adopt(&before).unwrap();
-        writer.snapshot().unwrap();
-        let snapshots = proctor_commit_log::SnapshotStore::new;
-        let found = snapshots(replayed).load(begins).unwrap();
-        let staged = snapshots(Arc::clone(&storage)).stage(begins).unwrap();
-        staged.write_at(0, &found.state).unwrap();
-        let len = found.state.len() as u64;
-        let head = staged.finish(found.head.hash, found.state_digest, len).unwrap();
-        let mut writer =
-            Writer::open(Arc::clone(&storage), WriterConfig::default()).unwrap().writer;
-        let engine = proctor_sequencer::replay::restore(&found).unwrap();
-        let base = proctor_commit_log::Base { head, proof: Vec::new() };
-        writer.begin_after(engine, &base).unwrap();
-        let after: Vec<Vec<u8>> = payloads(after);
-        writer.adopt(&after).unwrap();
-        dir
-    }
-
-    #[test]
-    fn a_log_that_begins_later_is_compared_from_there() {
-        let whole = log(&[1, 2, 3, 4]);
-        let both = |a: &tempfile::TempDir, b: &tempfile::TempDir| diff(a.path(), b.path());
-        let late = joined(&[1, 2, 3, 4], 3);
-        let equal = Comparison::Equal { commits: 5, first: 4 };
-        assert_eq!(both(&whole, &late).unwrap(), equal);
-        let proof = crate::verify::verify(late.path(), |_| {}).unwrap();
-        assert_eq!((proof.begins, proof.stamp.commit, proof.chain), (3, 5, None));
-        let short = log(&[1, 2]);
-        let longer = Comparison::Prefix { common: 3, first: 4, first_is_longer: true, longer: 5 };
-        assert_eq!(both(&late, &short).unwrap(), longer);
-        let parted = both(&late, &log(&[1, 2, 9])).unwrap();
-        assert!(matches!(parted, Comparison::Parted { commit: 4, .. }), "{parted:?}");
-        // Nothing in common, and another history before the beginning.
-        for other in [log(&[1]), log(&[1, 9])] {
-            let error = both(&other, &late).unwrap_err();
-            assert!(matches!(error, DiffError::Apart { first: 4, .. }), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_first_difference_is_named_by_commit_and_field() {
-        let Comparison::Parted { commit, field } = compare(&[1, 2, 5], &[1, 3, 5]) else {
-            panic!("they part")
-        };
-        assert_eq!(commit, 3);
-        assert!(matches!(field, Field::Time(..)), "{field}");
-        assert!(diff(log(&[]).path(), Path::new("/nowhere/at/all")).is_err());
-    }
 }

@@ -22,6 +22,8 @@ pub const PART_BYTES_MAX: usize = 60 << 10;
 pub const BODIES_MAX: usize = 16;
 /// The longest input that is forwarded, in bytes.
 pub const INPUT_BYTES_MAX: usize = 60 << 10;
+/// Nodes that may pass an input on before one that orders has it.
+pub const HOPS_MAX: u8 = 4;
 /// The longest body that travels with a pushed commit, in bytes.
 pub const INLINE_BODY_BYTES_MAX: usize = 4 << 10;
 /// The longest text of a refusal, in bytes.
@@ -62,7 +64,18 @@ pub enum Request {
     /// Where other nodes listen.
     GetPeers,
     /// A signed input, to be ordered by the sequencer.
-    SubmitInput(Vec<u8>),
+    SubmitInput(Submission),
+}
+
+/// A signed input on its way to the sequencer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// How many nodes that do not order may still pass it on: what goes in a circle ends.
+    pub hops: u8,
+    /// For so many milliseconds whoever passed it on waits for the outcome.
+    pub within_ms: u32,
+    /// The input.
+    pub input: Vec<u8>,
 }
 
 /// Why a request is not answered.
@@ -82,6 +95,8 @@ pub enum Failure {
     Banned(u32),
     /// This node is stopping.
     Shutdown,
+    /// It was passed on, and no outcome came in time: it may or may not have been ordered.
+    Unknown,
 }
 
 /// A run of bytes of a body or chunk. Parts come in order and without gaps.
@@ -203,9 +218,10 @@ impl Canonical for Request {
                 out.extend_from_slice(&index.to_be_bytes());
             }
             Self::GetPeers => out.push(GET_PEERS),
-            Self::SubmitInput(bytes) => {
-                out.push(SUBMIT_INPUT);
-                write_bytes(out, bytes);
+            Self::SubmitInput(Submission { hops, within_ms, input }) => {
+                out.extend_from_slice(&[SUBMIT_INPUT, *hops]);
+                out.extend_from_slice(&within_ms.to_be_bytes());
+                write_bytes(out, input);
             }
         }
     }
@@ -235,7 +251,11 @@ impl Canonical for Request {
                 Self::GetChunk { height: reader.u64("a height")?, index: reader.u32("a chunk")? }
             }
             GET_PEERS => Self::GetPeers,
-            SUBMIT_INPUT => Self::SubmitInput(reader.bytes("an input", INPUT_BYTES_MAX)?.to_vec()),
+            SUBMIT_INPUT => Self::SubmitInput(Submission {
+                hops: reader.u8("hops")?,
+                within_ms: reader.u32("a deadline")?,
+                input: reader.bytes("an input", INPUT_BYTES_MAX)?.to_vec(),
+            }),
             found => return Err(CodecError::Tag { what: "request", found }),
         })
     }
@@ -261,6 +281,7 @@ impl Canonical for Failure {
             Self::WrongChain => (5, None),
             Self::Banned(seconds) => (6, Some(seconds)),
             Self::Shutdown => (7, None),
+            Self::Unknown => (8, None),
         };
         out.push(number);
         out.extend(value.into_iter().flat_map(u32::to_be_bytes));
@@ -275,6 +296,7 @@ impl Canonical for Failure {
             5 => Self::WrongChain,
             6 => Self::Banned(reader.u32("a ban")?),
             7 => Self::Shutdown,
+            8 => Self::Unknown,
             found => return Err(CodecError::Tag { what: "failure", found }),
         })
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::certificate::Certificate;
 use crate::header::Header;
-use crate::message::{Answer, BodyId, Failure, Outcome, PART_BYTES_MAX, Part, Request};
+use crate::message::{Answer, BodyId, Failure, Outcome, PART_BYTES_MAX, Part, Request, Submission};
 use crate::moment::{Bucket, Moment};
 use crate::node_id::NodeId;
 use crate::snapshot::Manifest;
@@ -130,8 +130,9 @@ pub enum ServerEvent {
 pub enum ServerAction {
     /// Read, and report with [`ServerEvent::Loaded`].
     Read(Ticket, Read),
-    /// Hand an input to the sequencer, and report with [`ServerEvent::Submitted`].
-    Submit(Ticket, NodeId, Vec<u8>),
+    /// Hand an input of a peer to the sequencer, or pass it on, and report with
+    /// [`ServerEvent::Submitted`].
+    Submit(Ticket, NodeId, Submission),
     /// Send a piece of an answer.
     Answer {
         /// To whom.
@@ -161,6 +162,17 @@ struct Client {
     refused: Bucket,
 }
 
+/// Requests that were refused because their peer had asked for too much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limited {
+    /// Of any kind: open requests or bytes.
+    pub requests: u64,
+    /// Manifests of snapshots.
+    pub snapshots: u64,
+    /// Inputs.
+    pub inputs: u64,
+}
+
 /// The server of one node.
 #[derive(Debug, Default)]
 pub struct Server {
@@ -169,6 +181,7 @@ pub struct Server {
     open: BTreeMap<Ticket, (NodeId, u64)>,
     tickets: u64,
     stopped: bool,
+    limited: Limited,
 }
 
 impl Server {
@@ -216,6 +229,12 @@ impl Server {
         (self.open.len(), self.clients.len())
     }
 
+    /// Returns what was refused because a peer had asked for too much.
+    #[must_use]
+    pub fn limited(&self) -> Limited {
+        self.limited
+    }
+
     fn admit(
         &mut self,
         now: Moment,
@@ -240,21 +259,24 @@ impl Server {
             refused: Bucket::new(64, 512, now),
         });
         if client.open >= OPEN_PER_PEER_MAX || !client.bytes.take(now, 1) {
+            self.limited.requests += 1;
             return Err(Failure::Busy(BUSY_MS));
         }
         let read = match request {
-            Request::SubmitInput(input) => {
+            Request::SubmitInput(submission) => {
                 if !client.inputs.take(now, 1) {
+                    self.limited.inputs += 1;
                     return Err(Failure::Busy(BUSY_MS));
                 }
                 let ticket = self.open(peer, id);
-                actions.push(ServerAction::Submit(ticket, peer, input));
+                actions.push(ServerAction::Submit(ticket, peer, submission));
                 return Ok(());
             }
             // Answered by the peers core, before the server sees it.
             Request::GetPeers => return Err(Failure::BadRequest),
             Request::GetSnapshot(at_most) => {
                 if !client.snapshots.take(now, 1) {
+                    self.limited.snapshots += 1;
                     return Err(Failure::Busy(4 * BUSY_MS));
                 }
                 Read::Manifest(at_most)

@@ -169,6 +169,8 @@ pub struct Hello {
     pub frame_bytes_max: u32,
     /// Extensions that it knows, as bits; unknown ones are ignored.
     pub features: u64,
+    /// Drawn when the process began: a peer with another one has restarted since.
+    pub instance: u64,
     /// What it has.
     pub status: SignedStatus,
 }
@@ -229,6 +231,7 @@ impl Canonical for Hello {
         out.extend_from_slice(&self.binding.0);
         out.extend_from_slice(&self.frame_bytes_max.to_be_bytes());
         out.extend_from_slice(&self.features.to_be_bytes());
+        out.extend_from_slice(&self.instance.to_be_bytes());
         self.status.write(out);
     }
 
@@ -241,6 +244,7 @@ impl Canonical for Hello {
             binding: reader.digest("a binding")?,
             frame_bytes_max: reader.u32("a frame's length")?,
             features: reader.u64("features")?,
+            instance: reader.u64("an instance")?,
             status: SignedStatus::read(reader)?,
         })
     }

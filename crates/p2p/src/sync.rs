@@ -150,6 +150,15 @@ pub struct Held {
     pub ended: u64,
 }
 
+/// What peers told faster than they may: it was ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limited {
+    /// Statuses.
+    pub statuses: u64,
+    /// Pushed commits.
+    pub pushes: u64,
+}
+
 /// A verified header that waits for its body, and its place.
 #[derive(Debug)]
 pub(crate) struct Ahead {
@@ -219,6 +228,7 @@ pub struct SyncCore {
     progress: Moment,
     reason: Option<Reason>,
     halted: bool,
+    limited: Limited,
 }
 
 impl SyncCore {
@@ -251,6 +261,7 @@ impl SyncCore {
             progress: now,
             reason: None,
             halted: false,
+            limited: Limited::default(),
             config,
         }
     }
@@ -312,6 +323,12 @@ impl SyncCore {
     #[must_use]
     pub fn join_progress(&self) -> Option<(usize, usize)> {
         self.join.as_ref().map(Join::progress)
+    }
+
+    /// Returns what was ignored for coming too fast.
+    #[must_use]
+    pub fn limited(&self) -> Limited {
+        self.limited
     }
 
     /// Returns how much the core holds.

@@ -3,17 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use proctor_commit_log::LogConfig;
 use proctor_commit_log::storage::files::FileStorage;
+use proctor_commit_log::{LogConfig, SnapshotStore};
 use proctor_engine::Input;
 use proctor_engine::input::Roster;
+use proctor_engine::rulebook::VANTA;
 use proctor_node::run::{self, RunError};
 use proctor_node::simulation::dice::Dice;
 use proctor_node::verify::verify;
 use proctor_sequencer::{Batch, Writer, WriterConfig};
-use proctor_types::{TraderId, UtcMs};
+use proctor_types::{TraderId, Usd, UtcMs};
 
-use crate::common::{demo, files, run};
+use crate::common::{assert_one_line_error, demo, files, run};
 
 /// Segments of some sectors, so that every byte of several can be flipped.
 fn small() -> WriterConfig {
@@ -143,4 +144,45 @@ fn a_missing_segment_is_not_an_empty_log() {
         std::fs::write(&name, bytes).unwrap();
     }
     verify(parent.path(), |_| {}).unwrap();
+}
+
+#[test]
+fn diff_names_commit_part_and_field_of_a_state_that_was_altered() {
+    let parent = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "other"].map(|name| parent.path().join(name));
+    for dir in [&one, &other] {
+        let alice = TraderId::new("alice").unwrap();
+        let inputs = vec![
+            Input::Rulebook(VANTA.into()),
+            Input::Roster(Roster::new(1, vec![alice.clone()])),
+            Input::AccountSize(alice, Usd::new(123_456.0).unwrap()),
+        ];
+        let batch = Batch { at: UtcMs(1_762_178_400_000), inputs };
+        let batches = std::iter::once(Ok::<_, RunError>(batch));
+        run::run(dir, small(), batches, |_| {}).unwrap();
+    }
+    let [one, other] = [&one, &other].map(|dir| dir.to_str().unwrap());
+    let equal = run(&["diff", "--data", one, "--with", other]);
+    assert_eq!(equal.code, Some(0), "{equal:?}");
+    assert!(equal.out.contains("the states in snapshots are equal: commit 1"), "{equal:?}");
+
+    let storage = FileStorage::create(&Path::new(other).join("log")).unwrap();
+    let snapshots = SnapshotStore::new(Arc::new(storage));
+    let mut snapshot = snapshots.load(1).unwrap();
+    let size = 123_456.0_f64.to_le_bytes();
+    let at = snapshot.state.windows(8).position(|bytes| bytes == size).unwrap();
+    snapshot.state[at..at + 8].copy_from_slice(&99_000.0_f64.to_le_bytes());
+    snapshots.write(&snapshot).unwrap();
+    for args in [["diff", "--data", one, "--with", other], ["diff", "--data", one, "--data", other]]
+    {
+        let compared = run(&args);
+        assert_eq!(compared.code, Some(1), "{compared:?}");
+        let lines: Vec<&str> = compared.out.lines().collect();
+        assert_eq!(lines[0], "equal: both have 1 commits");
+        let at = "the states after commit 1 differ: accounts of alice, terms.sizes[0].size";
+        assert_eq!(lines[1], at);
+        assert_eq!(lines[2], "  123456.0 in what the inputs give");
+        assert_eq!(lines[3], format!("  99000.0 in the snapshot of {other}"));
+    }
+    assert_one_line_error(&run(&["diff", "--data", one]), 2, "diff compares two nodes");
 }

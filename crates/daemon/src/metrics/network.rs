@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use proctor_network::Status;
-use proctor_network::status::OFFENCES;
+use proctor_network::status::{LIMITS, OFFENCES};
 use proctor_network::traffic::{FRAME_KINDS, TIMES_MS, Times};
 use proctor_p2p::peers::policy::Direction;
 use proctor_p2p::sync::{Halt, Reason};
@@ -19,10 +19,11 @@ use tokio::sync::watch;
 use super::process::float;
 
 /// Reasons for being behind, with the label of each.
-const REASONS: [(Reason, &str); 8] = [
+const REASONS: [(Reason, &str); 9] = [
     (Reason::Halted, "halted"),
     (Reason::NoPeers, "no_peers"),
     (Reason::NoPeerHas, "no_peer_has"),
+    (Reason::Pruned, "pruned"),
     (Reason::AllSlow, "all_slow"),
     (Reason::VerifyFailed, "verify_failed"),
     (Reason::StoreSlow, "store_slow"),
@@ -94,6 +95,18 @@ impl Out<'_> {
             MetricType::Gauge,
         )?;
         ConstGauge::new(float(status.gap())).encode(out)?;
+        let age = marks.applied.saturating_sub(status.snapshot);
+        let help = "Commits since the newest snapshot that can be served";
+        let out = self.0.encode_descriptor("sync_snapshot_age", help, None, MetricType::Gauge)?;
+        ConstGauge::new(float(age)).encode(out)?;
+        if let Some(ms) = status.clock_offset_ms {
+            let help =
+                "How far this clock is ahead of the sequencer's, by the commits that it pushed";
+            let unit = Some(&Unit::Seconds);
+            let out = self.0.encode_descriptor("clock_offset", help, unit, MetricType::Gauge)?;
+            let sign = if ms < 0 { -1.0 } else { 1.0 };
+            ConstGauge::new(sign * float(ms.unsigned_abs()) / 1e3).encode(out)?;
+        }
         let is = |yes: bool| u64::from(yes);
         let rows = REASONS.map(|(reason, label)| (label, is(status.reason == Some(reason))));
         self.gauges("sync_stalled", "1 for why this node stays behind", "reason", &rows)?;
@@ -232,6 +245,9 @@ impl Out<'_> {
         let counters = status.counters;
         let rows: Vec<Row> = OFFENCES.into_iter().zip(counters.offences).collect();
         self.counters("peer_offences", "What peers did wrong", "what", &rows)?;
+        let rows: Vec<Row> = LIMITS.into_iter().zip(status.limited).collect();
+        let help = "What peers told or asked more often than they may; it was ignored or refused";
+        self.counters("peer_rate_limit_hits", help, "kind", &rows)?;
         let operator = status.bans.iter().filter(|ban| ban.by_operator).count();
         let faults = status.bans.len() - operator;
         let rows = [("faults", count(faults)), ("operator", count(operator))];
@@ -239,6 +255,7 @@ impl Out<'_> {
         let rows = [
             ("served", counters.served),
             ("pushed", counters.pushes),
+            ("pushed_with_body", counters.pushed_bodies),
             ("pushes_replaced", counters.pushes_replaced),
             ("inputs_passed_on", counters.submitted),
         ];

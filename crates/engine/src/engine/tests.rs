@@ -19,13 +19,13 @@ use crate::rulebook::VANTA;
 pub(super) const T0: i64 = 1_762_207_200_000;
 
 /// An engine with the built-in rulebook, driven by lines of text.
-pub(super) struct World {
-    pub(super) engine: Engine,
+pub(crate) struct World {
+    pub(crate) engine: Engine,
     pub(super) events: Vec<Event>,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(VANTA)
     }
 
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// Runs one line: milliseconds after [`T0`], a verb and its arguments. Returns the outcome.
-    pub(super) fn run(&mut self, line: &str) -> String {
+    pub(crate) fn run(&mut self, line: &str) -> String {
         let (at, input) = parsed(line);
         match self.commit(at, vec![input]).remove(0) {
             Ok(()) => "accepted".into(),

@@ -313,6 +313,7 @@ impl Node {
     pub(super) fn on_untold(&mut self, conn: ConnId, id: u64) {
         let link = self.conns.get_mut(&conn).and_then(Conn::link_mut);
         if link.is_some_and(|link| link.asked.take_if(|asked| *asked == id).is_some()) {
+            self.counters.asked_too_often += 1;
             self.refuse(conn, id);
         }
     }

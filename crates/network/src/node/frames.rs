@@ -10,6 +10,7 @@ use proctor_p2p::sync::{Event, RequestId};
 use proctor_p2p::{Failure, Hello, NodeId, Push, Request};
 
 use super::{Conn, Node, Todo, own};
+use crate::clock::wall_ms;
 use crate::frame::{Frame, ReadEnd};
 use crate::link::Heard;
 
@@ -64,10 +65,11 @@ impl Node {
     ) {
         match checked {
             Ok(()) => {
+                let instance = hello.instance;
                 if let Some(link) = self.conns.get_mut(&id).and_then(Conn::link_mut) {
                     link.hello = Some((hello.roles, hello.status));
                 }
-                self.tell_policy(ConnEvent::HelloOk { conn: id, instance: 0 });
+                self.tell_policy(ConnEvent::HelloOk { conn: id, instance });
             }
             Err(HelloError::Protocol(_)) => {
                 self.tell_policy(ConnEvent::HelloBad { conn: id, why: Bye::OldProto });
@@ -122,6 +124,11 @@ impl Node {
                 self.tell_sync(Event::Status { peer, status });
             }
             Frame::Push(Push::Commit { commit, body }) => {
+                let is_orderer = self.core.trust().committee.keys().contains(&peer);
+                if is_orderer && commit.header.height > self.core.marks().verified {
+                    let now = i64::try_from(wall_ms()).unwrap_or(i64::MAX);
+                    self.offset.came(now, commit.header.facts.time.0);
+                }
                 self.tell_sync(Event::Pushed { peer, commit, body });
             }
             // A newer version may say more; the others were met before.

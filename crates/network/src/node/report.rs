@@ -6,7 +6,7 @@ use proctor_p2p::NodeId;
 use proctor_p2p::peers::ban::BannedBy;
 
 use super::{Node, Up};
-use crate::status::{BanRow, PeerRow, Status};
+use crate::status::{BanRow, LIMITS, PeerRow, Status};
 
 impl Node {
     pub(super) fn show(&mut self) {
@@ -42,11 +42,26 @@ impl Node {
             conns: self.peers.policy().counts(),
             book: self.peers.book().size(),
             held: self.core.held(),
+            snapshot: self.available.latest_snapshot,
+            clock_offset_ms: self.offset.ms(),
+            limited: self.limited(),
             counters: self.counters,
             bytes: self.totals.look(),
             tasks: self.sources.tasks.len(),
             is_over,
         }
+    }
+
+    fn limited(&self) -> [u64; LIMITS.len()] {
+        let (told, asked) = (self.core.limited(), self.server.limited());
+        [
+            told.statuses,
+            told.pushes,
+            self.counters.asked_too_often,
+            asked.requests,
+            asked.snapshots,
+            asked.inputs,
+        ]
     }
 
     fn row(&self, peer: &NodeId, up: &Up) -> Option<PeerRow> {

@@ -4,8 +4,8 @@ use proctor_p2p::NodeId;
 use proctor_p2p::server::ServerAction;
 
 use super::Node;
+use super::own::Asker;
 use crate::frame::Frame;
-use crate::tasks::Submitter;
 
 impl Node {
     pub(super) fn on_server_action(&mut self, asker: Option<NodeId>, action: ServerAction) {
@@ -15,9 +15,8 @@ impl Node {
                     self.jobs.load(peer, ticket, read);
                 }
             }
-            ServerAction::Submit(ticket, peer, input) => {
-                self.counters.submitted += 1;
-                self.jobs.hand.push((Submitter::Peer(ticket), peer, input));
+            ServerAction::Submit(ticket, peer, submission) => {
+                self.pass_on(Asker::Peer(ticket, peer), submission);
             }
             ServerAction::Answer { peer, id, answer, last } => {
                 self.send_to(peer, &Frame::Answer { id, answer, last });

@@ -5,7 +5,7 @@ use proctor_p2p::peers::policy::ConnId;
 use proctor_p2p::peers::score::{Fault, ScoreEvent};
 use proctor_p2p::server::ServerEvent;
 use proctor_p2p::status::Roles;
-use proctor_p2p::sync::{Action, Ending, Event, Offence, RequestId};
+use proctor_p2p::sync::{Action, Ending, Event, Offence, RequestId, StoreJob};
 use proctor_p2p::{Certified, Failure, Moment, NodeId, Push, Request, SignedStatus, Status};
 
 use super::{Conn, Node};
@@ -67,7 +67,7 @@ impl Node {
     fn leave_requests(&mut self, peer: NodeId) {
         self.tell_server(None, ServerEvent::PeerLeft(peer));
         self.jobs.leave(&peer);
-        self.own.leave(&peer);
+        self.leave_own(&peer);
     }
 
     /// Lets the sync core know of a peer, unless it is to be asked for nothing.
@@ -117,6 +117,9 @@ impl Node {
                 self.jobs.verify.push((id, job));
             }
             Action::Store(id, job) => {
+                if let StoreJob::Commits { commits, .. } = &job {
+                    commits.iter().for_each(|(header, body)| self.inline.keep(header, body));
+                }
                 self.counters.stores += 1;
                 self.jobs.store.push((id, job));
             }
@@ -231,7 +234,9 @@ impl Node {
         let conn = self.up.get(&peer).and_then(|up| self.conns.get(&up.conn));
         if let Some(link) = conn.and_then(Conn::link) {
             self.counters.pushes += 1;
-            let frame = Frame::Push(Push::Commit { commit, body: None });
+            let body = self.inline.of(&commit.header);
+            self.counters.pushed_bodies += u64::from(body.is_some());
+            let frame = Frame::Push(Push::Commit { commit, body });
             self.counters.pushes_replaced += u64::from(link.outbox.push(&frame));
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use proctor_network::chain::Done;
 use proctor_network::{Chain, News, NewsSender, Start};
-use proctor_p2p::message::Outcome;
+use proctor_p2p::message::{INLINE_BODY_BYTES_MAX, Outcome};
 use proctor_p2p::server::{Available, Loaded, Read};
 use proctor_p2p::sync::{StoreFailed, StoreJob, Stored};
 use proctor_p2p::{
@@ -147,6 +147,7 @@ impl MemoryChain {
 
     /// Orders a commit, as the sequencer.
     pub(crate) fn produce(&self, body: Vec<u8>) -> u64 {
+        let short = Some(body.clone()).filter(|body| body.len() <= INLINE_BODY_BYTES_MAX);
         let commit = {
             let mut log = self.log();
             self.append(&mut log, body);
@@ -154,7 +155,7 @@ impl MemoryChain {
             log.certified(log.height()).unwrap()
         };
         let height = commit.header.height;
-        self.send(News::Produced(commit));
+        self.send(News::Produced { commit, body: short });
         height
     }
 

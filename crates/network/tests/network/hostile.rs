@@ -6,9 +6,10 @@ use proctor_network::frame::Frame;
 use proctor_p2p::message::{Answer, Part};
 use proctor_p2p::peers::policy::Bye;
 use proctor_p2p::{Certified, Failure, NodeId, Request};
+use proctor_transport::{Terms, handshake};
 use proctor_types::Digest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::chain::{CHAIN, identity};
 use crate::node::TestNode;
@@ -21,9 +22,18 @@ async fn tcp(number: u8, to: SocketAddr) -> TcpStream {
 
 impl Stranger {
     /// Connects and proves to be the node of this number.
-    async fn connect(number: u8, to: SocketAddr, expected: NodeId) -> Self {
+    pub(crate) async fn connect(number: u8, to: SocketAddr, expected: NodeId) -> Self {
         let host = Ipv4Addr::new(127, 0, 1, number);
         Self::connect_as(identity(number), CHAIN, host, (to, expected)).await
+    }
+
+    /// Waits to be dialled, and proves to be the node of this number.
+    pub(crate) async fn accept(number: u8, listener: &TcpListener) -> Self {
+        let identity = identity(number);
+        let (mut io, _) = listener.accept().await.unwrap();
+        let terms = Terms::of_network(CHAIN.0.0);
+        let made = handshake::answer(&mut io, &identity, |_| true, terms, 5_000).await.unwrap();
+        Self::secured(io, identity, CHAIN, made)
     }
 }
 

@@ -9,7 +9,7 @@ use proctor_network::frame::{Frame, HEAD_BYTES};
 use proctor_p2p::status::{PROTOCOL, Roles};
 use proctor_p2p::{Certified, ChainId, Hello, NodeId, Signature, SignedStatus, Status};
 use proctor_ratchet_crypto::Identity;
-use proctor_transport::handshake;
+use proctor_transport::handshake::{self, Established};
 use proctor_transport::{Options, PeerId, SecureStream, Terms};
 use proctor_types::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +22,8 @@ pub(crate) struct Stranger {
     binding: Digest,
     stream: SecureStream,
     sequence: u64,
+    /// That of the process that it plays.
+    pub(crate) instance: u64,
 }
 
 /// Connects from a host of its own.
@@ -55,11 +57,22 @@ impl Stranger {
         let terms = Terms::of_network(chain.0.0);
         let made = handshake::dial(&mut io, &identity, PeerId(expected.0), terms, 5_000);
         let made = made.await.unwrap();
+        Self::secured(io, identity, chain, made)
+    }
+
+    /// Speaks over a connection that is proven.
+    pub(crate) fn secured(
+        io: TcpStream,
+        identity: Arc<Identity>,
+        chain: ChainId,
+        made: Established,
+    ) -> Self {
         let binding = Digest::of(&[&b"proctor/session/1"[..], &made.keys.handshake_hash].concat());
         let (stream, driver) =
             SecureStream::new(io, Arc::clone(&identity), made, Options::default()).unwrap();
         tokio::spawn(driver);
-        Self { id: NodeId(identity.public()), identity, chain, binding, stream, sequence: 0 }
+        let id = NodeId(identity.public());
+        Self { id, identity, chain, binding, stream, sequence: 0, instance: 1 }
     }
 
     /// Makes a status its own, and its newest.
@@ -81,6 +94,7 @@ impl Stranger {
             binding: self.binding,
             frame_bytes_max: 1 << 16,
             features: 0,
+            instance: self.instance,
             status: self.sign(status),
         }
     }

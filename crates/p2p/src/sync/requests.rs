@@ -268,7 +268,7 @@ impl SyncCore {
                 }
                 self.blame(id);
             }
-            Failure::TooLarge | Failure::BadRequest => self.blame(id),
+            Failure::TooLarge | Failure::BadRequest | Failure::Unknown => self.blame(id),
             Failure::WrongChain | Failure::Banned(_) | Failure::Shutdown => {
                 if let Some(source) = self.sources.get_mut(&peer) {
                     source.shunned = true;

@@ -83,8 +83,11 @@ impl SyncCore {
         };
         match source.status_rate.pace(now) {
             Pace::Allowed => source.next_status = Some(status),
-            Pace::TooFast => {}
-            Pace::Flood => self.penalise(peer, Offence::Flood, actions),
+            Pace::TooFast => self.limited.statuses += 1,
+            Pace::Flood => {
+                self.limited.statuses += 1;
+                self.penalise(peer, Offence::Flood, actions);
+            }
         }
         self.check_next(peer, actions);
     }
@@ -102,8 +105,14 @@ impl SyncCore {
         };
         match source.push_rate.pace(now) {
             Pace::Allowed => {}
-            Pace::TooFast => return,
-            Pace::Flood => return self.penalise(peer, Offence::Flood, actions),
+            Pace::TooFast => {
+                self.limited.pushes += 1;
+                return;
+            }
+            Pace::Flood => {
+                self.limited.pushes += 1;
+                return self.penalise(peer, Offence::Flood, actions);
+            }
         }
         if commit.header.height <= self.verified.height && !self.contradicts(&commit) {
             return;

@@ -3,7 +3,7 @@
 use proctor_fuzz::{Fuzz, Rng, kind};
 use proctor_p2p::certificate::{PROOF_BYTES_MAX, RANGE_MAX, Scheme};
 use proctor_p2p::message::{BODIES_MAX, BodyId, FRAME_BYTES_MAX, INPUT_BYTES_MAX, Outcome, Part};
-use proctor_p2p::message::{INLINE_BODY_BYTES_MAX, PART_BYTES_MAX, REASON_BYTES_MAX};
+use proctor_p2p::message::{INLINE_BODY_BYTES_MAX, PART_BYTES_MAX, REASON_BYTES_MAX, Submission};
 use proctor_p2p::peers::address::{AddressRules, PeerAddress};
 use proctor_p2p::peers::book::ANSWER_MAX;
 use proctor_p2p::peers::record::{OwnRecord, PeerRecord, RecordRules};
@@ -45,6 +45,7 @@ fn hello() -> Hello {
         binding: Digest([5; 32]),
         frame_bytes_max: 1 << 16,
         features: 0,
+        instance: 7,
         status: status(Some(certified(3))),
     }
 }
@@ -60,6 +61,10 @@ fn record() -> PeerRecord {
 fn manifest() -> Manifest {
     let contents = Contents { format: 1, len: 5, chunks: vec![Digest::of(b"12345")] };
     Manifest::solo(&CHAIN, contents, certified(4), |bytes| sign(&key(1), bytes))
+}
+
+fn submission(input: Vec<u8>) -> Request {
+    Request::SubmitInput(Submission { hops: 4, within_ms: u32::MAX, input })
 }
 
 /// Each message at its largest and at its smallest.
@@ -82,8 +87,8 @@ fn extremes() -> Vec<Message> {
         Request::GetPeers,
         Request::GetSnapshot(u64::MAX),
         Request::GetChunk { height: 0, index: u32::MAX },
-        Request::SubmitInput(vec![]),
-        Request::SubmitInput(vec![7; INPUT_BYTES_MAX]),
+        submission(vec![]),
+        submission(vec![7; INPUT_BYTES_MAX]),
     ];
     let failures = [
         Failure::Busy(u32::MAX),
@@ -93,6 +98,7 @@ fn extremes() -> Vec<Message> {
         Failure::WrongChain,
         Failure::Banned(0),
         Failure::Shutdown,
+        Failure::Unknown,
     ];
     let answers = [
         Answer::Headers { headers: vec![], certificate: certificate.clone() },
@@ -158,7 +164,7 @@ fn what_asks_for_too_much_or_for_nothing_is_refused() {
         Request::GetHeaders { from: 1, max: u32::MAX },
         Request::GetBodies(vec![]),
         Request::GetBodies(vec![body; BODIES_MAX + 1]),
-        Request::SubmitInput(vec![0; INPUT_BYTES_MAX + 1]),
+        submission(vec![0; INPUT_BYTES_MAX + 1]),
     ] {
         assert!(Request::decode(&request.encode()).is_err(), "{request:?}");
     }

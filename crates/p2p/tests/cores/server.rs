@@ -1,6 +1,6 @@
 //! The server alone: what it refuses before anything is read, and how answers are cut.
 
-use proctor_p2p::message::{BodyId, Outcome, PART_BYTES_MAX};
+use proctor_p2p::message::{BodyId, Outcome, PART_BYTES_MAX, Submission};
 use proctor_p2p::server::{ANSWER_BYTES_MAX, OPEN_MAX, Ticket};
 use proctor_p2p::server::{Available, Loaded, OPEN_PER_PEER_MAX, Read, ServerAction, ServerEvent};
 use proctor_p2p::sync::Offence;
@@ -18,6 +18,10 @@ fn tell(server: &mut Server, at: u64, event: ServerEvent) -> Vec<ServerAction> {
     let mut actions = Vec::new();
     server.on_event(Moment(at), event, &mut actions);
     actions
+}
+
+fn submission(input: Vec<u8>) -> Request {
+    Request::SubmitInput(Submission { hops: 1, within_ms: 1_000, input })
 }
 
 fn ask(server: &mut Server, peer: u8, id: u64, request: Request) -> Vec<ServerAction> {
@@ -145,8 +149,9 @@ fn bytes_that_were_sent_are_charged_and_the_next_request_waits() {
 #[test]
 fn an_input_is_handed_on_and_answered_with_its_outcome() {
     let mut server = server();
-    let actions = ask(&mut server, 1, 5, Request::SubmitInput(vec![1, 2]));
-    assert_eq!(actions, [ServerAction::Submit(Ticket(1), NodeId([1; 32]), vec![1, 2])]);
+    let actions = ask(&mut server, 1, 5, submission(vec![1, 2]));
+    let passed = Submission { hops: 1, within_ms: 1_000, input: vec![1, 2] };
+    assert_eq!(actions, [ServerAction::Submit(Ticket(1), NodeId([1; 32]), passed)]);
     let outcome = Outcome::Committed { height: 9, ordinal: 1 };
     let event = ServerEvent::Submitted(Ticket(1), Ok(outcome.clone()));
     let answer = ServerAction::Answer {
@@ -158,13 +163,14 @@ fn an_input_is_handed_on_and_answered_with_its_outcome() {
     assert_eq!(tell(&mut server, 0, event.clone()), [answer]);
     assert_eq!(tell(&mut server, 0, event), [], "answered once");
     let many = (0..300).map(|id| {
-        let actions = ask(&mut server, 1, id, Request::SubmitInput(vec![]));
+        let actions = ask(&mut server, 1, id, submission(vec![]));
         if let Some(ServerAction::Submit(ticket, ..)) = actions.first() {
             tell(&mut server, 0, ServerEvent::Submitted(*ticket, Err(Failure::Busy(1))));
         }
         failure(&actions)
     });
     assert_eq!(many.filter(Option::is_none).count(), 199, "two hundred at once, with the first");
+    assert_eq!(server.limited().inputs, 101, "the others are counted");
 }
 
 /// R17: a server that stops answers what comes with a reason.
