@@ -294,8 +294,9 @@ impl Scorer {
             }
             score.promise_broken = Some(status_seq);
         }
-        // What is found out of who is banned already is of the connection that it was banned for.
-        if self.bans.find(now, &peer).is_some() {
+        // What is found out of who pays already is of the connection that it pays for.
+        let pays = score.sync_off_until > now;
+        if pays || (!self.required.contains(&peer) && self.bans.find(now, &peer).is_some()) {
             return;
         }
         let score = self.score(now, peer);
