@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use proctor_client::{Addresses, Client, Random, Settings, v1};
@@ -320,11 +321,21 @@ pub(crate) fn free_address(host: Ipv4Addr) -> SocketAddr {
     SocketAddr::new(host.into(), port)
 }
 
-/// Returns ports of `host` that nobody has, all at once.
+/// How many ports were looked at by this process.
+static PORTS: AtomicU32 = AtomicU32::new(0);
+
+/// Returns ports of `host` that nobody has, none twice. They lie below those that the system gives to
+/// connections: one of these could be there when a node starts again.
 fn free_ports<const COUNT: usize>(host: IpAddr) -> [u16; COUNT] {
-    let free = |_: usize| TcpListener::bind((host, 0)).expect("a port");
-    let listeners: [TcpListener; COUNT] = std::array::from_fn(free);
-    listeners.map(|listener| listener.local_addr().expect("an address").port())
+    let next = |_: usize| loop {
+        let looked = PORTS.fetch_add(1, Ordering::Relaxed);
+        let place = (std::process::id() % 500 * 24 + looked) % 12_000;
+        let port = 20_000 + u16::try_from(place).expect("small");
+        if TcpListener::bind((host, port)).is_ok() {
+            return port;
+        }
+    };
+    std::array::from_fn(next)
 }
 
 /// Sends a signal; a process that is gone already is as good.

@@ -294,13 +294,9 @@ impl Scorer {
             }
             score.promise_broken = Some(status_seq);
         }
-        // What is found out of who is punished already is of what it was punished for.
-        let off_until = score.sync_off_until;
-        let is_punished = match self.required.contains(&peer) {
-            true => off_until > now,
-            false => self.bans.find(now, &peer).is_some(),
-        };
-        if is_punished {
+        // What is found out of who pays already is of the connection that it pays for.
+        let pays = score.sync_off_until > now;
+        if pays || (!self.required.contains(&peer) && self.bans.find(now, &peer).is_some()) {
             return;
         }
         let score = self.score(now, peer);
