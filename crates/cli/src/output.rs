@@ -1,7 +1,7 @@
 //! What goes to the terminal, and how the program ends when nobody reads it any more.
 //!
 //! `println!` panics on a closed pipe, and a reader that has seen enough, like `head`, is no bug. The
-//! commands write through [`say!`] and [`note!`] instead; the lints refuse the others.
+//! commands write through `say!` and `note!` instead; the lints refuse the others.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write as _};

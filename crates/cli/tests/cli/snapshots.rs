@@ -145,3 +145,42 @@ fn f12_a_pruned_node_verifies_tells_what_it_has_and_a_new_one_joins_by_its_snaps
     verified(&second);
     equal(&first, &second);
 }
+
+/// The services of the follower are processes of their own: they begin where its log begins, and what is
+/// submitted to them goes to the sequencer.
+#[test]
+fn a_node_with_children_joins_by_a_snapshot_and_a_traders_order_goes_through_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, second, key] = ["first", "second", "alice.json"].map(|name| dir.path().join(name));
+    let port = free_port();
+    let source = sequencer(&first, port, &[]);
+    let made = run(&["key", "new", "--out", text(&key)]);
+    let enrol = ["enrol", made.out.trim(), "--size", "100000", "--class", "crypto"];
+    let enrolled = source.run(&[&["operator", "--data", text(&first)][..], &enrol].concat());
+    assert_eq!(enrolled.code, Some(0), "{enrolled:?}");
+    // A snapshot that has the trader.
+    reach(&source, status(&source).0 + EVERY + 20);
+
+    let at = format!("{}@127.0.0.1:{port}", id_of(&first));
+    let node = follower(&second, &at, &["--isolated"]);
+    assert!(joined(&node) >= EVERY);
+    node.all_ready();
+    let asked = ["--key", text(&key), "--pair", "BTCUSD", "--side", "long", "--leverage", "0.1"];
+    let order = [&["order", "submit"][..], &asked, &["--id", "one", "--timeout-ms", "30000"]];
+    let submitted = node.run(&order.concat());
+    assert_eq!(submitted.code, Some(0), "{submitted:?}");
+    assert!(submitted.out.contains("order one: accepted by commit"), "{submitted:?}");
+    // Both have it; a copy to the other node is the same order.
+    let again = source.run(&order.concat());
+    assert!(again.out.contains("duplicate_id"), "{again:?}");
+    let account = ["account", "--trader", made.out.trim(), "--json", "--timeout-ms", "30000"];
+    for node in [&source, &node] {
+        let account = node.run(&account);
+        let told: serde_json::Value = serde_json::from_str(&account.out).unwrap();
+        assert_eq!(told["account"]["open_positions"], 1, "{account:?}");
+    }
+    stop(node, &second);
+    stop(source, &first);
+    verified(&second);
+    equal(&first, &second);
+}
