@@ -167,7 +167,15 @@ fn a_node_with_children_joins_by_a_snapshot_and_a_traders_order_goes_through_the
     node.all_ready();
     let asked = ["--key", text(&key), "--pair", "BTCUSD", "--side", "long", "--leverage", "0.1"];
     let order = [&["order", "submit"][..], &asked, &["--id", "one", "--timeout-ms", "30000"]];
-    let submitted = node.run(&order.concat());
+    // Children that followed the log from before the join are started anew: until then nothing is taken.
+    let until = Instant::now() + PATIENCE;
+    let submitted = loop {
+        let submitted = node.run(&order.concat());
+        let waits = submitted.err.contains("was not taken by") && Instant::now() < until;
+        if !waits {
+            break submitted;
+        }
+    };
     assert_eq!(submitted.code, Some(0), "{submitted:?}");
     assert!(submitted.out.contains("order one: accepted by commit"), "{submitted:?}");
     // Both have it; a copy to the other node is the same order.
@@ -176,6 +184,7 @@ fn a_node_with_children_joins_by_a_snapshot_and_a_traders_order_goes_through_the
     let account = ["account", "--trader", made.out.trim(), "--json", "--timeout-ms", "30000"];
     for node in [&source, &node] {
         let account = node.run(&account);
+        assert_eq!(account.code, Some(0), "{account:?}");
         let told: serde_json::Value = serde_json::from_str(&account.out).unwrap();
         assert_eq!(told["account"]["open_positions"], 1, "{account:?}");
     }
