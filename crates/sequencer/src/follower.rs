@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use proctor_commit_log::storage::Storage;
-use proctor_commit_log::{LogError, Reader, SnapshotStore};
+use proctor_commit_log::{LogError, Reader, SnapshotStore, base};
 use proctor_engine::Engine;
 
 use crate::publisher::{Applied, Views};
@@ -31,6 +31,17 @@ pub enum FollowError {
         /// Where the log ends.
         end: u64,
     },
+    /// The log begins later now: its owner has joined by a snapshot of another node.
+    #[error(
+        "the log begins after commit {after} now, since its node has joined by a snapshot, and this \
+         process has only come to commit {at}: it is to begin anew"
+    )]
+    BegunAnew {
+        /// The last commit before the log.
+        after: u64,
+        /// How far this is.
+        at: u64,
+    },
 }
 
 impl From<LogError> for FollowError {
@@ -42,6 +53,7 @@ impl From<LogError> for FollowError {
 /// An engine that is kept at the durable end of a log which another process writes.
 #[derive(Debug)]
 pub struct Follower {
+    storage: Arc<dyn Storage>,
     fold: Replay,
     views: Views,
 }
@@ -62,11 +74,11 @@ impl Follower {
             engine.set_shelf(shelf);
         }
         let first = engine.stamp().commit + 1;
-        let reader = Reader::open_at(storage, first)?.until(durable);
+        let reader = Reader::open_at(Arc::clone(&storage), first)?.until(durable);
         let mut fold = Replay::resume(engine, reader);
         while fold.step()?.is_some() {}
         let views = Views::new(fold.engine().view());
-        let follower = Self { fold, views };
+        let follower = Self { storage, fold, views };
         follower.reached(durable)?;
         Ok(follower)
     }
@@ -79,6 +91,10 @@ impl Follower {
         if durable <= self.fold.engine().stamp().commit {
             return Ok(());
         }
+        self.go_on(durable).map_err(|error| self.begun_anew().unwrap_or(error))
+    }
+
+    fn go_on(&mut self, durable: u64) -> Result<(), FollowError> {
         self.fold.extend(durable)?;
         let mut commits = Vec::new();
         while let Some((_, outcome)) = self.fold.step()? {
@@ -98,6 +114,18 @@ impl Follower {
     #[must_use]
     pub fn views(&self) -> Views {
         self.views.clone()
+    }
+
+    /// Returns that the log begins later than this follows it, if so: what is read of it then looks
+    /// like damage.
+    fn begun_anew(&self) -> Option<FollowError> {
+        let after = match base::base(&*self.storage) {
+            Ok(base) => base?.head.index,
+            Err(LogError::Unfinished { base }) => base,
+            Err(_) => return None,
+        };
+        let at = self.fold.engine().stamp().commit;
+        (after > at).then_some(FollowError::BegunAnew { after, at })
     }
 
     fn reached(&self, announced: u64) -> Result<(), FollowError> {
@@ -126,8 +154,9 @@ fn newest_state(storage: &Arc<dyn Storage>, durable: u64) -> Result<Engine, Foll
 #[cfg(test)]
 mod tests {
     use proctor_commit_log::storage::memory::MemoryStorage;
+    use proctor_commit_log::{Base, Head};
     use proctor_engine::Input;
-    use proctor_types::UtcMs;
+    use proctor_types::{Digest, UtcMs};
 
     use super::*;
     use crate::publisher::Since;
@@ -181,5 +210,19 @@ mod tests {
         let mut follower = Follower::open(log, 2, None).expect("a log to follow");
         let error = follower.advance(3).expect_err("the log is shorter");
         assert!(matches!(error, FollowError::EndsBefore { announced: 3, end: 2 }), "{error}");
+    }
+
+    #[test]
+    fn a_log_that_begins_anew_behind_its_back_is_told_as_such_and_not_as_damage() {
+        let storage = Arc::new(MemoryStorage::new());
+        let mut first = writer(&storage, 0);
+        commit(&mut first, 2);
+        let log: Arc<dyn Storage> = storage;
+        let mut follower = Follower::open(Arc::clone(&log), 2, None).expect("a log to follow");
+        drop(first);
+        let head = Head { index: 50, hash: Digest([7; 32]) };
+        base::begin_after(&log, &Base { head, proof: Vec::new() }).expect("nobody writes");
+        let error = follower.advance(51).expect_err("51 does not follow 2");
+        assert!(matches!(error, FollowError::BegunAnew { after: 50, at: 2 }), "{error}");
     }
 }
